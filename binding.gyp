@@ -1,0 +1,28 @@
+{
+  "targets": [{
+    "target_name": "privdrop",
+    "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
+    "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
+    "conditions": [["OS=='linux'", {
+      "sources": [
+        "src-native/addon.cc",
+        "src-native/accounts.c",
+        "src-native/linux/captext.c",
+        "src-native/linux/commit.c",
+        "src-native/linux/every_thread.c",
+        "src-native/linux/observe.c",
+        "src-native/linux/rehearse.c",
+        "src-native/linux/signals.c",
+        "src-native/linux/steps.c"
+      ],
+      "cflags!": ["-O3"],
+      "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden", "-fstack-protector-strong", "-Os", "-ffunction-sections", "-fdata-sections"],
+      "cflags_c": ["-std=gnu11", "-Wshadow", "-Wstrict-prototypes"],
+      "ldflags": [
+        "-Wl,--version-script=<(module_root_dir)/src-native/exports.map",
+        "-Wl,--as-needed", "-Wl,--gc-sections", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"
+      ],
+      "libraries": ["-l:libcap.a"]
+    }]]
+  }]
+}

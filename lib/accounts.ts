@@ -1,0 +1,96 @@
+/**
+ * Names to ids. Done before anything changes, and before a chroot: afterwards there are only numbers.
+ */
+import { errnoName, HardenError } from './errors'
+import { native } from './native'
+import { type HardenOptions, LARGEST_ID, show, wrongValue } from './options'
+
+/** Ids that were asked for; undefined where nothing was. */
+export interface Identity {
+  readonly uid?: number
+  readonly gid?: number
+  /** Ascending, each once. */
+  readonly groups?: readonly number[]
+}
+
+/**
+ * @throws HardenError ERR_UNKNOWN_CREDENTIAL, ERR_INVALID_ARG_VALUE, ERR_HARDEN_LOOKUP_FAILED
+ */
+export function resolve({ user, group, supplementalGroups }: HardenOptions): Identity {
+  const account = user === undefined ? undefined : findUser(user)
+  return {
+    uid: account?.uid,
+    gid: group === undefined ? account && primaryGroup(account) : findGroup(group, 'group'),
+    groups:
+      supplementalGroups &&
+      ascending(supplementalGroups.map((name, index) => findGroup(name, `supplementalGroups[${index}]`))),
+  }
+}
+
+export function ascending(ids: Iterable<number>): number[] {
+  return [...new Set(ids)].sort((a, b) => a - b)
+}
+
+function findUser(user: string | number): { uid: number; gid?: number } {
+  if (typeof user === 'number') return { uid: user }
+  const found = answer('user', user, 'getpwnam_r', native().userByName(user))
+  return found ? { uid: usable(found.uid, 'user', user), gid: found.gid } : { uid: digits('user', user) }
+}
+
+function primaryGroup({ uid, gid }: { uid: number; gid?: number }): number {
+  const found = gid ?? answer('user', uid, 'getpwuid_r', native().userById(uid))?.gid
+  if (found === undefined)
+    throw wrongValue(
+      'group',
+      `user ${uid} has no account that could name its primary group`,
+      `give the option 'group' as well`,
+    )
+  return usable(found, 'group', `of user ${uid}`)
+}
+
+function findGroup(group: string | number, option: string): number {
+  if (typeof group === 'number') return group
+  const found = answer(option, group, 'getgrnam_r', native().groupByName(group))
+  return found ? usable(found.gid, option, group) : digits(option, group)
+}
+
+/** "There is no such account" is an answer; "the name service failed" must not be taken for it. */
+function answer<T extends object>(
+  option: string,
+  name: string | number,
+  syscall: string,
+  found: T | number | undefined,
+): T | undefined {
+  if (typeof found !== 'number') return found
+  throw new HardenError({
+    code: 'ERR_HARDEN_LOOKUP_FAILED',
+    option,
+    step: 'resolve',
+    syscall,
+    errno: -found,
+    message: `${option} ${show(name)} could not be looked up: ${syscall}: ${errnoName(found)}`,
+    remedy: `see that the name service answers (getent passwd, getent group; /etc/nsswitch.conf), or give numeric ids`,
+  })
+}
+
+/** No account has this name. Nothing but digits can be an id; '0day', '0x10', ' 0' are names that do not exist. */
+function digits(option: string, name: string): number {
+  if (!/^[0-9]+$/.test(name))
+    throw new HardenError({
+      code: 'ERR_UNKNOWN_CREDENTIAL',
+      option,
+      message: `${option} ${show(name)} does not exist`,
+      remedy: `create it (useradd(8), groupadd(8)), or correct the spelling`,
+    })
+  return usable(Number(name), option, name)
+}
+
+function usable(id: number, option: string, name: string): number {
+  if (id > LARGEST_ID)
+    throw wrongValue(
+      option,
+      `${option} ${show(name)} has the id ${id}, which is none`,
+      `an id is a whole number from 0 to ${LARGEST_ID}`,
+    )
+  return id
+}

@@ -1,0 +1,123 @@
+/**
+ * The kernel's text about a task to a state, and states to differences. It shares nothing with what applies a plan.
+ */
+import type { Reading, TaskText } from './native'
+
+/** The four user or group ids of a thread (credentials(7)). */
+export interface Ids {
+  readonly real: number
+  readonly effective: number
+  readonly saved: number
+  readonly fs: number
+}
+
+/** What the kernel keeps for each thread, of which this package decides. Sets are masks: capability N is bit N. */
+export interface Credentials {
+  readonly user: Ids
+  readonly group: Ids
+  /** Ascending. */
+  readonly groups: readonly number[]
+  readonly permitted: bigint
+  readonly effective: bigint
+  readonly inheritable: bigint
+  readonly bounding: bigint
+  readonly ambient: bigint
+  readonly securebits: number
+  readonly noNewPrivileges: boolean
+}
+
+export interface ThreadState extends Credentials {
+  readonly tid: number
+  readonly name: string
+}
+
+export interface Discrepancy {
+  readonly tid: number
+  readonly name: string
+  readonly field: string
+  readonly wanted: string
+  readonly found: string
+}
+
+/**
+ * From /proc/PID/task/TID/status (proc_pid_status(5)) and PR_GET_SECUREBITS.
+ *
+ * @throws Error if a field is missing or malformed: what the kernel did not say is not assumed
+ */
+export function parseTask({ tid, status, securebits }: TaskText): ThreadState {
+  const field = (name: string): string => {
+    const start = status.indexOf(`\n${name}:\t`)
+    const end = status.indexOf('\n', start + 1)
+    if (start < 0 || end < 0) throw new Error(`the status of thread ${tid} has no line ${name}`)
+    return status.slice(start + name.length + 3, end)
+  }
+  const numbers = (name: string): number[] => {
+    const found = (field(name).match(/\S+/g) ?? []).map(Number)
+    if (!found.every(Number.isInteger)) throw new Error(`the status of thread ${tid} has an odd line ${name}`)
+    return found
+  }
+  const ids = (name: string): Ids => {
+    const [real, effective, saved, fs] = numbers(name)
+    if (real === undefined || effective === undefined || saved === undefined || fs === undefined)
+      throw new Error(`the status of thread ${tid} has a short line ${name}`)
+    return { real, effective, saved, fs }
+  }
+  const mask = (name: string): bigint => BigInt(`0x${field(name)}`)
+
+  return {
+    tid,
+    name: status.slice('Name:\t'.length, status.indexOf('\n')),
+    user: ids('Uid'),
+    group: ids('Gid'),
+    groups: numbers('Groups'),
+    permitted: mask('CapPrm'),
+    effective: mask('CapEff'),
+    inheritable: mask('CapInh'),
+    bounding: mask('CapBnd'),
+    ambient: mask('CapAmb'),
+    securebits,
+    noNewPrivileges: field('NoNewPrivs') === '1',
+  }
+}
+
+export const parseReading = (reading: Reading): ThreadState[] => reading.tasks.map(parseTask)
+
+/** Every difference, excess and lack alike, between what was wanted and what each thread is. */
+export function compare(wanted: Credentials, threads: readonly ThreadState[]): Discrepancy[] {
+  const plain = flatten(wanted)
+  return threads.flatMap((thread) => {
+    const found = flatten(thread)
+    return Object.keys(plain)
+      .filter((field) => plain[field] !== found[field])
+      .map((field) => ({
+        tid: thread.tid,
+        name: thread.name,
+        field,
+        wanted: plain[field] ?? '',
+        found: found[field] ?? '',
+      }))
+  })
+}
+
+/** One comparable word a field. */
+function flatten(state: Credentials): Record<string, string> {
+  const ids = ({ real, effective, saved, fs }: Ids) => `${real} ${effective} ${saved} ${fs}`
+  const mask = (set: bigint) => `0x${set.toString(16).padStart(16, '0')}`
+  return {
+    user: ids(state.user),
+    group: ids(state.group),
+    groups: state.groups.join(' '),
+    permitted: mask(state.permitted),
+    effective: mask(state.effective),
+    inheritable: mask(state.inheritable),
+    bounding: mask(state.bounding),
+    ambient: mask(state.ambient),
+    securebits: state.securebits.toString(),
+    noNewPrivileges: state.noNewPrivileges.toString(),
+  }
+}
+
+/** 'thread 4711 (node): permitted: wanted 0x0, found 0x400' */
+export function describe({ tid, name, field, wanted, found }: Discrepancy): string {
+  return `thread ${tid} (${name}): ${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`
+}

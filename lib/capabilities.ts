@@ -1,0 +1,61 @@
+/**
+ * Capability sets as masks and as words. libcap does both ways; there is no table of names here.
+ */
+import { HardenError } from './errors'
+import { type Masks, native } from './native'
+import { show } from './options'
+
+const bit = (capability: number): bigint => 1n << BigInt(capability)
+
+/** Capabilities by number (capabilities(7)): those which this package itself has to know. */
+export const CAP_SETGID = bit(6)
+export const CAP_SETUID = bit(7)
+export const CAP_SETPCAP = bit(8)
+
+let names: string[] | undefined
+
+/** 'cap_net_bind_service', ... in ascending order; a number where libcap has no name. */
+export function capabilityNames(mask: bigint): string[] {
+  names ??= native().capabilityNames()
+  const found: string[] = []
+  for (let capability = 0; capability < 64; capability++)
+    if (mask & bit(capability)) found.push(names[capability] ?? String(capability))
+  return found
+}
+
+/** The capabilities that this kernel has. */
+export function kernelMask(): bigint {
+  names ??= native().capabilityNames()
+  return bit(names.length) - 1n
+}
+
+/**
+ * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the clause at fault
+ */
+export function parseCapabilities(text: string): Masks {
+  const masks = native().capabilitiesFromText(text)
+  if (typeof masks === 'number') throw wrongClause(text)
+  const beyond = masks.effective & ~masks.permitted
+  if (beyond)
+    throw wrongCapabilities(
+      `capabilities ${show(text)} makes ${capabilityNames(beyond).join(', ')} effective, but not permitted`,
+      `write +ep instead of +e`,
+    )
+  return masks
+}
+
+/** libcap says no more than EINVAL; each clause stands for itself, so the first that it refuses alone is the one. */
+function wrongClause(text: string): HardenError {
+  for (const { 0: clause, index } of text.matchAll(/\S+/g))
+    if (typeof native().capabilitiesFromText(clause) === 'number')
+      return wrongCapabilities(
+        `capabilities: clause ${show(clause)} at character ${index + 1} is not understood`,
+        `see cap_from_text(3); names are written small, e.g. cap_net_bind_service+ep`,
+        clause,
+      )
+  return wrongCapabilities(`capabilities ${show(text)} is not understood`, `see cap_from_text(3)`)
+}
+
+function wrongCapabilities(message: string, remedy: string, found?: string): HardenError {
+  return new HardenError({ code: 'ERR_HARDEN_CAPABILITIES', option: 'capabilities', message, remedy, found })
+}

@@ -1,0 +1,73 @@
+/**
+ * The one error class. The fields are for programs, the message is for people and ends with the remedy.
+ */
+import { getSystemErrorName } from 'node:util'
+
+/** What can go wrong, each with one meaning; the README has the table. */
+export type HardenErrorCode =
+  | 'ERR_INVALID_ARG_TYPE'
+  | 'ERR_INVALID_ARG_VALUE'
+  | 'ERR_UNKNOWN_CREDENTIAL'
+  | 'ERR_HARDEN_UNSUPPORTED_PLATFORM'
+  | 'ERR_HARDEN_NOT_MAIN_THREAD'
+  | 'ERR_HARDEN_ALREADY_APPLIED'
+  | 'ERR_HARDEN_USER_REQUIRED'
+  | 'ERR_HARDEN_LOOKUP_FAILED'
+  | 'ERR_HARDEN_CAPABILITIES'
+  | 'ERR_HARDEN_NOT_PERMITTED'
+  | 'ERR_HARDEN_PROC'
+  | 'ERR_HARDEN_IO_URING'
+  | 'ERR_HARDEN_INSPECTOR'
+  | 'ERR_HARDEN_THREAD_UNREACHABLE'
+  | 'ERR_HARDEN_THREAD_DIFFERS'
+
+export interface HardenErrorFields {
+  code: HardenErrorCode
+  /** One sentence without its full stop, and without the remedy. */
+  message: string
+  /** Another such sentence. */
+  remedy: string
+  option?: string
+  step?: string
+  syscall?: string
+  /** As Node's own system errors have it: negative. */
+  errno?: number
+  tid?: number
+  wanted?: string
+  found?: string
+  cause?: unknown
+}
+
+/** Thrown by harden(). Whenever it is thrown, nothing has changed: what fails later ends the process instead. */
+export class HardenError extends Error {
+  declare readonly code: HardenErrorCode
+  /** What to do about it. */
+  declare readonly remedy: string
+  /** The option of harden() that it is about. */
+  declare readonly option?: string
+  /** The step under way: 'setgroups', 'capset', 'park', ... */
+  declare readonly step?: string
+  /** The system call of that step. */
+  declare readonly syscall?: string
+  /** Negative, as in Node's own system errors: `util.getSystemErrorName(errno)` is 'EPERM'. */
+  declare readonly errno?: number
+  /** The thread that it is about (gettid(2)). */
+  declare readonly tid?: number
+  /** What that thread, or the rehearsal, should have been, and what the kernel said it was. */
+  declare readonly wanted?: string
+  declare readonly found?: string
+
+  static {
+    HardenError.prototype.name = 'HardenError'
+  }
+
+  constructor({ message, cause, ...fields }: HardenErrorFields) {
+    super(`${message}. Remedy: ${fields.remedy}.`, cause === undefined ? undefined : { cause })
+    Object.assign(this, fields)
+  }
+}
+
+/** 'EPERM', from the kernel's positive number. */
+export function errnoName(errno: number): string {
+  return getSystemErrorName(-errno)
+}

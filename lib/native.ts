@@ -1,0 +1,112 @@
+/**
+ * The only loader, and the only typed view, of the native addon. Whatever is not here does not exist in it.
+ *
+ * Everything is synchronous. Sets are 64-bit masks: capability N is bit N (capabilities(7)). `errno` is the kernel's
+ * positive number.
+ */
+import { join } from 'node:path'
+import load from 'node-gyp-build'
+import { HardenError } from './errors'
+
+/** A step of the list in src-native/linux/steps.c; the kernel is asked in this order. */
+export type Step =
+  | 'bounding'
+  | 'setgroups'
+  | 'setresgid'
+  | 'keepcaps'
+  | 'setresuid'
+  | 'capset'
+  | 'keepcaps back'
+  | 'ambient'
+  | 'no_new_privs'
+
+/** What the native steps need to know; see struct plan in src-native/plan.h. */
+export interface NativePlan {
+  /** What observe() gave: the state in which every thread must be for this plan to be right. */
+  readonly before: ArrayBuffer
+  readonly steps: readonly Step[]
+  readonly uid: number
+  readonly gid: number
+  /** Ascending. */
+  readonly groups: Uint32Array
+  readonly permitted: bigint
+  readonly effective: bigint
+  readonly inheritable: bigint
+  readonly bounding: bigint
+  readonly ambient: bigint
+  readonly boundingDrop: bigint
+  /** The application listens for SIGUSR1 itself. */
+  readonly keepSigusr1: boolean
+}
+
+/** One task: its /proc text, and the securebits that the text does not have. */
+export interface TaskText {
+  readonly tid: number
+  readonly status: string
+  readonly securebits: number
+}
+
+export interface Reading {
+  readonly tasks: readonly TaskText[]
+  /** prctl(2), PR_GET_DUMPABLE */
+  readonly dumpable: number
+  readonly parkMicroseconds: number
+  readonly applyMicroseconds: number
+  readonly readMicroseconds: number
+}
+
+/** Nothing has changed. */
+export interface Failure {
+  readonly step: string
+  readonly syscall: string
+  /** 0: no call failed. */
+  readonly errno: number
+  /** The signal that ended the rehearsing child, or 0. */
+  readonly signal: number
+  /** The thread that it is about, or 0. */
+  readonly tid: number
+}
+
+export interface Masks {
+  readonly permitted: bigint
+  readonly effective: bigint
+  readonly inheritable: bigint
+}
+
+export interface Native {
+  /** The calling thread. */
+  observe(): { status: string; securebits: number; credentials: ArrayBuffer } | Failure
+  /** The plan in a child that is thrown away. Changes nothing. */
+  rehearse(plan: NativePlan): Reading | Failure
+  /** The plan in every thread. A Failure means that nothing has changed; an exception of `verify` ends the process. */
+  commit<T extends object>(plan: NativePlan, verify: (reading: Reading) => T): T | Failure
+  /** Has a commit of this process, by whichever copy of this module, gone through? */
+  committed(): boolean
+  /** cap_from_text(3), or its errno. */
+  capabilitiesFromText(text: string): Masks | number
+  /** cap_to_name(3) of each capability that this kernel has. */
+  capabilityNames(): string[]
+  /** undefined: there is no such account. A number: the errno of a name service that failed. */
+  userByName(name: string): { uid: number; gid: number } | number | undefined
+  userById(uid: number): { gid: number } | number | undefined
+  groupByName(name: string): { gid: number } | number | undefined
+}
+
+let loaded: Native | undefined
+
+/** Loads the prebuilt addon at the first call, so that importing the package works where there is none. */
+export function native(): Native {
+  try {
+    loaded ??= load(join(__dirname, '..')) as Native
+    return loaded
+  } catch (cause) {
+    throw new HardenError({
+      code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
+      message: `the native addon for ${process.platform}-${process.arch} cannot be loaded: ${(cause as Error).message}`,
+      remedy:
+        'reinstall privdrop so that its folder prebuilds/ is complete, or build it where it lies ' +
+        '(needs a compiler, make, python and libcap-dev): npm run build:native',
+      cause,
+    })
+  }
+}

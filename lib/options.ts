@@ -1,0 +1,122 @@
+/**
+ * What a caller may ask, and every error that his arguments alone can cause. Nothing is looked up here.
+ */
+import { inspect } from 'node:util'
+import { HardenError } from './errors'
+
+export interface HardenOptions {
+  /**
+   * The identity to assume: an account's name, or a uid. A string is a name first, and a uid only if it is all digits and
+   * no account has that name. Required if any of the process's user ids is 0. Without it the effective user stays.
+   */
+  user?: string | number
+  /** A group's name, or a gid. Default: the primary group of `user`. */
+  group?: string | number
+  /**
+   * The supplementary groups, exactly these (setgroups(2)): at most NGROUPS_MAX names or gids. Default: none.
+   */
+  supplementalGroups?: readonly (string | number)[]
+  /**
+   * Linux: the capabilities to retain, in the notation of cap_from_text(3), e.g. 'cap_net_bind_service+ep'. Exclusive:
+   * what it does not name is lost, for user root too. Default: none; user root without it stays as privileged as it is.
+   */
+  capabilities?: string
+  /** Solaris: the privileges to retain, in the notation of priv_str_to_set(3C). Ignored on Linux. */
+  privileges?: string
+  /**
+   * Set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
+   * or not. Default: true.
+   */
+  noNewPrivileges?: boolean
+  /** Accept an inspector that is open when harden() is called. Default: false. */
+  allowInspector?: boolean
+}
+
+type Known = { readonly [Option in keyof Required<HardenOptions>]: (value: unknown, option: string) => void }
+
+const known: Known = {
+  user: nameOrId,
+  group: nameOrId,
+  supplementalGroups: list,
+  capabilities: text,
+  privileges: text,
+  noNewPrivileges: boolean,
+  allowInspector: boolean,
+}
+
+/** The largest id. The next one is (uid_t)-1, which means "leave it as it is" to setresuid(2). */
+export const LARGEST_ID = 0xfffffffe
+/** The kernel's limit (getgroups(2), NGROUPS_MAX); it has been a constant since Linux 2.6.4. */
+const NGROUPS_MAX = 65536
+
+/**
+ * A checked copy of the options.
+ *
+ * @throws HardenError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; `option` names the culprit
+ */
+export function validate(options: unknown): HardenOptions {
+  if (typeof options !== 'object' || options === null || !isPlain(options))
+    throw wrongType('options', 'a plain object', options)
+
+  // Own properties only, each read once: whatever Object.prototype has been made to carry is no option.
+  const copy: Record<string, unknown> = { __proto__: null, ...options }
+  for (const [option, value] of Object.entries(copy)) {
+    if (!Object.hasOwn(known, option))
+      throw wrongValue(option, `there is no option ${show(option)}`, `the options are ${Object.keys(known).join(', ')}`)
+    if (value !== undefined) known[option as keyof Known](value, option)
+  }
+  if (copy.supplementalGroups) copy.supplementalGroups = [...(copy.supplementalGroups as [])]
+  return copy
+}
+
+function isPlain(value: object): boolean {
+  const prototype: unknown = Object.getPrototypeOf(value)
+  // Object.prototype of whatever realm, or none
+  return prototype === null || Object.getPrototypeOf(prototype) === null
+}
+
+function nameOrId(value: unknown, option: string): void {
+  if (typeof value === 'number') {
+    if (!Number.isInteger(value) || value < 0 || value > LARGEST_ID)
+      throw wrongValue(option, `${option} ${value} is no id`, `an id is a whole number from 0 to ${LARGEST_ID}`)
+  } else if (typeof value === 'string') {
+    text(value, option)
+    if (value === '')
+      throw wrongValue(option, `${option} is an empty string`, 'give a name or an id, or leave the option out')
+  } else throw wrongType(option, 'a name or an id', value)
+}
+
+function list(value: unknown, option: string): void {
+  if (!Array.isArray(value)) throw wrongType(option, 'an array of names and ids', value)
+  if (value.length > NGROUPS_MAX)
+    throw wrongValue(option, `${value.length} groups are too many`, `the kernel takes ${NGROUPS_MAX} (NGROUPS_MAX)`)
+  // not forEach: that passes over holes
+  for (const [index, element] of value.entries()) nameOrId(element, `${option}[${index}]`)
+}
+
+function text(value: unknown, option: string): void {
+  if (typeof value !== 'string') throw wrongType(option, 'a string', value)
+  if (value.includes('\0')) throw wrongValue(option, `${option} ${show(value)} contains a NUL byte`, 'remove it')
+}
+
+function boolean(value: unknown, option: string): void {
+  if (typeof value !== 'boolean') throw wrongType(option, 'true or false', value)
+}
+
+function wrongType(option: string, wanted: string, value: unknown): HardenError {
+  return new HardenError({
+    code: 'ERR_INVALID_ARG_TYPE',
+    option,
+    message: `${option} must be ${wanted}, and is ${show(value)}`,
+    remedy: `make it ${wanted}`,
+  })
+}
+
+export function wrongValue(option: string, message: string, remedy: string): HardenError {
+  return new HardenError({ code: 'ERR_INVALID_ARG_VALUE', option, message, remedy })
+}
+
+/** A value as an error message may show it, whatever its size. */
+export function show(value: unknown): string {
+  return inspect(value, { depth: 0, maxStringLength: 64, maxArrayLength: 4, breakLength: Infinity })
+}

@@ -1,0 +1,13 @@
+/** Importing works everywhere, so that an application can be developed anywhere; pretending to harden does not. */
+import { HardenError } from '../errors'
+import type { Platform } from './index'
+
+function refuse(): never {
+  throw new HardenError({
+    code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
+    message: `privileges cannot be given up on ${process.platform}: only Linux is supported`,
+    remedy: `on a developer's machine, call harden() only if process.platform is 'linux'`,
+  })
+}
+
+export const unsupported: Platform = { observe: refuse, rehearse: refuse, commit: refuse }

@@ -1,0 +1,274 @@
+/*
+ * addon.cc - JavaScript values to the plain structs of plan.h, and back
+ *
+ * Nothing is decided here and no argument is checked twice: lib/native.ts is the only caller and its types are the
+ * contract. A broken contract ends in a JavaScript exception before any call into the core.
+ *
+ * No std::string, no exceptions: with the operators below the addon needs no C++ library at run time, so it does
+ * not depend on the one that a distribution happens to have.
+ */
+#include <napi.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "plan.h"
+
+void *operator new(size_t size) {
+	void *memory = malloc(size);
+	if (!memory) abort();
+	return memory;
+}
+void *operator new[](size_t size) { return operator new(size); }
+void operator delete(void *memory) noexcept { free(memory); }
+void operator delete(void *memory, size_t) noexcept { free(memory); }
+void operator delete[](void *memory) noexcept { free(memory); }
+void operator delete[](void *memory, size_t) noexcept { free(memory); }
+
+namespace {
+
+using Napi::CallbackInfo;
+using Napi::Env;
+using Napi::Object;
+using Napi::Value;
+
+/* A NUL-terminated copy in UTF-8; free() it. */
+char *copy_text(const Value &value) {
+	size_t length = 0;
+	napi_get_value_string_utf8(value.Env(), value, nullptr, 0, &length);
+	char *text = static_cast<char *>(malloc(length + 1));
+	if (!text) abort();
+	napi_get_value_string_utf8(value.Env(), value, text, length + 1, &length);
+	text[length] = '\0';
+	return text;
+}
+
+Object describe(Env env, const struct failure &why) {
+	Object failure = Object::New(env);
+	failure.Set("step", step_names[why.step].step);
+	failure.Set("syscall", step_names[why.step].syscall);
+	failure.Set("errno", why.error);
+	failure.Set("signal", why.signo);
+	failure.Set("tid", why.tid);
+	return failure;
+}
+
+Object describe(Env env, const struct reading &reading) {
+	Object result = Object::New(env);
+	Napi::Array tasks = Napi::Array::New(env, reading.count);
+
+	for (size_t i = 0; i < reading.count; i++) {
+		const struct task_text &text = reading.tasks[i];
+		Object task = Object::New(env);
+		napi_value status;
+
+		napi_create_string_latin1(env, text.status, text.length, &status);
+		task.Set("tid", text.tid);
+		task.Set("securebits", text.securebits);
+		task.Set("status", status);
+		tasks.Set(static_cast<uint32_t>(i), task);
+	}
+	result.Set("tasks", tasks);
+	result.Set("dumpable", reading.dumpable);
+	result.Set("parkMicroseconds", reading.park_us);
+	result.Set("applyMicroseconds", reading.apply_us);
+	result.Set("readMicroseconds", reading.read_us);
+	return result;
+}
+
+uint64_t mask_at(const Object &object, const char *name) {
+	bool lossless;
+	return object.Get(name).As<Napi::BigInt>().Uint64Value(&lossless);
+}
+
+/* The memory of before and groups stays JavaScript's; both outlive the call that they are read in. */
+struct plan read_plan(const Object &from) {
+	struct plan plan = {};
+	Napi::Array steps = from.Get("steps").As<Napi::Array>();
+	Napi::Uint32Array groups = from.Get("groups").As<Napi::Uint32Array>();
+
+	for (uint32_t i = 0; i < steps.Length(); i++) {
+		char *name = copy_text(steps.Get(i));
+		for (int step = STEP_BOUNDING; step <= STEP_NO_NEW_PRIVS; step++)
+			if (!strcmp(name, step_names[step].step)) plan.steps |= 1u << step;
+		free(name);
+	}
+	plan.before = static_cast<struct credentials *>(from.Get("before").As<Napi::ArrayBuffer>().Data());
+	plan.uid = from.Get("uid").As<Napi::Number>().Uint32Value();
+	plan.gid = from.Get("gid").As<Napi::Number>().Uint32Value();
+	plan.groups = groups.Data();
+	plan.group_count = groups.ElementLength();
+	plan.sets.permitted = mask_at(from, "permitted");
+	plan.sets.effective = mask_at(from, "effective");
+	plan.sets.inheritable = mask_at(from, "inheritable");
+	plan.sets.bounding = mask_at(from, "bounding");
+	plan.sets.ambient = mask_at(from, "ambient");
+	plan.bounding_drop = mask_at(from, "boundingDrop");
+	plan.keep_sigusr1 = from.Get("keepSigusr1").As<Napi::Boolean>();
+	return plan;
+}
+
+/* () => { status, securebits, credentials } | failure */
+Value Observe(const CallbackInfo &info) {
+	struct credentials *own;
+	struct failure why;
+	char *status;
+
+	if (observe_main(&own, &status, &why)) return describe(info.Env(), why);
+
+	size_t size = sizeof *own + own->group_count * sizeof(gid_t);
+	Napi::ArrayBuffer credentials = Napi::ArrayBuffer::New(info.Env(), size);
+	memcpy(credentials.Data(), own, size);
+	napi_value text;
+	napi_create_string_latin1(info.Env(), status, NAPI_AUTO_LENGTH, &text);
+
+	Object result = Object::New(info.Env());
+	result.Set("status", text);
+	result.Set("securebits", own->securebits);
+	result.Set("credentials", credentials);
+	free(own);
+	free(status);
+	return result;
+}
+
+/* (plan) => reading of the child | failure */
+Value Rehearse(const CallbackInfo &info) {
+	struct plan plan = read_plan(info[0].As<Object>());
+	struct reading reading;
+	struct failure why;
+
+	if (rehearse(&plan, &reading, &why)) return describe(info.Env(), why);
+	Object result = describe(info.Env(), reading);
+	release_reading(&reading);
+	return result;
+}
+
+/* What a function that must not fail has thrown, as the last line of this process. */
+[[noreturn]] void end_with_exception(Env env) {
+	static const char head[] = "privdrop: fatal: ";
+	char line[512];
+	size_t length = 0;
+	napi_value exception, message;
+
+	memcpy(line, head, sizeof head - 1);
+	char *text = line + sizeof head - 1;
+	size_t room = sizeof line - sizeof head;
+	if (napi_get_and_clear_last_exception(env, &exception) != napi_ok ||
+	    napi_get_named_property(env, exception, "message", &message) != napi_ok ||
+	    napi_get_value_string_utf8(env, message, text, room, &length) != napi_ok || length == 0) {
+		static const char unknown[] = "the kernel's answer could not be compared with the plan";
+		memcpy(text, unknown, sizeof unknown);
+		length = sizeof unknown - 1;
+	}
+	text[length] = '\n';
+	end_process(line, text + length + 1 - line);
+}
+
+/* (plan, verify: (reading) => T) => T | failure. Whatever keeps verify from returning ends the process. */
+Value Commit(const CallbackInfo &info) {
+	struct plan plan = read_plan(info[0].As<Object>());
+	struct reading reading;
+	struct failure why;
+	napi_value result;
+
+	if (commit(&plan, &reading, &why)) return describe(info.Env(), why);
+
+	Object found = describe(info.Env(), reading);
+	napi_value argument = found;
+	if (napi_call_function(info.Env(), info.Env().Undefined(), info[1], 1, &argument, &result) != napi_ok)
+		end_with_exception(info.Env());
+	release_reading(&reading);
+	return Value(info.Env(), result);
+}
+
+Value Committed(const CallbackInfo &info) { return Napi::Boolean::New(info.Env(), committed()); }
+
+/* (text) => { permitted, effective, inheritable } | errno */
+Value CapabilitiesFromText(const CallbackInfo &info) {
+	struct capability_sets sets;
+	char *text = copy_text(info[0]);
+	int error = capabilities_from_text(text, &sets);
+
+	free(text);
+	if (error) return Napi::Number::New(info.Env(), error);
+	Object result = Object::New(info.Env());
+	result.Set("permitted", Napi::BigInt::New(info.Env(), sets.permitted));
+	result.Set("effective", Napi::BigInt::New(info.Env(), sets.effective));
+	result.Set("inheritable", Napi::BigInt::New(info.Env(), sets.inheritable));
+	return result;
+}
+
+/* () => the names of this kernel's capabilities, by number */
+Value CapabilityNames(const CallbackInfo &info) {
+	unsigned count = capability_count();
+	Napi::Array names = Napi::Array::New(info.Env(), count);
+
+	for (unsigned capability = 0; capability < count; capability++) {
+		char *name = capability_name(capability);
+		names.Set(capability, name ? name : "");
+		capability_name_free(name);
+	}
+	return names;
+}
+
+/* found: { uid?, gid } | no such account: undefined | the name service failed: errno */
+Value account(Env env, int found, const uid_t *uid, gid_t gid, int error) {
+	if (found < 0) return Napi::Number::New(env, error);
+	if (!found) return env.Undefined();
+	Object result = Object::New(env);
+	if (uid) result.Set("uid", Napi::Number::New(env, *uid));
+	result.Set("gid", Napi::Number::New(env, gid));
+	return result;
+}
+
+Value UserByName(const CallbackInfo &info) {
+	uid_t uid = 0;
+	gid_t gid = 0;
+	int error = 0;
+	char *name = copy_text(info[0]);
+	int found = user_by_name(name, &uid, &gid, &error);
+
+	free(name);
+	return account(info.Env(), found, &uid, gid, error);
+}
+
+Value UserById(const CallbackInfo &info) {
+	gid_t gid = 0;
+	int error = 0;
+	int found = user_by_id(info[0].As<Napi::Number>().Uint32Value(), &gid, &error);
+
+	return account(info.Env(), found, nullptr, gid, error);
+}
+
+Value GroupByName(const CallbackInfo &info) {
+	gid_t gid = 0;
+	int error = 0;
+	char *name = copy_text(info[0]);
+	int found = group_by_name(name, &gid, &error);
+
+	free(name);
+	return account(info.Env(), found, nullptr, gid, error);
+}
+
+template <Value (*function)(const CallbackInfo &)>
+void add(Object exports, const char *name) {
+	exports.Set(name, Napi::Function::New<function>(exports.Env(), name));
+}
+
+Object Init(Env, Object exports) {
+	add<Observe>(exports, "observe");
+	add<Rehearse>(exports, "rehearse");
+	add<Commit>(exports, "commit");
+	add<Committed>(exports, "committed");
+	add<CapabilitiesFromText>(exports, "capabilitiesFromText");
+	add<CapabilityNames>(exports, "capabilityNames");
+	add<UserByName>(exports, "userByName");
+	add<UserById>(exports, "userById");
+	add<GroupByName>(exports, "groupByName");
+	return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(privdrop, Init)

@@ -1,0 +1,64 @@
+/*
+ * core.h - what the files of the Linux core share with one another
+ *
+ * Between park_every_thread() and release_every_thread() every other thread of the process stands still, whatever
+ * lock it holds. Whatever is called in between makes system calls and touches memory that is already there:
+ * nothing allocates, locks, logs or looks up. The same holds for the handler and for the rehearsing child.
+ */
+#ifndef PRIVDROP_LINUX_CORE_H
+#define PRIVDROP_LINUX_CORE_H
+
+#include "../plan.h"
+
+#include <stdatomic.h>
+
+/* steps.c: the list, for the calling thread. 0, or -1 with *now the step that failed. *now always names the step
+ * under way, so that whoever finds this thread dead knows where it died. */
+int apply_steps(const struct plan *plan, struct failure *now);
+
+/* observe.c */
+pid_t this_thread(void);
+size_t credentials_size(size_t group_count);
+/* Ask the kernel about the calling thread. `room`: how many groups *own holds; more than that are only counted. */
+int observe_this_thread(struct credentials *own, size_t room);
+/* A descriptor of /proc/self/task, or -1. */
+int open_tasks(struct failure *why);
+/* The number of tasks in it, or -1 with errno. */
+long count_tasks(int tasks);
+/* Call visit(tid) for each task listed; stops at the first that is not 0 and returns it. -1 with errno. */
+int each_task(int tasks, int (*visit)(pid_t tid, void *context), void *context);
+/* The status text of a task. Bytes read, or -1 with errno. */
+ssize_t read_status(int tasks, pid_t tid, char *text, size_t size);
+/* How many bytes that text can need. */
+size_t status_size(size_t group_count);
+
+/* signals.c: dispositions and masks by raw system calls */
+struct kernel_sigaction {
+	void (*handler)(int);
+	unsigned long flags;
+	void (*restorer)(void);
+	uint64_t mask;
+};
+int signal_action(int signo, const struct kernel_sigaction *new_action, struct kernel_sigaction *old_action);
+int block_signals(uint64_t *before);
+int restore_signals(uint64_t before);
+int ignore_signal(int signo);
+#ifdef __x86_64__
+/* This ABI's kernel has no way back from a handler of its own: sigreturn(2), "restorer". */
+void return_from_signal(void) __attribute__((visibility("hidden")));
+#endif
+
+/* every_thread.c: by the main thread, with its signals blocked; in this order */
+int take_park_signal(struct failure *why);
+int park_every_thread(const struct plan *plan, int tasks, struct failure *why);
+uint32_t count_parked_threads(void);
+/* 0: each thread is what plan->before says. */
+int compare_every_thread(struct failure *why);
+/* 0: each thread has done all of the plan's list. */
+int apply_in_every_thread(struct failure *why);
+/* What the thread said when it had. */
+uint32_t securebits_of(pid_t tid);
+void release_every_thread(void);
+int give_park_signal_back(void);
+
+#endif

@@ -1,0 +1,202 @@
+/*
+ * observe.c - what the kernel says: a thread about itself by system calls, and /proc about every task
+ *
+ * The two do not share code with what changes credentials, nor with one another. /proc must be that of our own pid
+ * namespace, else its task numbers are somebody else's; it is opened once and read through that descriptor, which
+ * goes on working after a chroot and under hidepid=2.
+ */
+#define _GNU_SOURCE
+#include "core.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum { DECIMAL_SIZE = 12 };
+
+pid_t this_thread(void)
+{
+	return syscall(SYS_gettid); /* gettid(3) and fstat(3) need a newer glibc than Node does */
+}
+
+size_t credentials_size(size_t group_count)
+{
+	/* rounded up, so that one may follow the other */
+	return (sizeof(struct credentials) + group_count * sizeof(gid_t) + 7) & ~(size_t)7;
+}
+
+static int observe_sets(struct capability_sets *sets)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &header, data))
+		return -1;
+	sets->permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
+	sets->effective = data[0].effective | (uint64_t)data[1].effective << 32;
+	sets->inheritable = data[0].inheritable | (uint64_t)data[1].inheritable << 32;
+	sets->bounding = sets->ambient = 0;
+
+	/* Up to the kernel's last capability, not to that of some table: from there on EINVAL. */
+	for (unsigned capability = 0; capability < 64; capability++) {
+		long bounding = syscall(SYS_prctl, PR_CAPBSET_READ, capability, 0, 0, 0);
+		long ambient = 0;
+
+		if (bounding < 0)
+			return errno == EINVAL && capability > 0 ? 0 : -1;
+		/* The ambient set is always within these two (capabilities(7)): there is nothing to ask elsewhere. */
+		if ((sets->permitted & sets->inheritable) >> capability & 1)
+			ambient = syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0);
+		if (ambient < 0)
+			return -1;
+		sets->bounding |= (uint64_t)bounding << capability;
+		sets->ambient |= (uint64_t)ambient << capability;
+	}
+	return 0;
+}
+
+int observe_this_thread(struct credentials *own, size_t room)
+{
+	long securebits, no_new_privs, seccomp, groups;
+
+	if (syscall(SYS_getresuid, &own->uid[0], &own->uid[1], &own->uid[2]) ||
+	    syscall(SYS_getresgid, &own->gid[0], &own->gid[1], &own->gid[2]))
+		return -1;
+	/* An id that is none changes nothing; the answer is the present one, never an error (setfsuid(2)). */
+	own->uid[3] = (uid_t)syscall(SYS_setfsuid, -1);
+	own->gid[3] = (gid_t)syscall(SYS_setfsgid, -1);
+
+	if (observe_sets(&own->sets) || (securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
+	    (no_new_privs = syscall(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) < 0 ||
+	    (seccomp = syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0)) < 0 ||
+	    (groups = syscall(SYS_getgroups, 0, NULL)) < 0)
+		return -1;
+	own->securebits = securebits;
+	own->no_new_privs = no_new_privs;
+	own->seccomp = seccomp;
+	own->group_count = groups;
+	if ((size_t)groups <= room && syscall(SYS_getgroups, groups, own->groups) != groups)
+		return -1;
+	return 0;
+}
+
+static void decimal(char text[DECIMAL_SIZE], pid_t number)
+{
+	char *end = text + DECIMAL_SIZE - 1;
+
+	*end = '\0';
+	do
+		*--end = (char)('0' + number % 10);
+	while (number /= 10);
+	memmove(text, end, text + DECIMAL_SIZE - end);
+}
+
+int open_tasks(struct failure *why)
+{
+	char tid[DECIMAL_SIZE];
+	struct statfs system;
+	int tasks = open("/proc/self/task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	*why = (struct failure){.step = STEP_PROC, .error = errno};
+	if (tasks < 0)
+		return -1;
+
+	/* A file system of another kind, or the /proc of a pid namespace in which this thread has another number. */
+	decimal(tid, this_thread());
+	if (fstatfs(tasks, &system) || system.f_type != PROC_SUPER_MAGIC || faccessat(tasks, tid, F_OK, 0)) {
+		close(tasks);
+		why->error = ESRCH;
+		return -1;
+	}
+	why->error = 0;
+	return tasks;
+}
+
+long count_tasks(int tasks)
+{
+	struct statx directory;
+
+	if (syscall(SYS_statx, tasks, "", AT_EMPTY_PATH, STATX_NLINK, &directory))
+		return -1;
+	/* The kernel adds the number of live tasks to the two links that any directory has (fs/proc/base.c). */
+	return (long)directory.stx_nlink - 2;
+}
+
+int each_task(int tasks, int (*visit)(pid_t tid, void *context), void *context)
+{
+	char buffer[8192] __attribute__((aligned(8)));
+	long length;
+
+	if (lseek(tasks, 0, SEEK_SET) < 0)
+		return -1;
+	while ((length = syscall(SYS_getdents64, tasks, buffer, sizeof buffer)) > 0)
+		for (long at = 0; at < length;) {
+			/* struct linux_dirent64, getdents(2) */
+			const char *entry = buffer + at;
+			const char *digit = entry + 19;
+			pid_t tid = 0;
+			int result;
+
+			at += *(const unsigned short *)(entry + 16);
+			while (*digit >= '0' && *digit <= '9')
+				tid = tid * 10 + (*digit++ - '0');
+			if (tid > 0 && (result = visit(tid, context)))
+				return result;
+		}
+	return length < 0 ? -1 : 0;
+}
+
+size_t status_size(size_t group_count)
+{
+	/* Up to the last field that is compared a status has well under 2 KB, names and sets included; and at most
+	 * ten digits and a space for each group. */
+	return 4096 + group_count * 11;
+}
+
+ssize_t read_status(int tasks, pid_t tid, char *text, size_t size)
+{
+	char path[DECIMAL_SIZE + sizeof "/status"];
+	size_t length = 0;
+	ssize_t got = 0;
+	int status;
+
+	decimal(path, tid);
+	memcpy(path + strlen(path), "/status", sizeof "/status");
+	if ((status = openat(tasks, path, O_RDONLY | O_CLOEXEC)) < 0)
+		return -1;
+	while (length < size && (got = read(status, text + length, size - length)) > 0)
+		length += got;
+	if (close(status) || got < 0)
+		return -1;
+	return length;
+}
+
+int observe_main(struct credentials **own, char **status, struct failure *why)
+{
+	int tasks = open_tasks(why);
+	long groups;
+	ssize_t length = -1;
+
+	if (tasks < 0)
+		return -1;
+	groups = getgroups(0, NULL);
+	*own = groups < 0 ? NULL : calloc(1, credentials_size(groups));
+	*status = groups < 0 ? NULL : calloc(1, status_size(groups) + 1);
+	if (*own && *status && !observe_this_thread(*own, groups))
+		length = read_status(tasks, this_thread(), *status, status_size(groups));
+	if (length < 0) {
+		why->error = errno;
+		free(*own);
+		free(*status);
+	}
+	close(tasks);
+	return length < 0 ? -1 : 0;
+}

@@ -1,0 +1,117 @@
+/*
+ * steps.c - the list that turns a thread into what the plan says
+ *
+ * Linux credentials belong to threads (nptl(7), "C library/kernel differences"): the raw system calls below change
+ * the calling thread alone. Called in the rehearsing child first, then in every thread of the process while all the
+ * others are parked. Which steps are due was decided by the plan; here is only their order.
+ */
+#define _GNU_SOURCE
+#include "core.h"
+
+#include <errno.h>
+#include <linux/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifdef SYS_setresuid32
+#error "on this machine setresuid, setresgid and setgroups take 16-bit ids; the 32-bit calls have other names"
+#endif
+
+const struct step_name step_names[STEP_COUNT] = {
+	[STEP_NONE] = {"", ""},
+	[STEP_PROC] = {"proc", "open"},
+	[STEP_CHILD] = {"rehearsal child", "clone"},
+	[STEP_TABLE] = {"memory", "mmap"},
+	[STEP_PARK] = {"park", "rt_tgsigqueueinfo"},
+	[STEP_COMPARE] = {"compare", "getresuid"},
+	[STEP_SIGUSR1] = {"SIGUSR1", "rt_sigaction"},
+	[STEP_BOUNDING] = {"bounding", "prctl"},
+	[STEP_SETGROUPS] = {"setgroups", "setgroups"},
+	[STEP_SETRESGID] = {"setresgid", "setresgid"},
+	[STEP_KEEPCAPS] = {"keepcaps", "prctl"},
+	[STEP_SETRESUID] = {"setresuid", "setresuid"},
+	[STEP_CAPSET] = {"capset", "capset"},
+	[STEP_KEEPCAPS_BACK] = {"keepcaps back", "prctl"},
+	[STEP_AMBIENT] = {"ambient", "prctl"},
+	[STEP_NO_NEW_PRIVS] = {"no_new_privs", "prctl"},
+	[STEP_DUMPABLE] = {"dumpable", "prctl"},
+	[STEP_READ_BACK] = {"read back", "read"},
+	[STEP_VERIFY] = {"verify", "read"},
+};
+
+static bool due(const struct plan *plan, struct failure *now, enum step step)
+{
+	if (!(plan->steps & (1u << step)))
+		return false;
+	now->step = step;
+	return true;
+}
+
+static int refused(struct failure *now)
+{
+	now->error = errno;
+	return -1;
+}
+
+static bool in(uint64_t set, unsigned capability)
+{
+	return set >> capability & 1;
+}
+
+static long set_capabilities(const struct capability_sets *sets)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+	struct __user_cap_data_struct data[2] = {
+		{(uint32_t)sets->effective, (uint32_t)sets->permitted, (uint32_t)sets->inheritable},
+		{sets->effective >> 32, sets->permitted >> 32, sets->inheritable >> 32},
+	};
+
+	return syscall(SYS_capset, &header, data);
+}
+
+/* The sets come last because every step before them needs one of root's: CAP_SETPCAP, CAP_SETGID, CAP_SETUID. */
+int apply_steps(const struct plan *plan, struct failure *now)
+{
+	/* Needs CAP_SETPCAP, which setresuid takes out of the effective set. */
+	if (due(plan, now, STEP_BOUNDING))
+		for (unsigned capability = 0; capability < 64; capability++)
+			if (in(plan->bounding_drop, capability) &&
+			    syscall(SYS_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0))
+				return refused(now);
+
+	/* Groups before the user: afterwards nobody may change them. */
+	if (due(plan, now, STEP_SETGROUPS) && syscall(SYS_setgroups, plan->group_count, plan->groups))
+		return refused(now);
+	if (due(plan, now, STEP_SETRESGID) && syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid))
+		return refused(now);
+
+	/* Without this bit the kernel empties the permitted set when the last id 0 goes (capabilities(7), "Effect of
+	 * user ID changes on capabilities"). The effective set it empties all the same. */
+	if (due(plan, now, STEP_KEEPCAPS) && syscall(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0))
+		return refused(now);
+	if (due(plan, now, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid))
+		return refused(now);
+
+	/* Never left out, not even to retain nothing: under SECBIT_NO_SETUID_FIXUP, or when no id was 0, setresuid has
+	 * left the sets as they were. */
+	if (due(plan, now, STEP_CAPSET) && set_capabilities(&plan->sets))
+		return refused(now);
+	if (due(plan, now, STEP_KEEPCAPS_BACK) && syscall(SYS_prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0))
+		return refused(now);
+
+	/* Only what is permitted and inheritable by now can be raised here. */
+	if (due(plan, now, STEP_AMBIENT)) {
+		if (syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+			return refused(now);
+		for (unsigned capability = 0; capability < 64; capability++)
+			if (in(plan->sets.ambient, capability) &&
+			    syscall(SYS_prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, capability, 0, 0))
+				return refused(now);
+	}
+	if (due(plan, now, STEP_NO_NEW_PRIVS) && syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return refused(now);
+
+	now->step = STEP_NONE;
+	return 0;
+}

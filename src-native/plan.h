@@ -1,0 +1,144 @@
+/*
+ * plan.h - what is to become of every thread, and what became of it
+ *
+ * The one header between the N-API glue (addon.cc) and the C core. Plain data: whoever fills in a plan
+ * has decided everything; whoever carries it out decides nothing.
+ *
+ * Sets are 64-bit masks, capability N is bit N, as in capabilities(7) and in /proc/PID/status. Errors are
+ * errno values; 0 is success.
+ */
+#ifndef PRIVDROP_PLAN_H
+#define PRIVDROP_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#ifdef __cplusplus
+#define _Noreturn [[noreturn]]
+extern "C" {
+#endif
+
+/* Everything that this package asks of the kernel, in the order in which it asks. One name each: it is what an
+ * error, the last line of an aborted process, and a plan's list of steps call it. */
+enum step {
+	STEP_NONE,
+
+	STEP_PROC,      /* open /proc/self/task and make sure that it is ours */
+	STEP_CHILD,     /* make and await the child that rehearses */
+	STEP_TABLE,     /* memory for what the threads report */
+	STEP_PARK,      /* stop every thread in our signal handler */
+	STEP_COMPARE,   /* are all threads what the plan was made for? */
+
+	STEP_SIGUSR1,   /* the line: from here on there is no way back */
+
+	STEP_BOUNDING,  /* the per-thread list, steps.c */
+	STEP_SETGROUPS,
+	STEP_SETRESGID,
+	STEP_KEEPCAPS,
+	STEP_SETRESUID,
+	STEP_CAPSET,
+	STEP_KEEPCAPS_BACK,
+	STEP_AMBIENT,
+	STEP_NO_NEW_PRIVS,
+
+	STEP_DUMPABLE,
+	STEP_READ_BACK, /* the kernel's own text about each thread */
+	STEP_VERIFY,    /* its comparison with the plan */
+	STEP_COUNT
+};
+
+struct step_name {
+	const char *step;
+	const char *syscall;
+};
+extern const struct step_name step_names[STEP_COUNT];
+
+/* The step that was under way when something failed. */
+struct failure {
+	enum step step;
+	int error; /* errno; 0: no call failed, something is not as it must be */
+	int signo; /* the signal that ended the child in it, or 0 */
+	pid_t tid; /* the thread that it is about, or 0 */
+};
+
+struct capability_sets {
+	uint64_t permitted, effective, inheritable, bounding, ambient;
+};
+
+/* What one thread says about itself (observe_this_thread). No padding: two of them are compared with memcmp. */
+struct credentials {
+	uid_t uid[4]; /* real, effective, saved, file system: the order of "Uid:" in /proc/PID/status */
+	gid_t gid[4];
+	struct capability_sets sets;
+	uint32_t securebits;
+	uint32_t no_new_privs;
+	uint32_t seccomp;
+	uint32_t group_count;
+	gid_t groups[]; /* supplementary groups, in the kernel's order */
+};
+
+struct plan {
+	const struct credentials *before; /* what every thread must be for this plan to be right */
+	uint32_t steps;                   /* bit (1 << STEP_...) set: the step is to be done */
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups; /* exactly these supplementary groups, ascending */
+	size_t group_count;
+	struct capability_sets sets;
+	uint64_t bounding_drop; /* the bits of the bounding set to drop */
+	bool keep_sigusr1;      /* the application listens for it: its disposition stays */
+};
+
+/* One task of this process as the kernel describes it. */
+struct task_text {
+	pid_t tid;
+	uint32_t securebits; /* not in the text: the thread itself was asked (prctl(2), PR_GET_SECUREBITS) */
+	const char *status;  /* /proc/self/task/TID/status, not terminated */
+	size_t length;
+};
+
+/* What a rehearsal or a commit has led to. Valid until release_reading(). */
+struct reading {
+	struct task_text *tasks;
+	size_t count;
+	int dumpable;                        /* prctl(2), PR_GET_DUMPABLE */
+	uint32_t park_us, apply_us, read_us; /* microseconds */
+	size_t capacity, text_size, memory_size;
+	void *memory;
+};
+
+/* Each returns 0, or -1 with *why filled in and nothing changed.
+ *
+ * observe_main: the calling thread's credentials and status text; both to be freed by the caller.
+ * rehearse: the plan's steps in a child that ends then; the reading is about that child.
+ * commit: the plan's steps in every thread. Past the line it does not return an error: it ends the process. */
+int observe_main(struct credentials **own, char **status, struct failure *why);
+int rehearse(const struct plan *plan, struct reading *reading, struct failure *why);
+int commit(const struct plan *plan, struct reading *reading, struct failure *why);
+void release_reading(struct reading *reading);
+
+/* Has a commit() of this process crossed the line? Never becomes false again. */
+bool committed(void);
+
+/* One line on file descriptor 2, then SIGABRT. For a process that must not go on. */
+_Noreturn void end_process(const char *line, size_t length);
+
+/* cap_from_text(3): 0, EINVAL for a text that libcap refuses, ENOMEM. Sets bounding and ambient to none. */
+int capabilities_from_text(const char *text, struct capability_sets *sets);
+/* How many capabilities this kernel has (cap_max_bits(3)). */
+unsigned capability_count(void);
+/* cap_to_name(3): the name, or the number where libcap knows none. To be released with capability_name_free(). */
+char *capability_name(unsigned capability);
+void capability_name_free(char *name);
+
+/* getpwnam_r, getpwuid_r, getgrnam_r: 1 found, 0 no such account, -1 with *error: the name service failed. */
+int user_by_name(const char *name, uid_t *uid, gid_t *gid, int *error);
+int user_by_id(uid_t uid, gid_t *gid, int *error);
+int group_by_name(const char *name, gid_t *gid, int *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

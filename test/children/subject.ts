@@ -1,0 +1,123 @@
+/**
+ * The process that is hardened in a live test: one for each case, plain Node on the built package. It does nothing by
+ * itself; the test tells it over IPC what to do next (test/live/subject.ts) and looks at it from outside.
+ */
+import { spawnSync } from 'node:child_process'
+import { pbkdf2 } from 'node:crypto'
+import { once } from 'node:events'
+import { readFile, readFileSync } from 'node:fs'
+import { readFile as readFilePromise } from 'node:fs/promises'
+import { url } from 'node:inspector'
+import { createServer, type Server } from 'node:net'
+import { promisify } from 'node:util'
+import { Worker } from 'node:worker_threads'
+import { harden } from 'privdrop'
+
+let server: Server | undefined
+const workers: Worker[] = []
+let churning = false
+
+/** A Worker that answers { id, call, args } with what it found. */
+const workerSource = `
+  const { parentPort } = require('node:worker_threads')
+  const { readFileSync } = require('node:fs')
+  const net = require('node:net')
+  let server
+  const actions = {
+    read: (path) => readFileSync(path, 'latin1').length,
+    listen: (port, host) => new Promise((resolve, reject) => {
+      server = net.createServer().on('error', reject).listen(port, host, () => resolve(server.address().port))
+    }),
+    harden: (options) => require('privdrop').harden(options),
+  }
+  parentPort.on('message', async ([action, ...args]) => {
+    try { parentPort.postMessage({ value: await actions[action](...args) }) }
+    catch (error) { parentPort.postMessage({ error: { code: error.code, message: error.message } }) }
+  })
+  parentPort.postMessage('ready')
+`
+
+async function startWorker(): Promise<Worker> {
+  const worker = new Worker(workerSource, { eval: true })
+  await once(worker, 'message')
+  return worker
+}
+
+async function askWorker(worker: Worker | undefined, ...call: unknown[]): Promise<unknown> {
+  if (!worker) throw new Error('there is no Worker')
+  worker.postMessage(call)
+  const [answer] = await once(worker, 'message')
+  if (answer.error) throw answer.error
+  return answer.value
+}
+
+async function churn(): Promise<void> {
+  while (churning) await new Promise((done) => new Worker('', { eval: true }).once('exit', done))
+}
+
+export const actions = {
+  /** libuv starts its pool at the first use: a test that never warms it misses those threads. */
+  warmPool: async (size: number) => {
+    await Promise.all(Array.from({ length: size }, () => promisify(pbkdf2)('a', 'b', 1, 8, 'sha1')))
+  },
+  startWorkers: async (count: number) => {
+    for (let i = 0; i < count; i++) workers.push(await startWorker())
+  },
+  /** So many loops, each of which starts a Worker that ends at once, again and again. */
+  churn: (loops: number) => {
+    churning = true
+    for (let i = 0; i < loops; i++) void churn()
+  },
+  stopChurn: () => {
+    churning = false
+  },
+  askWorker: (index: number, ...call: unknown[]) => askWorker(workers[index], ...call),
+  harden: (options: unknown) => {
+    const report = harden(options as never)
+    return { report: JSON.parse(JSON.stringify(report)), table: String(report), frozen: Object.isFrozen(report.user) }
+  },
+  listen: async (port: number, host: string) => {
+    server = createServer()
+    server.listen(port, host)
+    await once(server, 'listening')
+  },
+  close: async () => {
+    server?.close()
+    await once(server as Server, 'close')
+  },
+  readSync: (path: string) => readFileSync(path).length,
+  readCallback: (path: string) => promisify(readFile)(path).then((data) => data.length),
+  readPromise: (path: string) => readFilePromise(path).then((data) => data.length),
+  run: (command: string, args: string[]) => {
+    const { status, stdout, stderr, error } = spawnSync(command, args, { encoding: 'latin1' })
+    if (error) throw error
+    return { status, stdout, stderr }
+  },
+  setgroups: (groups: number[]) => process.setgroups?.(groups),
+  setegid: (id: number) => process.setegid?.(id),
+  seteuid: (id: number) => process.seteuid?.(id),
+  setuid: (id: number) => process.setuid?.(id),
+  setgid: (id: number) => process.setgid?.(id),
+  inspectorUrl: () => url() ?? null,
+  openInspector: () => import('node:inspector').then(({ open }) => open(0, '127.0.0.1')),
+  closeInspector: () => import('node:inspector').then(({ close }) => close()),
+  listenForSigusr1: () => {
+    process.on('SIGUSR1', () => process.send?.({ signal: 'SIGUSR1' }))
+  },
+  load: (path: string) => {
+    const native = { exports: {} as Record<string, (...args: unknown[]) => unknown> }
+    process.dlopen(native, path)
+    return native.exports
+  },
+}
+
+process.on('message', async ({ action, args }: { action: keyof typeof actions; args: never[] }) => {
+  try {
+    const value = await (actions[action] as (...args: never[]) => unknown)(...args)
+    process.send?.({ value: value ?? null })
+  } catch (error) {
+    const { name, message, ...fields } = error as Error
+    process.send?.({ error: { name, message, ...fields } })
+  }
+})
+process.send?.({ value: 'ready' })

@@ -1,0 +1,96 @@
+/**
+ * A process as root sees it from another one. Written for the tests alone: it shares nothing with lib/, so that one
+ * mistake cannot hide the other.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+
+export interface Task {
+  name: string
+  uid: string
+  gid: string
+  groups: string
+  inheritable: string
+  permitted: string
+  effective: string
+  bounding: string
+  ambient: string
+  noNewPrivs: string
+}
+
+function line(status: string, name: string): string {
+  const found = status.split('\n').find((text) => text.startsWith(`${name}:`))
+  if (found === undefined) throw new Error(`no line ${name}`)
+  return found
+    .slice(name.length + 1)
+    .trim()
+    .replace(/\s+/g, ' ')
+}
+
+export function task(pid: number, tid: number | string): Task {
+  const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'latin1')
+  return {
+    name: line(status, 'Name'),
+    uid: line(status, 'Uid'),
+    gid: line(status, 'Gid'),
+    groups: line(status, 'Groups'),
+    inheritable: line(status, 'CapInh'),
+    permitted: line(status, 'CapPrm'),
+    effective: line(status, 'CapEff'),
+    bounding: line(status, 'CapBnd'),
+    ambient: line(status, 'CapAmb'),
+    noNewPrivs: line(status, 'NoNewPrivs'),
+  }
+}
+
+/** Every task; those that end while they are being read are none. */
+export function tasks(pid: number): Task[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((tid) => {
+    try {
+      return [task(pid, tid)]
+    } catch (error) {
+      if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return []
+      throw error
+    }
+  })
+}
+
+/** What every thread has in common; an empty list of names where the threads differ would be no answer, so it throws. */
+export function common(pid: number): Omit<Task, 'name'> {
+  const all = tasks(pid).map(({ name: _, ...rest }) => JSON.stringify(rest))
+  const kinds = [...new Set(all)]
+  if (kinds.length !== 1) throw new Error(`the threads of ${pid} differ: ${kinds.join(' | ')}`)
+  return JSON.parse(kinds[0] as string)
+}
+
+/** What the process shows beside credentials: signals, root, working directory, descriptors, children. */
+export function surroundings(pid: number): Record<string, unknown> {
+  const status = readFileSync(`/proc/${pid}/status`, 'latin1')
+  return {
+    ignored: line(status, 'SigIgn'),
+    caught: line(status, 'SigCgt'),
+    masks: readdirSync(`/proc/${pid}/task`)
+      .map((tid) => line(readFileSync(`/proc/${pid}/task/${tid}/status`, 'latin1'), 'SigBlk'))
+      .sort(),
+    pending: [line(status, 'SigPnd'), line(status, 'ShdPnd')],
+    descriptors: readdirSync(`/proc/${pid}/fd`).length,
+    children: readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1'),
+    dumpable: readFileSync(`/proc/${pid}/status`, 'latin1') && ownerOf(pid),
+  }
+}
+
+import { statSync } from 'node:fs'
+
+/** /proc/PID belongs to the process's user while it is dumpable, and to root otherwise (proc(5)). */
+export function ownerOf(pid: number): number {
+  return statSync(`/proc/${pid}/environ`).uid
+}
+
+export const mask = (...capabilities: number[]): string =>
+  capabilities
+    .reduce((set, capability) => set | (1n << BigInt(capability)), 0n)
+    .toString(16)
+    .padStart(16, '0')
+
+export const CAP_NET_BIND_SERVICE = 10
+export const CAP_NET_RAW = 13
+export const NONE = mask()
