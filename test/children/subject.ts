@@ -15,7 +15,7 @@ import { harden } from 'privdrop'
 
 let server: Server | undefined
 const workers: Worker[] = []
-let churning = false
+const odd: Record<string, () => number> = {}
 
 /** A Worker that answers { id, call, args } with what it found. */
 const workerSource = `
@@ -28,7 +28,7 @@ const workerSource = `
     listen: (port, host) => new Promise((resolve, reject) => {
       server = net.createServer().on('error', reject).listen(port, host, () => resolve(server.address().port))
     }),
-    harden: (options) => require('privdrop').harden(options),
+    harden: (options) => require(process.argv[2]).harden(options),
   }
   parentPort.on('message', async ([action, ...args]) => {
     try { parentPort.postMessage({ value: await actions[action](...args) }) }
@@ -38,7 +38,7 @@ const workerSource = `
 `
 
 async function startWorker(): Promise<Worker> {
-  const worker = new Worker(workerSource, { eval: true })
+  const worker = new Worker(workerSource, { eval: true, argv: [require.resolve('privdrop')] })
   await once(worker, 'message')
   return worker
 }
@@ -51,9 +51,12 @@ async function askWorker(worker: Worker | undefined, ...call: unknown[]): Promis
   return answer.value
 }
 
-async function churn(): Promise<void> {
-  while (churning) await new Promise((done) => new Worker('', { eval: true }).once('exit', done))
-}
+/** Starts Workers that end at once, one after the other; in a Worker itself, so that it goes on while main is busy. */
+const churnSource = `
+  const { Worker } = require('node:worker_threads')
+  const next = () => new Worker('', { eval: true }).once('exit', next)
+  next()
+`
 
 export const actions = {
   /** libuv starts its pool at the first use: a test that never warms it misses those threads. */
@@ -63,13 +66,8 @@ export const actions = {
   startWorkers: async (count: number) => {
     for (let i = 0; i < count; i++) workers.push(await startWorker())
   },
-  /** So many loops, each of which starts a Worker that ends at once, again and again. */
-  churn: (loops: number) => {
-    churning = true
-    for (let i = 0; i < loops; i++) void churn()
-  },
-  stopChurn: () => {
-    churning = false
+  churn: async (loops: number) => {
+    for (let i = 0; i < loops; i++) await once(new Worker(churnSource, { eval: true }), 'online')
   },
   askWorker: (index: number, ...call: unknown[]) => askWorker(workers[index], ...call),
   harden: (options: unknown) => {
@@ -104,11 +102,11 @@ export const actions = {
   listenForSigusr1: () => {
     process.on('SIGUSR1', () => process.send?.({ signal: 'SIGUSR1' }))
   },
+  /** test/children/threads.c */
   load: (path: string) => {
-    const native = { exports: {} as Record<string, (...args: unknown[]) => unknown> }
-    process.dlopen(native, path)
-    return native.exports
+    process.dlopen({ exports: odd }, path)
   },
+  native: (name: string) => odd[name]?.(),
 }
 
 process.on('message', async ({ action, args }: { action: keyof typeof actions; args: never[] }) => {

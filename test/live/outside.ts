@@ -2,9 +2,10 @@
  * A process as root sees it from another one. Written for the tests alone: it shares nothing with lib/, so that one
  * mistake cannot hide the other.
  */
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 
 export interface Task {
+  tid: number
   name: string
   uid: string
   gid: string
@@ -29,6 +30,7 @@ function line(status: string, name: string): string {
 export function task(pid: number, tid: number | string): Task {
   const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'latin1')
   return {
+    tid: Number(tid),
     name: line(status, 'Name'),
     uid: line(status, 'Uid'),
     gid: line(status, 'Gid'),
@@ -55,8 +57,8 @@ export function tasks(pid: number): Task[] {
 }
 
 /** What every thread has in common; an empty list of names where the threads differ would be no answer, so it throws. */
-export function common(pid: number): Omit<Task, 'name'> {
-  const all = tasks(pid).map(({ name: _, ...rest }) => JSON.stringify(rest))
+export function common(pid: number): Omit<Task, 'tid' | 'name'> {
+  const all = tasks(pid).map(({ tid: _tid, name: _name, ...rest }) => JSON.stringify(rest))
   const kinds = [...new Set(all)]
   if (kinds.length !== 1) throw new Error(`the threads of ${pid} differ: ${kinds.join(' | ')}`)
   return JSON.parse(kinds[0] as string)
@@ -74,15 +76,11 @@ export function surroundings(pid: number): Record<string, unknown> {
     pending: [line(status, 'SigPnd'), line(status, 'ShdPnd')],
     descriptors: readdirSync(`/proc/${pid}/fd`).length,
     children: readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1'),
-    dumpable: readFileSync(`/proc/${pid}/status`, 'latin1') && ownerOf(pid),
+    root: readlinkSync(`/proc/${pid}/root`),
+    cwd: readlinkSync(`/proc/${pid}/cwd`),
+    // of /proc/PID/environ: the process's user while it is dumpable, and root otherwise (proc(5))
+    owner: statSync(`/proc/${pid}/environ`).uid,
   }
-}
-
-import { statSync } from 'node:fs'
-
-/** /proc/PID belongs to the process's user while it is dumpable, and to root otherwise (proc(5)). */
-export function ownerOf(pid: number): number {
-  return statSync(`/proc/${pid}/environ`).uid
 }
 
 export const mask = (...capabilities: number[]): string =>

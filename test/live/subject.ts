@@ -1,9 +1,12 @@
 /** Starts a process to be hardened (test/children/subject.ts) and speaks with it. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { actions } from '../children/subject'
+import { nodeHeaders } from './live'
 
 type Actions = typeof actions
 type Answer<A extends keyof Actions> = Awaited<ReturnType<Actions[A]>>
@@ -98,17 +101,22 @@ export class Subject {
   }
 }
 
+/** Arguments of env(1): tap writes a loader with a thread of its own into every child's NODE_OPTIONS. */
+export const plainNode = ['-u', 'NODE_OPTIONS', process.execPath]
+
 /** A subject that is ready, and that ends with the test. */
 export async function start(t: Test, { env, execArgv = [], wrapper = [] }: Options = {}): Promise<Subject> {
-  const program = [process.execPath, ...execArgv, join(__dirname, '../children/out/subject.js')]
   const subject = new Subject(
-    // tap writes a loader with a thread of its own into every child's NODE_OPTIONS; this is to be plain Node
-    spawn('env', ['-u', 'NODE_OPTIONS', ...wrapper, ...program], {
-      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-      env: { PATH: process.env.PATH, ...env },
-      // whatever becomes of this user, it may stand there
-      cwd: '/',
-    }),
+    spawn(
+      'env',
+      ['-u', 'NODE_OPTIONS', ...wrapper, process.execPath, ...execArgv, join(__dirname, '../out/children/subject.js')],
+      {
+        stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+        env: { PATH: process.env.PATH, ...env },
+        // whatever becomes of this user, it may stand there
+        cwd: '/',
+      },
+    ),
   )
   t.teardown(async () => {
     subject.kill()
@@ -116,4 +124,14 @@ export async function start(t: Test, { env, execArgv = [], wrapper = [] }: Optio
   })
   await subject.answer()
   return subject
+}
+
+/** Threads that Node knows nothing of, from test/children/threads.c. */
+export async function loadThreads(t: Test, subject: Subject): Promise<void> {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const library = join(folder, 'threads.node')
+  const source = join(__dirname, '../children/threads.c')
+  execFileSync('cc', ['-shared', '-fPIC', '-pthread', '-I', nodeHeaders, '-o', library, source])
+  await subject.ask('load', library)
 }

@@ -1,0 +1,226 @@
+/**
+ * An SMTP server gives up root, and shows that it is gone: sudo npm run demo
+ *
+ * Each line says what was tried and what the system answered. Before harden() the same is tried as root, and must succeed.
+ * Exit status: 0 every answer is right; 1 one is not, or the demo could not go on; 77 not root, or not Linux.
+ */
+import { execFileSync, fork } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, readFileSync } from 'node:fs'
+import { readFile as readFilePromise } from 'node:fs/promises'
+import { text } from 'node:stream/consumers'
+import { promisify } from 'node:util'
+import { Worker } from 'node:worker_threads'
+import { createTransport } from 'nodemailer'
+import { harden } from 'privdrop'
+import { SMTPServer } from 'smtp-server'
+import { type Thread, threadsOf } from './threads'
+import type { Question } from './witness'
+
+const host = '127.0.0.1'
+const port = 25
+const shadow = '/etc/shadow'
+const subject = 'Delivered without root'
+const body = Array.from({ length: 1000 }, (_, index) => `.line ${index + 1}\r\n`).join('')
+const none = '0000000000000000'
+const bindService = '0000000000000400' // bit 10 (linux/capability.h)
+let received = ''
+let checks = 0
+let wrong = 0
+
+async function demo(): Promise<void> {
+  const [, uid, gid] = /^nobody:[^:]*:(\d+):(\d+):/m.exec(readFileSync('/etc/passwd', 'latin1')) ?? []
+  if (!uid || !gid) throw new Error('there is no account nobody in /etc/passwd')
+  const firstForAll = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'latin1'))
+  if (firstForAll <= port)
+    throw new Error(`anybody may bind port ${port} here: set net.ipv4.ip_unprivileged_port_start to 1024 (sysctl)`)
+
+  // Now, because nothing that is started after harden() is root.
+  const witness = fork(`${__dirname}/witness.js`).on('exit', (code, signal) => {
+    if (code !== 0) end(1, `the other process has ended: ${signal ?? `exit status ${code}`}`)
+  })
+  await once(witness, 'message')
+  const ask = async (question: Question) => {
+    witness.send(question)
+    const [answer] = await once(witness, 'message')
+    if (answer?.code) throw answer
+    return answer
+  }
+
+  let server = await listen()
+
+  heading('As root: everything is allowed')
+  check(`smtp-server on ${host}:${port}`, server.server.listening ? 'listening' : 'closed', 'listening')
+  // As a login leaves them: groups that must go, too.
+  await attempt('process.setgroups([0, 4])', 'allowed', () => process.setgroups?.([0, 4]))
+  await attempt(`another process: listen(${port})`, 'allowed', () => ask('bind'))
+  // What root executes gets the bounding set (capabilities(7)).
+  const everything = threadsOf(process.pid)[0]?.CapBnd
+  await attempt(
+    'a child process: cat /proc/self/status',
+    `CapPrm ${everything}, CapEff ${everything}`,
+    childCapabilities,
+  )
+  await attempt(`${shadow}: new Worker`, 'allowed', readInWorker)
+  await attempt(`${shadow}: readFileSync`, 'allowed', () => readFileSync(shadow))
+  await attempt(`${shadow}: readFile, callback (libuv pool)`, 'allowed', () => promisify(readFile)(shadow))
+  await attempt(`${shadow}: readFile, promise (libuv pool)`, 'allowed', () => readFilePromise(shadow))
+  await attempt('process.setuid(0)', 'allowed', () => process.setuid?.(0))
+
+  // The asynchronous reads have started libuv's pool: threads that setuid(2), the bare system call, leaves behind as root.
+  const before = threadsOf(process.pid)
+  heading('Every thread before')
+  table(before)
+  check('threads of user root', count(before, { Uid: '0 0 0 0' }), `${before.length} of ${before.length}`)
+
+  heading(`harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })`)
+  const report = harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })
+  console.log(String(report).replace(/^/gm, '  '))
+
+  const after: Thread[] = await ask('threads')
+  heading('Every thread after, as seen by another process that is still root (400 is cap_net_bind_service)')
+  table(after)
+  const asked = {
+    Uid: `${uid} ${uid} ${uid} ${uid}`,
+    Gid: `${gid} ${gid} ${gid} ${gid}`,
+    Groups: '',
+    CapInh: none,
+    CapPrm: bindService,
+    CapEff: bindService,
+    CapBnd: bindService,
+    CapAmb: none,
+    NoNewPrivs: '1',
+  }
+  check('threads exactly as asked: ids, groups, all sets', count(after, asked), `${before.length} of ${before.length}`)
+
+  heading('As nobody with cap_net_bind_service: still a mail server')
+  await attempt(`the listener closed, and listen(${port}) again`, 'allowed', async () => {
+    await close(server)
+    server = await listen()
+  })
+  await attempt('nodemailer sends a message', 'allowed', () =>
+    createTransport({ host, port, ignoreTLS: true }).sendMail({
+      from: 'postmaster@example.com',
+      to: 'root@example.com',
+      subject,
+      text: body,
+    }),
+  )
+  check('its subject', /^Subject: (.*)\r$/m.exec(received)?.[1] ?? 'missing', subject)
+  check('its body', received.endsWith(`\r\n\r\n${body}`) ? 'whole' : 'damaged', 'whole')
+
+  heading('As nobody with cap_net_bind_service: nothing else is left of root')
+  await attempt('a child process: cat /proc/self/status', `CapPrm ${none}, CapEff ${none}`, childCapabilities)
+  await attempt(`${shadow}: new Worker`, 'EACCES', readInWorker)
+  await attempt(`${shadow}: readFileSync`, 'EACCES', () => readFileSync(shadow))
+  await attempt(`${shadow}: readFile, callback (libuv pool)`, 'EACCES', () => promisify(readFile)(shadow))
+  await attempt(`${shadow}: readFile, promise (libuv pool)`, 'EACCES', () => readFilePromise(shadow))
+  await attempt('process.setuid(0)', 'EPERM', () => process.setuid?.(0))
+
+  heading('As nobody without capabilities: no mail server either')
+  await attempt(`another process: harden({ user: 'nobody' })`, 'allowed', () => ask('harden'))
+  await attempt(`another process: listen(${port})`, 'EACCES', () => ask('bind'))
+
+  await close(server)
+  witness.disconnect()
+  heading(wrong ? `${wrong} of ${checks} answers WRONG` : `All ${checks} answers are right`)
+  process.exitCode = wrong ? 1 : 0
+}
+
+async function listen(): Promise<SMTPServer> {
+  const server = new SMTPServer({
+    authOptional: true,
+    disabledCommands: ['STARTTLS'],
+    disableReverseLookup: true,
+    onData: async (stream, _session, done) => {
+      received = await text(stream)
+      done()
+    },
+  })
+  await new Promise<void>((resolve, reject) => {
+    server.on('error', reject)
+    server.listen(port, host, resolve)
+  })
+  return server
+}
+
+function close(server: SMTPServer): Promise<void> {
+  return new Promise((resolve) => server.close(resolve))
+}
+
+function childCapabilities(): string {
+  const status = execFileSync('cat', ['/proc/self/status'], { encoding: 'latin1' })
+  return [...status.matchAll(/^(CapPrm|CapEff):\t(\w+)/gm)].map(([, set, mask]) => `${set} ${mask}`).join(', ')
+}
+
+function readInWorker(): Promise<unknown> {
+  // Not a file of its own: nobody may be unable to read it.
+  return once(new Worker(`require('node:fs').readFileSync('${shadow}')`, { eval: true }), 'exit')
+}
+
+function count(threads: Thread[], wanted: Partial<Thread>): string {
+  const equal = threads.filter((thread) =>
+    Object.entries(wanted).every(([field, value]) => thread[field as keyof Thread] === value),
+  )
+  return `${equal.length} of ${threads.length}`
+}
+
+/** The answer is the code of the error, the text that is returned, or else 'allowed'. */
+async function attempt(what: string, wanted: string, action: () => unknown): Promise<void> {
+  try {
+    const answer = await action()
+    check(what, typeof answer === 'string' ? answer : 'allowed', wanted)
+  } catch (error) {
+    const { code, message } = error as NodeJS.ErrnoException
+    check(what, code ?? 'error', wanted, message)
+  }
+}
+
+function check(what: string, answer: string, wanted: string, message = answer): void {
+  const right = answer === wanted
+  checks++
+  if (!right) wrong++
+  const mark = right ? paint(32, '   ok') : paint(31, 'WRONG')
+  console.log(`  ${mark}  ${what.padEnd(48)}  ${message}${right ? '' : ` (wanted: ${wanted})`}`)
+}
+
+function table(threads: Thread[]): void {
+  const alike = (ids: string) => (new Set(ids.split(' ')).size === 1 ? ids.replace(/ .*/, '') : ids)
+  const rows = [
+    ['tid', 'name', 'uid', 'gid', 'groups', 'permitted', 'effective', 'no_new_privs'],
+    ...threads.map((thread) => [
+      thread.Tid,
+      thread.Name,
+      alike(thread.Uid),
+      alike(thread.Gid),
+      thread.Groups || 'none',
+      thread.CapPrm,
+      thread.CapEff,
+      thread.NoNewPrivs,
+    ]),
+  ]
+  const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? []
+  for (const row of rows)
+    console.log(`  ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')}`.trimEnd())
+}
+
+function heading(words: string): void {
+  console.log(`\n${paint(1, words)}`)
+}
+
+function paint(colour: number, words: string): string {
+  return process.stdout.isTTY && !process.env.NO_COLOR ? `\x1b[${colour}m${words}\x1b[0m` : words
+}
+
+function end(status: number, words: string): never {
+  console.error(`demo: ${words}`)
+  process.exit(status)
+}
+
+if (process.platform !== 'linux' || process.getuid?.() !== 0) end(77, 'it takes root on Linux: sudo npm run demo')
+process.exitCode = 1 // until the last line of demo() is reached
+setTimeout(end, 30_000, 1, 'not finished after 30 seconds').unref()
+demo().catch((error) => {
+  if (error.code === 'EADDRINUSE') end(1, `port ${port} of ${host} is in use: stop the mail server that listens there`)
+  end(1, error.message)
+})

@@ -1,0 +1,30 @@
+/**
+ * The demo's witness: a process of its own, started while the demo is still root. It stays root, and tells what it sees
+ * of the demo's threads from outside, until it is told to give up everything. Then it is what the demo has to be compared
+ * with: the same account, without the capability.
+ */
+import { createServer } from 'node:net'
+import { harden } from 'privdrop'
+import { threadsOf } from './threads'
+
+const demo = process.ppid
+
+const answers = {
+  threads: () => threadsOf(demo),
+
+  // Not the demo's own address: that is occupied, and the kernel is to be asked about the port alone.
+  bind: () =>
+    new Promise<{ code?: string; message: string } | undefined>((resolve) => {
+      const server = createServer()
+        .on('error', ({ code, message }: NodeJS.ErrnoException) => resolve({ code, message }))
+        .listen(25, '127.0.0.2', () => server.close(() => resolve(undefined)))
+    }),
+
+  harden: () => harden({ user: 'nobody' }),
+}
+
+export type Question = keyof typeof answers
+
+process.on('message', async (question: Question) => process.send?.((await answers[question]()) ?? null))
+process.on('disconnect', () => process.exit())
+process.send?.('ready')

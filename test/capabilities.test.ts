@@ -1,0 +1,213 @@
+/** Promise: what libcap accepts is accepted, with its meaning; what it refuses is refused, and the clause is named. */
+import { readFileSync } from 'node:fs'
+import t from 'tap'
+import {
+  CAP_SETGID,
+  CAP_SETPCAP,
+  CAP_SETUID,
+  capabilityNames,
+  kernelMask,
+  parseCapabilities,
+} from '../lib/capabilities'
+import { HardenError } from '../lib/errors'
+
+function refusal(text: string): HardenError {
+  try {
+    parseCapabilities(text)
+  } catch (error) {
+    if (error instanceof HardenError) return error
+    throw error
+  }
+  throw new Error('it was not refused')
+}
+
+const all = kernelMask()
+const CHOWN = 1n << 0n
+const KILL = 1n << 5n
+const BIND = 1n << 10n
+const RAW = 1n << 13n
+
+t.test('the capabilities of this kernel', async (t) => {
+  const last = BigInt(readFileSync('/proc/sys/kernel/cap_last_cap', 'latin1'))
+  t.equal(all, (1n << (last + 1n)) - 1n)
+  t.equal(capabilityNames(all).length, Number(last) + 1)
+  t.strictSame(capabilityNames(0n), [])
+  t.strictSame(capabilityNames(CHOWN | BIND | RAW), ['cap_chown', 'cap_net_bind_service', 'cap_net_raw'])
+  t.strictSame(capabilityNames(CAP_SETGID | CAP_SETUID | CAP_SETPCAP), ['cap_setgid', 'cap_setuid', 'cap_setpcap'])
+  t.strictSame(capabilityNames((1n << 63n) | KILL), ['cap_kill', '63'], 'a number where there is no name')
+})
+
+t.test('texts that libcap accepts', async (t) => {
+  const table: [text: string, permitted: bigint, effective: bigint, inheritable: bigint][] = [
+    ['', 0n, 0n, 0n],
+    ['   ', 0n, 0n, 0n],
+    ['\n', 0n, 0n, 0n],
+    ['=', 0n, 0n, 0n],
+    ['= ', 0n, 0n, 0n],
+    ['all=', 0n, 0n, 0n],
+    ['all=eip', all, all, all],
+    ['=eip', all, all, all],
+    ['=ep', all, all, 0n],
+    ['ALL=p', all, 0n, 0n],
+    ['cap_net_raw+ep', RAW, RAW, 0n],
+    ['CAP_NET_RAW+ep', RAW, RAW, 0n],
+    ['Cap_Net_Raw=pe', RAW, RAW, 0n],
+    ['cap_net_raw=p+e', RAW, RAW, 0n],
+    ['cap_net_raw+ep-e', RAW, 0n, 0n],
+    ['cap_net_raw+p', RAW, 0n, 0n],
+    ['cap_net_raw+i', 0n, 0n, RAW],
+    ['cap_net_raw-eip', 0n, 0n, 0n],
+    ['cap_kill,cap_net_raw+ep', RAW | KILL, RAW | KILL, 0n],
+    ['13+ep', RAW, RAW, 0n],
+    ['0+p', CHOWN, 0n, 0n],
+    ['63+ep', 1n << 63n, 1n << 63n, 0n],
+    ['cap_net_raw+ep cap_kill+p', RAW | KILL, RAW, 0n],
+    [' cap_net_raw+ep  cap_kill+p ', RAW | KILL, RAW, 0n],
+    ['cap_net_raw+ep\ncap_kill+p\tcap_chown+i\n', RAW | KILL, RAW, CHOWN],
+    ['cap_net_raw+ep\r\ncap_kill+p', RAW | KILL, RAW, 0n],
+    ['all=ep cap_net_raw-ep', all & ~RAW, all & ~RAW, 0n],
+    ['all=eip all=', 0n, 0n, 0n],
+    ['cap_net_raw+eip cap_net_raw-i', RAW, RAW, 0n],
+    ['cap_net_raw+e cap_net_raw+p', RAW, RAW, 0n],
+  ]
+  for (const [text, permitted, effective, inheritable] of table)
+    t.strictSame(parseCapabilities(text), { permitted, effective, inheritable }, JSON.stringify(text))
+})
+
+t.test('texts that it does not: which clause, and where', async (t) => {
+  const table: [text: string, clause: string, character: number][] = [
+    ['nonsense', 'nonsense', 1],
+    ['cap_net_raw', 'cap_net_raw', 1],
+    ['CAP_NET_RAW+EP', 'CAP_NET_RAW+EP', 1],
+    ['cap_net_raw+EP', 'cap_net_raw+EP', 1],
+    ['+ep', '+ep', 1],
+    ['-ep', '-ep', 1],
+    ['64+ep', '64+ep', 1],
+    ['-1+ep', '-1+ep', 1],
+    ['99999999999999999999+ep', '99999999999999999999+ep', 1],
+    ['net_raw+ep', 'net_raw+ep', 1],
+    ['cap_net_raw=epx', 'cap_net_raw=epx', 1],
+    ['cap_net_raw, cap_kill+ep', 'cap_net_raw,', 1],
+    ['cap_net_raw +ep', 'cap_net_raw', 1],
+    ['cap_net_raw;cap_kill+ep', 'cap_net_raw;cap_kill+ep', 1],
+    ['cap_net_bind_servic+ep', 'cap_net_bind_servic+ep', 1],
+    ['cap_net_raw+ep cap_foo+ep', 'cap_foo+ep', 16],
+    ['cap_net_raw+ep cap_foo+ep cap_kill+p', 'cap_foo+ep', 16],
+    ['cap_net_raw+ep cap_foo+ep bar', 'cap_foo+ep', 16],
+    ['  cap_kill+p\n\tcap_foo+ep', 'cap_foo+ep', 15],
+    ['= = = +ep', '+ep', 7],
+    ['cap_kill+ep é+ep', 'é+ep', 13],
+  ]
+  for (const [text, clause, character] of table) {
+    const error = refusal(text)
+    t.equal(error.code, 'ERR_HARDEN_CAPABILITIES', JSON.stringify(text))
+    t.equal(error.option, 'capabilities')
+    t.equal(error.found, clause)
+    t.match(error.message, new RegExp(`character ${character}\\b`))
+    t.ok(error.remedy)
+  }
+})
+
+t.test('a space that is none to libcap', async (t) => {
+  const error = refusal('cap_net_raw+ep\u00a0')
+  t.equal(error.code, 'ERR_HARDEN_CAPABILITIES')
+  t.equal(error.option, 'capabilities')
+  t.ok(error.remedy)
+})
+
+t.test('effective beyond permitted', async (t) => {
+  const table: [text: string, names: string][] = [
+    ['cap_net_raw+e', 'cap_net_raw'],
+    ['cap_net_raw+ei', 'cap_net_raw'],
+    ['all=e', 'cap_chown'],
+    ['cap_net_raw+ep cap_kill+e', 'cap_kill'],
+    ['all=ep cap_kill-p', 'cap_kill'],
+    ['63+e', '63'],
+  ]
+  for (const [text, name] of table) {
+    const error = refusal(text)
+    t.equal(error.code, 'ERR_HARDEN_CAPABILITIES', text)
+    t.equal(error.option, 'capabilities')
+    t.match(error.message, name)
+    t.ok(error.remedy)
+  }
+})
+
+t.test('a megabyte, whatever it is: soon done, and the message is short', async (t) => {
+  const million = 1_000_000
+  const fill = (text: string) => text.repeat(Math.ceil(million / text.length))
+  const table: [string, string, boolean][] = [
+    ['clauses', fill('cap_net_raw+ep '), true],
+    ['names in a clause', `${fill('cap_net_raw,')}cap_net_raw+ep`, true],
+    ['operators in a clause', `cap_net_raw${fill('+ep')}`, true],
+    ['spaces', fill(' '), true],
+    ['a letter', fill('x'), false],
+    ['a digit', `${fill('1')}+ep`, false],
+    ['a quote', fill("'"), false],
+    ['emoji', fill('\u{1f4ec}'), false],
+    ['wrong clauses', fill('x '), false],
+    ['wrong operators', fill('+'), false],
+    ['commas', fill(','), false],
+    ['clauses, then a wrong one', `${fill('cap_net_raw+ep ')}cap_foo+ep`, false],
+    ['spaces, then a wrong one', `${fill(' ')}cap_foo+ep`, false],
+    ['clauses, then effective beyond permitted', `${fill('= ')}cap_kill+e`, false],
+  ]
+  for (const [title, text, accepted] of table) {
+    const start = process.hrtime.bigint()
+    if (accepted) t.doesNotThrow(() => parseCapabilities(text), title)
+    else {
+      const error = refusal(text)
+      t.equal(error.code, 'ERR_HARDEN_CAPABILITIES', title)
+      t.ok(error.message.length < 500)
+    }
+    // each takes some milliseconds, a quadratic one would take minutes
+    t.ok(process.hrtime.bigint() - start < 5_000_000_000n, `${title}: in time`)
+  }
+})
+
+/** Numbers that look random and are the same each time (mulberry32). */
+function dice(seed: number): (sides: number) => number {
+  let state = seed
+  return (sides) => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1)
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61)
+    return ((mixed ^ (mixed >>> 14)) >>> 0) % sides
+  }
+}
+
+t.test('any set survives the way to words and back', async (t) => {
+  const roll = dice(1)
+  for (let round = 0; round < 500; round++) {
+    const set = (BigInt(roll(2 ** 31)) | (BigInt(roll(2 ** 31)) << 31n)) & all
+    const text = set ? `${capabilityNames(set).join(',')}+p` : ''
+    if (parseCapabilities(text).permitted !== set) t.fail(text)
+  }
+  t.pass()
+})
+
+t.test('any row of clauses means what cap_from_text(3) says', async (t) => {
+  const roll = dice(2)
+  const names = capabilityNames(all)
+  for (let round = 0; round < 2000; round++) {
+    const model = { e: 0n, i: 0n, p: 0n }
+    const clauses = Array.from({ length: roll(6) }, () => {
+      const chosen = Array.from({ length: 1 + roll(3) }, () => roll(names.length))
+      const set = chosen.reduce((mask, capability) => mask | (1n << BigInt(capability)), 0n)
+      const operator = '=+-'.charAt(roll(3))
+      const flags = (['e', 'i', 'p'] as const).filter(() => roll(2))
+      if (operator !== '=' && flags.length === 0) flags.push('i')
+      if (operator === '=') for (const flag of ['e', 'i', 'p'] as const) model[flag] &= ~set
+      for (const flag of flags) model[flag] = operator === '-' ? model[flag] & ~set : model[flag] | set
+      return `${chosen.map((capability) => names[capability]).join(',')}${operator}${flags.join('')}`
+    })
+    const text = clauses.join(' ')
+    if (model.e & ~model.p) {
+      if (refusal(text).code !== 'ERR_HARDEN_CAPABILITIES') t.fail(text)
+    } else {
+      const { effective, inheritable, permitted } = parseCapabilities(text)
+      if (effective !== model.e || inheritable !== model.i || permitted !== model.p) t.fail(text)
+    }
+  }
+  t.pass()
+})

@@ -1,0 +1,114 @@
+/*
+ * threads.c - threads in a Node process of which Node knows nothing, for the tests that need an odd one
+ *
+ * Plain N-API; compiled by the test that uses it. One odd thread at a time; it ends with stop().
+ */
+#define _GNU_SOURCE
+#include <node_api.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static pthread_t thread;
+static sem_t ready, over;
+static int tid;
+
+static void stand(void)
+{
+	tid = syscall(SYS_gettid);
+	sem_post(&ready);
+	while (sem_wait(&over))
+		;
+}
+
+static void *blocked(void *unused)
+{
+	uint64_t all = ~UINT64_C(0);
+
+	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, NULL, sizeof all);
+	stand();
+	return unused;
+}
+
+static void *other(void *unused)
+{
+	syscall(SYS_setresuid, -1, 8, -1);
+	stand();
+	return unused;
+}
+
+static void *securebits(void *unused)
+{
+	prctl(PR_SET_SECUREBITS, 1 << 5); /* SECBIT_KEEP_CAPS_LOCKED */
+	stand();
+	return unused;
+}
+
+static volatile unsigned churning;
+
+/* A thread that is followed by another before it dies: births without pause, and who is missed has heirs. */
+static void *churn(void *unused)
+{
+	pthread_attr_t detached;
+	pthread_t heir;
+
+	if (!churning++) {
+		tid = syscall(SYS_gettid);
+		sem_post(&ready);
+	}
+	usleep(50);
+	pthread_attr_init(&detached);
+	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
+	while (pthread_create(&heir, &detached, churn, NULL))
+		;
+	usleep(2000);
+	return unused;
+}
+
+static napi_value start(napi_env env, napi_callback_info info)
+{
+	void *(*kind)(void *);
+	napi_value result;
+
+	napi_get_cb_info(env, info, NULL, NULL, NULL, (void **)&kind);
+	sem_init(&ready, 0, 0);
+	sem_init(&over, 0, 0);
+	pthread_create(&thread, NULL, kind, NULL);
+	while (sem_wait(&ready))
+		;
+	napi_create_int32(env, tid, &result);
+	return result;
+}
+
+static napi_value stop(napi_env env, napi_callback_info info)
+{
+	sem_post(&over);
+	pthread_join(thread, NULL);
+	return NULL;
+}
+
+NAPI_MODULE_INIT()
+{
+	static const struct {
+		const char *name;
+		napi_callback call;
+		void *(*kind)(void *);
+	} all[] = {
+		{"startBlocked", start, blocked},
+		{"startOther", start, other},
+		{"startSecurebits", start, securebits},
+		{"startChurn", start, churn},
+		{"stop", stop, NULL},
+	};
+
+	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+		napi_value function;
+		napi_create_function(env, all[i].name, NAPI_AUTO_LENGTH, all[i].call, (void *)all[i].kind, &function);
+		napi_set_named_property(env, exports, all[i].name, function);
+	}
+	return exports;
+}

@@ -1,0 +1,199 @@
+/** Promise: either it throws, and nothing at all has changed, or it is done. After each refusal the same process hardens. */
+import type { Test } from 'tap'
+import { live } from './live'
+import { common, surroundings } from './outside'
+import { loadThreads, type Options, type Subject, start } from './subject'
+
+const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
+
+/** What harden() throws there, having made sure that it has left no trace. */
+async function refused(t: Test, subject: Subject, asked: unknown): Promise<Record<string, unknown>> {
+  const before = { ...common(subject.pid), ...surroundings(subject.pid) }
+  const fields = await subject.refusal('harden', asked)
+  t.same({ ...common(subject.pid), ...surroundings(subject.pid) }, before, 'nothing has changed')
+  t.equal(fields.name, 'HardenError')
+  t.match(fields.remedy, /./)
+  t.match(fields.message, /Remedy: /)
+  return fields
+}
+
+async function hardens(t: Test, subject: Subject): Promise<void> {
+  await subject.ask('harden', options)
+  t.match(common(subject.pid), { uid: '65534 65534 65534 65534' }, 'and then it hardens')
+}
+
+live('arguments, names and capability text', ['root'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('warmPool', 4)
+  for (const [asked, wanted] of [
+    [undefined, { code: 'ERR_INVALID_ARG_TYPE', option: 'options' }],
+    [
+      { user: 'nobody', chroots: '/' },
+      { code: 'ERR_INVALID_ARG_VALUE', option: 'chroots' },
+    ],
+    [
+      { user: 'nobody', noNewPrivileges: 1 },
+      { code: 'ERR_INVALID_ARG_TYPE', option: 'noNewPrivileges' },
+    ],
+    [{}, { code: 'ERR_HARDEN_USER_REQUIRED', option: 'user' }],
+    [{ user: 'no-such-user' }, { code: 'ERR_UNKNOWN_CREDENTIAL', option: 'user' }],
+    [
+      { user: 'nobody', group: 'no-such-group' },
+      { code: 'ERR_UNKNOWN_CREDENTIAL', option: 'group' },
+    ],
+    [{ user: 'nobody', supplementalGroups: ['mail', 'no'] }, { option: 'supplementalGroups[1]' }],
+    [{ user: 4242424 }, { code: 'ERR_INVALID_ARG_VALUE', option: 'group' }],
+    [
+      { user: 'nobody', capabilities: 'cap_chown+ep cap_no+ep' },
+      { code: 'ERR_HARDEN_CAPABILITIES', found: 'cap_no+ep' },
+    ],
+    [{ user: 'nobody', capabilities: 'cap_chown+e' }, { code: 'ERR_HARDEN_CAPABILITIES' }],
+  ] as const)
+    t.match(await refused(t, subject, asked), wanted)
+  await hardens(t, subject)
+})
+
+live('a second time', ['root'], async (t) => {
+  const subject = await start(t)
+  await hardens(t, subject)
+  t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_ALREADY_APPLIED' })
+})
+
+live('in a Worker', ['root'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('startWorkers', 1)
+  const before = common(subject.pid)
+  const fields = await subject.refusal('askWorker', 0, 'harden', options)
+  t.equal(fields.code, 'ERR_HARDEN_NOT_MAIN_THREAD')
+  t.same(common(subject.pid), before)
+  await hardens(t, subject)
+})
+
+/** A root process without these capabilities, as a container might start it. */
+const without = (...names: string[]): Options => ({
+  wrapper: ['setpriv', '--bounding-set', names.map((name) => `-${name}`).join(), '--'],
+})
+
+for (const [name, step, syscall] of [
+  ['setgid', 'setgroups', 'setgroups'],
+  ['setuid', 'setresuid', 'setresuid'],
+] as const)
+  live(`the kernel refuses, for want of CAP_${name.toUpperCase()}`, ['root', 'setpriv'], async (t) => {
+    const subject = await start(t, without(name))
+    await subject.ask('warmPool', 4)
+    t.match(await refused(t, subject, { ...options, supplementalGroups: ['mail'] }), {
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      step,
+      syscall,
+      errno: -1,
+      remedy: new RegExp(`cap_${name}`),
+    })
+  })
+
+live('a capability is asked for that the process does not have', ['root', 'setpriv'], async (t) => {
+  const subject = await start(t, without('net_raw'))
+  t.match(await refused(t, subject, { user: 'nobody', capabilities: 'cap_net_raw,cap_net_bind_service+ep' }), {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'capset',
+    syscall: 'capset',
+    errno: -1,
+    remedy: /cap_net_raw/,
+  })
+  await hardens(t, subject)
+})
+
+live('without CAP_SETPCAP the bounding set stays, and that is said', ['root', 'setpriv'], async (t) => {
+  const subject = await start(t, without('setpcap'))
+  const { bounding } = common(subject.pid)
+  const { report } = await subject.ask('harden', options)
+  t.equal(common(subject.pid).bounding, bounding)
+  t.match(report.findings, [{ code: 'HARDEN_BOUNDING_KEPT', level: 'note' }])
+})
+
+live('a user that is somebody else, and no root', ['root'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('setgroups', [])
+  await subject.ask('setgid', 65534)
+  await subject.ask('setuid', 65534)
+  t.match(await refused(t, subject, { user: 'mail' }), {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'setresgid',
+    remedy: /getuid/,
+  })
+  await subject.ask('harden', { user: 'nobody' })
+  t.match(common(subject.pid), { noNewPrivs: '1', uid: '65534 65534 65534 65534' }, 'but to itself it can')
+})
+
+live('root set aside with seteuid', ['root'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('seteuid', 65534)
+  t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_NOT_PERMITTED', remedy: /seteuid\(0\)/ })
+  await subject.ask('seteuid', 0)
+  await hardens(t, subject)
+})
+
+live('a thread that blocks signal 33 cannot be stopped', ['root', 'cc'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('warmPool', 4)
+  await loadThreads(t, subject)
+  const tid = await subject.ask('native', 'startBlocked')
+  t.match(await refused(t, subject, options), {
+    code: 'ERR_HARDEN_THREAD_UNREACHABLE',
+    step: 'park',
+    syscall: 'rt_tgsigqueueinfo',
+    errno: -110,
+    tid,
+  })
+  await subject.ask('native', 'stop')
+  await subject.ask('setegid', 8) // glibc's own broadcast, which is by the same signal, works as before
+  t.equal(common(subject.pid).gid, '0 8 0 8')
+  await hardens(t, subject)
+})
+
+live('a thread with credentials of its own', ['root', 'cc'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('warmPool', 4)
+  await loadThreads(t, subject)
+  const tid = await subject.ask('native', 'startOther')
+  t.match(await subject.refusal('harden', options), {
+    code: 'ERR_HARDEN_THREAD_DIFFERS',
+    step: 'compare',
+    tid,
+    wanted: '0 0 0 0',
+    found: '0 8 0 8',
+  })
+  await subject.ask('native', 'stop')
+  await hardens(t, subject)
+})
+
+live('a thread with securebits of its own', ['root', 'cc'], async (t) => {
+  const subject = await start(t)
+  await loadThreads(t, subject)
+  const tid = await subject.ask('native', 'startSecurebits')
+  t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_THREAD_DIFFERS', step: 'compare', tid })
+  await subject.ask('native', 'stop')
+  await hardens(t, subject)
+})
+
+live('no pending signals allowed', ['root'], async (t) => {
+  const subject = await start(t, { wrapper: ['prlimit', '--sigpending=0'] })
+  t.match(await refused(t, subject, options), {
+    code: 'ERR_HARDEN_THREAD_UNREACHABLE',
+    errno: -11,
+    remedy: /RLIMIT_SIGPENDING/,
+  })
+})
+
+live('io_uring with a kernel thread of its own', ['root'], async (t) => {
+  const subject = await start(t, { env: { UV_USE_IO_URING: '1' } })
+  t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_IO_URING', remedy: /UV_USE_IO_URING=0/ })
+})
+
+live('/proc of another pid namespace, and none at all', ['root'], async (t) => {
+  const elsewhere = await start(t, { wrapper: ['unshare', '--pid', '--fork', '--kill-child', '--'] })
+  t.equal((await elsewhere.refusal('harden', options)).code, 'ERR_HARDEN_PROC')
+  const none = await start(t, {
+    wrapper: ['unshare', '--mount', '--', 'sh', '-c', 'umount -l /proc && exec "$@"', 'sh'],
+  })
+  t.match(await none.refusal('harden', options), { code: 'ERR_HARDEN_PROC', step: 'proc' })
+})

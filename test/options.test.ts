@@ -1,0 +1,361 @@
+/** Promise: whatever the arguments alone can be wrong in is refused, by code and option, before anything is looked up. */
+import { inspect } from 'node:util'
+import { runInNewContext } from 'node:vm'
+import t from 'tap'
+import { HardenError } from '../lib/errors'
+import { harden } from '../lib/harden'
+import { LARGEST_ID, show, validate } from '../lib/options'
+
+function refusal(call: () => unknown): HardenError {
+  try {
+    call()
+  } catch (error) {
+    if (error instanceof HardenError) return error
+    throw error
+  }
+  throw new Error('it was not refused')
+}
+
+/** What a table calls a value that may be a megabyte, or a symbol. */
+const word = (value: unknown): string =>
+  `${typeof value} ${inspect(value, { depth: 1, maxStringLength: 20, maxArrayLength: 2, breakLength: Infinity }).slice(0, 60)}`
+
+const megabyte = 'x'.repeat(1_000_000)
+const names = ['user', 'group'] as const
+const texts = ['capabilities', 'privileges'] as const
+const booleans = ['noNewPrivileges', 'allowInspector'] as const
+
+class Account {
+  user = 'nobody'
+}
+
+const plainObjects: object[] = [
+  {},
+  { toString: () => 'nobody', valueOf: () => 1000 },
+  { [Symbol.toPrimitive]: () => 'nobody' },
+  new Proxy({}, {}),
+]
+/** Neither a string, a number, a boolean, an array nor a plain object. */
+const oddities = [
+  null,
+  () => 'nobody',
+  Symbol('nobody'),
+  1000n,
+  new Date(0),
+  new String('nobody'),
+  new Number(1000),
+  new Boolean(true),
+  new Account(),
+  new Map(),
+  new Uint8Array([110]),
+  /nobody/,
+]
+const arrays = [[], ['nobody'], [1000]]
+
+t.test('options that are no plain object', async (t) => {
+  const wrong = [...oddities, ...arrays, undefined, '', 'nobody', 0, NaN, true, false, new Error('nobody'), validate]
+  for (const value of [...wrong, Promise.resolve({}), Object.create({ user: 'nobody' }), new Proxy([], {})]) {
+    const error = refusal(() => validate(value))
+    t.equal(error.code, 'ERR_INVALID_ARG_TYPE', word(value))
+    t.equal(error.option, 'options')
+    t.ok(error.remedy)
+  }
+})
+
+t.test('options of another realm, and without a prototype', async (t) => {
+  t.strictSame(
+    { ...validate(runInNewContext(`({ user: 'nobody', supplementalGroups: ['mail', 12] })`)) },
+    {
+      user: 'nobody',
+      supplementalGroups: ['mail', 12],
+    },
+  )
+  t.strictSame({ ...validate(Object.assign(Object.create(null), { user: 1000 })) }, { user: 1000 })
+})
+
+t.test('an option that does not exist', async (t) => {
+  const wrong = ['User', 'uid', 'groups', 'user ', '', '0', 'toString', 'constructor', 'hasOwnProperty', megabyte]
+  for (const option of wrong) {
+    const error = refusal(() => validate({ user: 'nobody', [option]: 'nobody' }))
+    t.equal(error.code, 'ERR_INVALID_ARG_VALUE', word(option))
+    t.equal(error.option, option)
+    t.ok(error.remedy.includes('supplementalGroups'), 'the remedy lists those that exist')
+    t.ok(error.message.length < 500)
+  }
+  t.equal(refusal(() => validate({ User: undefined })).option, 'User', 'not even as undefined')
+  t.equal(refusal(() => validate(JSON.parse('{ "__proto__": { "user": "nobody" } }'))).option, '__proto__')
+})
+
+t.test('wrong types', async (t) => {
+  const neither = [...oddities, ...plainObjects]
+  const noNames = [...neither, ...arrays, true, false]
+  const noTexts = [...noNames, 0, 1, NaN]
+  const noBooleans = [...neither, ...arrays, 0, 1, '', 'true', 'false']
+  const noLists = [...neither, true, '', 'mail', 'mail,adm', 8, new Set([8]), { length: 1, 0: 8 }, [8].values()]
+  const table: [string, readonly unknown[]][] = [
+    ...names.map((option): [string, unknown[]] => [option, noNames]),
+    ...texts.map((option): [string, unknown[]] => [option, noTexts]),
+    ...booleans.map((option): [string, unknown[]] => [option, noBooleans]),
+    ['supplementalGroups', noLists],
+  ]
+  for (const [option, values] of table)
+    for (const value of values) {
+      const error = refusal(() => validate({ [option]: value }))
+      t.equal(error.code, 'ERR_INVALID_ARG_TYPE', `${option}: ${word(value)}`)
+      t.equal(error.option, option)
+      t.ok(error.remedy)
+    }
+  for (const value of [...noNames, undefined]) {
+    const error = refusal(() => validate({ supplementalGroups: [8, value] }))
+    t.equal(error.code, 'ERR_INVALID_ARG_TYPE', `supplementalGroups[1]: ${word(value)}`)
+    t.equal(error.option, 'supplementalGroups[1]')
+    t.ok(error.remedy)
+  }
+})
+
+t.test('numbers that are no ids', async (t) => {
+  const wrong = [
+    ...[NaN, Infinity, -Infinity, -1, -0.5, 0.5, 1.5, 4294967294.5, 4294967295, 2 ** 32, 2 ** 32 + 1000],
+    ...[2 ** 53, 1e300, Number.MIN_VALUE, -(2 ** 31), -4294967295],
+  ]
+  for (const id of wrong)
+    for (const [option, options] of [
+      ['user', { user: id }],
+      ['group', { group: id }],
+      ['supplementalGroups[2]', { supplementalGroups: [0, 'mail', id] }],
+    ] as const) {
+      const error = refusal(() => validate(options))
+      t.equal(error.code, 'ERR_INVALID_ARG_VALUE', `${option} ${id}`)
+      t.equal(error.option, option)
+      t.ok(error.remedy)
+    }
+})
+
+t.test('numbers that are', async (t) => {
+  t.equal(LARGEST_ID, 4294967294)
+  for (const id of [0, -0, 1, 1000, 2 ** 31 - 1, 2 ** 31, 4294967293, 4294967294])
+    t.strictSame(
+      { ...validate({ user: id, group: id, supplementalGroups: [id] }) },
+      {
+        user: id,
+        group: id,
+        supplementalGroups: [id],
+      },
+    )
+})
+
+t.test('empty strings', async (t) => {
+  for (const [option, options] of [
+    ['user', { user: '' }],
+    ['group', { group: '' }],
+    ['supplementalGroups[0]', { supplementalGroups: [''] }],
+    ['supplementalGroups[1]', { supplementalGroups: ['mail', '', ''] }],
+  ] as const) {
+    const error = refusal(() => validate(options))
+    t.equal(error.code, 'ERR_INVALID_ARG_VALUE', option)
+    t.equal(error.option, option)
+    t.ok(error.remedy)
+  }
+  t.strictSame({ ...validate({ capabilities: '', privileges: '' }) }, { capabilities: '', privileges: '' }, 'mean none')
+})
+
+t.test('a NUL byte in any string', async (t) => {
+  for (const value of ['\0', 'ro\0ot', 'root\0', '\0root', `${megabyte}\0`])
+    for (const [option, options] of [
+      ...[...names, ...texts].map((option) => [option, { [option]: value }] as const),
+      ['supplementalGroups[1]', { supplementalGroups: [8, value] }],
+    ] as const) {
+      const error = refusal(() => validate(options))
+      t.equal(error.code, 'ERR_INVALID_ARG_VALUE', `${option}: ${word(value)}`)
+      t.equal(error.option, option)
+      t.ok(error.remedy)
+      t.ok(error.message.length < 500)
+    }
+})
+
+t.test('however long a value is, the message is short, and soon there', async (t) => {
+  const long = [megabyte, '\u{1f4ec}'.repeat(500_000), Array(1_000_000).fill(megabyte)]
+  for (const value of long)
+    for (const option of [...booleans, 'supplementalGroups', 'users', 'user', 'capabilities']) {
+      if (typeof value === 'string' && (option === 'user' || option === 'capabilities')) continue
+      const start = process.hrtime.bigint()
+      const error = refusal(() => validate({ [option]: value }))
+      t.ok(error.message.length < 500, `${option}: ${word(value)}`)
+      t.ok(process.hrtime.bigint() - start < 1_000_000_000n)
+    }
+  t.equal(validate({ user: megabyte }).user, megabyte, 'whether that exists is for the name service to say')
+})
+
+t.test('nor are values that are no strings ever long', async (t) => {
+  const long = [
+    Symbol(megabyte),
+    10n ** 100_000n,
+    Object.fromEntries(Array.from({ length: 100_000 }, (_, index) => [`key${index}`, index])),
+    Object.defineProperty(() => {}, 'name', { value: megabyte }),
+    new Error(megabyte),
+    new RegExp(megabyte),
+  ]
+  for (const value of long)
+    t.ok(show(value).length < 500, word(value), { todo: 'show() bounds strings and arrays only' })
+})
+
+t.test('no value has a say in its own error message', async (t) => {
+  const refuse = (): never => {
+    throw new RangeError('in the way')
+  }
+  const hostile = [
+    { [inspect.custom]: refuse },
+    {
+      get [Symbol.toStringTag](): string {
+        return refuse()
+      },
+    },
+  ]
+  for (const user of hostile) {
+    let code: unknown
+    try {
+      validate({ user })
+    } catch (error) {
+      code = (error as HardenError).code
+    }
+    t.equal(code, 'ERR_INVALID_ARG_TYPE', { todo: 'show() runs the code of what it shows' })
+  }
+})
+
+t.test('lists of groups', async (t) => {
+  const accepted = [[], [0], ['mail', 8, 'mail', 8], Array(65536).fill(1)]
+  for (const supplementalGroups of accepted)
+    t.strictSame({ ...validate({ supplementalGroups }) }, { supplementalGroups }, `${supplementalGroups.length} groups`)
+
+  const holes = Object.assign(Array(4), { 0: 8, 3: 8 })
+  const table: [string, unknown[], string, string][] = [
+    ['65537', Array(65537).fill(1), 'ERR_INVALID_ARG_VALUE', 'supplementalGroups'],
+    ['70000', Array(70_000).fill('mail'), 'ERR_INVALID_ARG_VALUE', 'supplementalGroups'],
+    ['4294967295 holes', Array(4294967295), 'ERR_INVALID_ARG_VALUE', 'supplementalGroups'],
+    ['holes', holes, 'ERR_INVALID_ARG_TYPE', 'supplementalGroups[1]'],
+    ['only holes', Array(3), 'ERR_INVALID_ARG_TYPE', 'supplementalGroups[0]'],
+    ['the last one', [...Array(65535).fill(1), -1], 'ERR_INVALID_ARG_VALUE', 'supplementalGroups[65535]'],
+    ['a list in it', [[8]], 'ERR_INVALID_ARG_TYPE', 'supplementalGroups[0]'],
+  ]
+  for (const [title, supplementalGroups, code, option] of table) {
+    const error = refusal(() => validate({ supplementalGroups }))
+    t.equal(error.code, code, title)
+    t.equal(error.option, option)
+    t.ok(error.remedy)
+    t.ok(error.message.length < 500)
+  }
+})
+
+t.test('undefined is as good as left out, for each option', async (t) => {
+  const all = [...names, ...texts, ...booleans, 'supplementalGroups']
+  const copy = validate(Object.fromEntries(all.map((option) => [option, undefined])))
+  t.strictSame(Object.values(copy), Array(all.length).fill(undefined))
+  t.strictSame({ ...validate({}) }, {})
+})
+
+t.test('everything at once is accepted as it was written', async (t) => {
+  const options = {
+    user: 'smtp',
+    group: 25,
+    supplementalGroups: ['mail', 12],
+    capabilities: 'cap_net_bind_service+ep',
+    privileges: 'basic,net_privaddr',
+    noNewPrivileges: false,
+    allowInspector: true,
+  }
+  t.strictSame({ ...validate(Object.freeze(options)) }, options)
+})
+
+t.test('the copy is a copy', async (t) => {
+  const options = { user: 'nobody', supplementalGroups: [8] }
+  const copy = validate(options)
+  options.user = 'root'
+  options.supplementalGroups.push(0)
+  t.strictSame({ ...copy }, { user: 'nobody', supplementalGroups: [8] })
+})
+
+t.test('a getter is read once', async (t) => {
+  const read: Record<string, number> = {}
+  const once = (option: string, values: unknown[]) => ({
+    enumerable: true,
+    get: () => {
+      read[option] = (read[option] ?? 0) + 1
+      return values[read[option] - 1]
+    },
+  })
+  const options = Object.defineProperties(
+    {},
+    {
+      user: once('user', ['nobody', Symbol('other')]),
+      group: once('group', [8, -1]),
+      supplementalGroups: once('supplementalGroups', [[8], 'other']),
+      capabilities: once('capabilities', ['', 8]),
+      noNewPrivileges: once('noNewPrivileges', [true, 'no']),
+    },
+  )
+  t.strictSame(
+    { ...validate(options) },
+    {
+      user: 'nobody',
+      group: 8,
+      supplementalGroups: [8],
+      capabilities: '',
+      noNewPrivileges: true,
+    },
+  )
+  t.strictSame(Object.values(read), [1, 1, 1, 1, 1])
+})
+
+t.test('what has been checked is what is kept', async (t) => {
+  let reads = 0
+  const lists = [
+    Object.defineProperty([8], 0, { get: () => (reads++ === 0 ? 8 : -1) }),
+    Object.assign([-1], { entries: () => [8].entries() }),
+    Object.assign([8], { [Symbol.iterator]: () => [-1].values() }),
+  ]
+  for (const supplementalGroups of lists) {
+    let kept: unknown
+    try {
+      kept = validate({ supplementalGroups }).supplementalGroups
+    } catch {
+      continue // to refuse it is as good
+    }
+    t.notSame(kept, [-1], { todo: 'the copy reads the elements once more' })
+  }
+})
+
+t.test('an error of a getter is passed on', async (t) => {
+  const options = {
+    get user(): string {
+      throw new RangeError('mine')
+    },
+  }
+  t.throws(() => validate(options), { name: 'RangeError', message: 'mine' })
+})
+
+t.test('whatever Object.prototype carries is no option', async (t) => {
+  const prototype = Object.prototype as Record<string, unknown>
+  const polluted = { user: 'root', supplementalGroups: [0], capabilities: 'all=eip', noNewPrivileges: false, evil: 1 }
+  t.teardown(() => {
+    for (const option of Object.keys(polluted)) delete prototype[option]
+  })
+  Object.assign(prototype, polluted)
+  const { user, supplementalGroups, capabilities, noNewPrivileges } = validate({ group: 8 })
+  for (const option of Object.keys(polluted)) delete prototype[option]
+  t.strictSame([user, supplementalGroups, capabilities, noNewPrivileges], [undefined, undefined, undefined, undefined])
+})
+
+t.test('an inherited option is none', async (t) => {
+  const inherited = Object.create(Object.assign(Object.create(null), { user: 'root' }))
+  t.equal(validate(inherited).user, undefined, 'below an object without a prototype: ignored')
+  t.equal(refusal(() => validate(Object.create({ user: 'root' }))).option, 'options', 'below a plain one: refused')
+})
+
+t.test('harden() itself refuses the same, first of all', async (t) => {
+  for (const value of [undefined, null, [], 'nobody', { usr: 'nobody' }, { user: '', usr: 1 }]) {
+    const error = refusal(() => harden(value as never))
+    t.match(error.code, /^ERR_INVALID_ARG_(TYPE|VALUE)$/, word(value))
+    t.ok(error.option)
+    t.ok(error.remedy)
+  }
+})
