@@ -45,7 +45,7 @@ function primaryGroup({ uid, gid }: { uid: number; gid?: number }): number {
       `user ${uid} has no account that could name its primary group`,
       `give the option 'group' as well`,
     )
-  return usable(found, 'group', `of user ${uid}`)
+  return usable(found, 'group', uid)
 }
 
 function findGroup(group: string | number, option: string): number {
@@ -85,7 +85,7 @@ function digits(option: string, name: string): number {
   return usable(Number(name), option, name)
 }
 
-function usable(id: number, option: string, name: string): number {
+function usable(id: number, option: string, name: string | number): number {
   if (id > LARGEST_ID)
     throw wrongValue(
       option,

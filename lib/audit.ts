@@ -24,6 +24,8 @@ export interface Credentials {
   readonly ambient: bigint
   readonly securebits: number
   readonly noNewPrivileges: boolean
+  /** Its root and working directory are the ones that a chroot was asked for. */
+  readonly jailed: boolean
 }
 
 export interface ThreadState extends Credentials {
@@ -44,7 +46,7 @@ export interface Discrepancy {
  *
  * @throws Error if a field is missing or malformed: what the kernel did not say is not assumed
  */
-export function parseTask({ tid, status, securebits }: TaskText): ThreadState {
+export function parseTask({ tid, status, securebits, jailed }: TaskText): ThreadState {
   const field = (name: string): string => {
     const start = status.indexOf(`\n${name}:\t`)
     const end = status.indexOf('\n', start + 1)
@@ -52,31 +54,36 @@ export function parseTask({ tid, status, securebits }: TaskText): ThreadState {
     return status.slice(start + name.length + 3, end)
   }
   const numbers = (name: string): number[] => {
-    const found = (field(name).match(/\S+/g) ?? []).map(Number)
-    if (!found.every(Number.isInteger)) throw new Error(`the status of thread ${tid} has an odd line ${name}`)
-    return found
+    const words = field(name).match(/\S+/g) ?? []
+    if (!words.every((word) => /^\d+$/.test(word)))
+      throw new Error(`the status of thread ${tid} has an odd line ${name}`)
+    return words.map(Number)
   }
   const ids = (name: string): Ids => {
-    const [real, effective, saved, fs] = numbers(name)
-    if (real === undefined || effective === undefined || saved === undefined || fs === undefined)
-      throw new Error(`the status of thread ${tid} has a short line ${name}`)
+    const [real, effective, saved, fs, ...more] = numbers(name)
+    if (real === undefined || effective === undefined || saved === undefined || fs === undefined || more.length)
+      throw new Error(`the status of thread ${tid} has an odd line ${name}`)
     return { real, effective, saved, fs }
   }
   const mask = (name: string): bigint => BigInt(`0x${field(name)}`)
+  const noNewPrivileges = numbers('NoNewPrivs').join()
+  if (!/^[01]$/.test(noNewPrivileges)) throw new Error(`the status of thread ${tid} has an odd line NoNewPrivs`)
 
   return {
     tid,
     name: status.slice('Name:\t'.length, status.indexOf('\n')),
     user: ids('Uid'),
     group: ids('Gid'),
-    groups: numbers('Groups'),
+    // the kernel's order is that of its own ids, which a user namespace may map to others
+    groups: numbers('Groups').sort((a, b) => a - b),
     permitted: mask('CapPrm'),
     effective: mask('CapEff'),
     inheritable: mask('CapInh'),
     bounding: mask('CapBnd'),
     ambient: mask('CapAmb'),
     securebits,
-    noNewPrivileges: field('NoNewPrivs') === '1',
+    noNewPrivileges: noNewPrivileges === '1',
+    jailed,
   }
 }
 
@@ -114,6 +121,7 @@ function flatten(state: Credentials): Record<string, string> {
     ambient: mask(state.ambient),
     securebits: state.securebits.toString(),
     noNewPrivileges: state.noNewPrivileges.toString(),
+    jailed: state.jailed.toString(),
   }
 }
 

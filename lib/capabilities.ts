@@ -11,12 +11,18 @@ const bit = (capability: number): bigint => 1n << BigInt(capability)
 export const CAP_SETGID = bit(6)
 export const CAP_SETUID = bit(7)
 export const CAP_SETPCAP = bit(8)
+export const CAP_SYS_CHROOT = bit(18)
 
 let names: string[] | undefined
 
+function allNames(): string[] {
+  names ??= native().capabilityNames()
+  return names
+}
+
 /** 'cap_net_bind_service', ... in ascending order; a number where libcap has no name. */
 export function capabilityNames(mask: bigint): string[] {
-  names ??= native().capabilityNames()
+  const names = allNames()
   const found: string[] = []
   for (let capability = 0; capability < 64; capability++)
     if (mask & bit(capability)) found.push(names[capability] ?? String(capability))
@@ -25,8 +31,7 @@ export function capabilityNames(mask: bigint): string[] {
 
 /** The capabilities that this kernel has. */
 export function kernelMask(): bigint {
-  names ??= native().capabilityNames()
-  return bit(names.length) - 1n
+  return bit(allNames().length) - 1n
 }
 
 /**
@@ -39,9 +44,40 @@ export function parseCapabilities(text: string): Masks {
   if (beyond)
     throw wrongCapabilities(
       `capabilities ${show(text)} makes ${capabilityNames(beyond).join(', ')} effective, but not permitted`,
-      `write +ep instead of +e`,
+      'permit what is made effective: +ep instead of +e',
     )
   return masks
+}
+
+/**
+ * Names, as libcap writes them, to a mask.
+ *
+ * @param permitted what they have to be taken from
+ * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the name at fault
+ */
+export function parseAmbient(text: string, permitted: bigint): bigint {
+  let mask = 0n
+  for (const name of text.match(/[^\s,]+/g) ?? []) {
+    const capability = allNames().indexOf(name)
+    if (capability < 0)
+      throw new HardenError({
+        code: 'ERR_HARDEN_CAPABILITIES',
+        option: 'ambientCapabilities',
+        message: `ambientCapabilities: this kernel has no capability ${show(name)}`,
+        remedy: 'names are written small, e.g. cap_net_admin, separated by spaces or commas',
+        found: name.slice(0, 64),
+      })
+    if (!(permitted & bit(capability)))
+      throw new HardenError({
+        code: 'ERR_HARDEN_CAPABILITIES',
+        option: 'ambientCapabilities',
+        message: `ambientCapabilities: ${name} is not permitted by capabilities`,
+        remedy: `add ${name}+ep to 'capabilities'`,
+        found: name,
+      })
+    mask |= bit(capability)
+  }
+  return mask
 }
 
 /** libcap says no more than EINVAL; each clause stands for itself, so the first that it refuses alone is the one. */
@@ -50,8 +86,8 @@ function wrongClause(text: string): HardenError {
     if (typeof native().capabilitiesFromText(clause) === 'number')
       return wrongCapabilities(
         `capabilities: clause ${show(clause)} at character ${index + 1} is not understood`,
-        `see cap_from_text(3); names are written small, e.g. cap_net_bind_service+ep`,
-        clause,
+        `see cap_from_text(3), e.g. cap_net_bind_service+ep; flags are written small`,
+        clause.slice(0, 64),
       )
   return wrongCapabilities(`capabilities ${show(text)} is not understood`, `see cap_from_text(3)`)
 }

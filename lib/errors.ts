@@ -18,6 +18,8 @@ export type HardenErrorCode =
   | 'ERR_HARDEN_PROC'
   | 'ERR_HARDEN_IO_URING'
   | 'ERR_HARDEN_INSPECTOR'
+  | 'ERR_HARDEN_OPEN_DIRECTORY'
+  | 'ERR_HARDEN_CHROOT_ESCAPE'
   | 'ERR_HARDEN_THREAD_UNREACHABLE'
   | 'ERR_HARDEN_THREAD_DIFFERS'
 
@@ -67,7 +69,7 @@ export class HardenError extends Error {
   }
 }
 
-/** 'EPERM', from the kernel's positive number. */
+/** 'EPERM', from the kernel's positive number; 0 is no error of the kernel's. */
 export function errnoName(errno: number): string {
-  return getSystemErrorName(-errno)
+  return errno > 0 ? getSystemErrorName(-errno) : 'no answer'
 }

@@ -1,10 +1,14 @@
 import { isMainThread } from 'node:worker_threads'
+import { closeRoot, refuseOpenDirectories } from './chroot'
 import { HardenError } from './errors'
-import { refuseHazards } from './hazards'
+import { refuseInspector } from './inspector'
 import { type HardenOptions, validate } from './options'
 import { makePlan } from './plan'
 import { platform, type Timing } from './platform'
 import { type HardenReport, makeReport } from './report'
+
+/** On `process`, so that a second copy of this package in the same process knows. */
+const HARDENED = Symbol.for('privdrop.hardened')
 
 /**
  * Give up root for good, in every thread of the process, and keep exactly what is named.
@@ -33,13 +37,25 @@ export function harden(options: HardenOptions): HardenReport {
       message: 'harden() was called in a Worker',
       remedy: 'call it in the main thread: it reaches all Workers from there',
     })
+  if (Object.hasOwn(process, HARDENED))
+    throw new HardenError({
+      code: 'ERR_HARDEN_ALREADY_APPLIED',
+      message: 'this process has given up its privileges already, and cannot do so twice',
+      remedy: 'call harden() once; to change what is retained, restart the process',
+    })
   const seen = platform.observe()
   const plan = timed('resolve', () => makePlan(asked, seen.state))
-  refuseHazards(asked)
-  timed('rehearse', () => platform.rehearse(plan, seen))
-  return platform.commit(plan, seen, (threads, commitSteps) => {
-    // once more: a SIGUSR1 may have been on its way
-    refuseHazards(asked)
-    return makeReport(threads, [...steps, ...commitSteps], plan.findings)
-  })
+  try {
+    refuseOpenDirectories(plan.root)
+    timed('rehearse', () => platform.rehearse(plan, seen))
+    refuseInspector(asked) // as late as possible: a SIGUSR1 may come at any time
+    return platform.commit(plan, seen, (threads, commitSteps) => {
+      refuseInspector(asked)
+      Reflect.defineProperty(process, HARDENED, { value: true })
+      if (plan.root) process.chdir('/') // it is there already; Node remembers what process.cwd() was
+      return makeReport(threads, [...steps, ...commitSteps], plan)
+    })
+  } finally {
+    closeRoot(plan.root)
+  }
 }

@@ -10,6 +10,7 @@ import { HardenError } from './errors'
 
 /** A step of the list in src-native/linux/steps.c; the kernel is asked in this order. */
 export type Step =
+  | 'chroot'
   | 'bounding'
   | 'setgroups'
   | 'setresgid'
@@ -32,9 +33,10 @@ export interface NativePlan {
   readonly permitted: bigint
   readonly effective: bigint
   readonly inheritable: bigint
-  readonly bounding: bigint
   readonly ambient: bigint
   readonly boundingDrop: bigint
+  /** An open directory, for the step 'chroot'; else -1. */
+  readonly root: number
   /** The application listens for SIGUSR1 itself. */
   readonly keepSigusr1: boolean
 }
@@ -44,6 +46,8 @@ export interface TaskText {
   readonly tid: number
   readonly status: string
   readonly securebits: number
+  /** Its root and working directory are NativePlan.root. */
+  readonly jailed: boolean
 }
 
 export interface Reading {
@@ -80,8 +84,6 @@ export interface Native {
   rehearse(plan: NativePlan): Reading | Failure
   /** The plan in every thread. A Failure means that nothing has changed; an exception of `verify` ends the process. */
   commit<T extends object>(plan: NativePlan, verify: (reading: Reading) => T): T | Failure
-  /** Has a commit of this process, by whichever copy of this module, gone through? */
-  committed(): boolean
   /** cap_from_text(3), or its errno. */
   capabilitiesFromText(text: string): Masks | number
   /** cap_to_name(3) of each capability that this kernel has. */

@@ -1,6 +1,7 @@
 /**
  * What a caller may ask, and every error that his arguments alone can cause. Nothing is looked up here.
  */
+import { isAbsolute } from 'node:path'
 import { inspect } from 'node:util'
 import { HardenError } from './errors'
 
@@ -24,6 +25,16 @@ export interface HardenOptions {
   /** Solaris: the privileges to retain, in the notation of priv_str_to_set(3C). Ignored on Linux. */
   privileges?: string
   /**
+   * A new root directory, as an absolute path (chroot(2)). Whatever is needed from outside has to be loaded before.
+   * Default: none.
+   */
+  chroot?: string
+  /**
+   * Linux: names of capabilities, separated by white space or commas, that child processes keep too; each must be
+   * permitted in `capabilities`. Default: none.
+   */
+  ambientCapabilities?: string
+  /**
    * Set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
    * or not. Default: true.
    */
@@ -40,6 +51,8 @@ const known: Known = {
   supplementalGroups: list,
   capabilities: text,
   privileges: text,
+  chroot: absolutePath,
+  ambientCapabilities: text,
   noNewPrivileges: boolean,
   allowInspector: boolean,
 }
@@ -60,12 +73,17 @@ export function validate(options: unknown): HardenOptions {
 
   // Own properties only, each read once: whatever Object.prototype has been made to carry is no option.
   const copy: Record<string, unknown> = { __proto__: null, ...options }
+  const groups = copy.supplementalGroups
+  if (Array.isArray(groups) && groups.length <= NGROUPS_MAX) copy.supplementalGroups = [...groups]
   for (const [option, value] of Object.entries(copy)) {
     if (!Object.hasOwn(known, option))
-      throw wrongValue(option, `there is no option ${show(option)}`, `the options are ${Object.keys(known).join(', ')}`)
+      throw wrongValue(
+        option.slice(0, 64),
+        `there is no option ${show(option)}`,
+        `the options are ${Object.keys(known).join(', ')}`,
+      )
     if (value !== undefined) known[option as keyof Known](value, option)
   }
-  if (copy.supplementalGroups) copy.supplementalGroups = [...(copy.supplementalGroups as [])]
   return copy
 }
 
@@ -99,6 +117,13 @@ function text(value: unknown, option: string): void {
   if (value.includes('\0')) throw wrongValue(option, `${option} ${show(value)} contains a NUL byte`, 'remove it')
 }
 
+function absolutePath(value: unknown, option: string): void {
+  text(value, option)
+  // a relative one would mean something else to whoever reads the configuration than to the process
+  if (!isAbsolute(value as string))
+    throw wrongValue(option, `${option} ${show(value)} is no absolute path`, 'begin it with /')
+}
+
 function boolean(value: unknown, option: string): void {
   if (typeof value !== 'boolean') throw wrongType(option, 'true or false', value)
 }
@@ -116,7 +141,10 @@ export function wrongValue(option: string, message: string, remedy: string): Har
   return new HardenError({ code: 'ERR_INVALID_ARG_VALUE', option, message, remedy })
 }
 
-/** A value as an error message may show it, whatever its size. */
+/** A value as an error message may show it: short, and without running any code of its own. */
 export function show(value: unknown): string {
-  return inspect(value, { depth: 0, maxStringLength: 64, maxArrayLength: 4, breakLength: Infinity })
+  if (typeof value === 'string') return value.length > 64 ? `${inspect(value.slice(0, 64))}...` : inspect(value)
+  if (Array.isArray(value)) return 'an array'
+  if (value === null || ['number', 'boolean', 'undefined'].includes(typeof value)) return String(value)
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }

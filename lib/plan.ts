@@ -3,7 +3,16 @@
  */
 import { type Identity, resolve } from './accounts'
 import type { Credentials, ThreadState } from './audit'
-import { CAP_SETGID, CAP_SETPCAP, capabilityNames, kernelMask, parseCapabilities } from './capabilities'
+import {
+  CAP_SETGID,
+  CAP_SETPCAP,
+  CAP_SYS_CHROOT,
+  capabilityNames,
+  kernelMask,
+  parseAmbient,
+  parseCapabilities,
+} from './capabilities'
+import { openRoot, type Root } from './chroot'
 import { HardenError } from './errors'
 import type { Masks, Step } from './native'
 import type { HardenOptions } from './options'
@@ -19,6 +28,8 @@ export interface Plan {
   /** What has to be done for it, and nothing that holds already. */
   readonly steps: readonly Step[]
   readonly boundingDrop: bigint
+  /** Open: to be closed by whoever made the plan. */
+  readonly root?: Root
   readonly findings: readonly Finding[]
 }
 
@@ -40,20 +51,22 @@ export function makePlan(options: HardenOptions, before: ThreadState): Plan {
     groups,
     ...sets,
     bounding,
-    ambient: 0n,
     securebits: before.securebits,
     noNewPrivileges: before.noNewPrivileges || (options.noNewPrivileges ?? true),
+    jailed: options.chroot !== undefined,
   }
+  refuseEscape(wanted)
   return Object.freeze({
     wanted: Object.freeze(wanted),
     steps: Object.freeze(dueSteps(wanted, before)),
     boundingDrop: before.bounding & ~bounding,
     findings: Object.freeze(findings),
+    // last, because nothing may throw while it is open
+    root: options.chroot === undefined ? undefined : openRoot(options.chroot),
   })
 }
 
 const isAny = (ids: ThreadState['user'], id: number): boolean => Object.values(ids).includes(id)
-const isOnly = (ids: ThreadState['user'], id: number): boolean => Object.values(ids).every((found) => found === id)
 
 function presentUser(before: ThreadState): number {
   if (!isAny(before.user, 0)) return before.user.effective
@@ -66,7 +79,7 @@ function presentUser(before: ThreadState): number {
 }
 
 function chooseGroups({ groups }: Identity, before: ThreadState, findings: Finding[]): readonly number[] {
-  if (groups || before.groups.length === 0 || before.effective & CAP_SETGID) return groups ?? []
+  if (groups || before.groups.length === 0 || before.permitted & CAP_SETGID) return groups ?? []
   findings.push({
     code: 'HARDEN_GROUPS_KEPT',
     level: 'note',
@@ -76,8 +89,30 @@ function chooseGroups({ groups }: Identity, before: ThreadState, findings: Findi
   return before.groups
 }
 
+/** Whoever may call chroot(2) again gets out of it. */
+function refuseEscape({ jailed, permitted, inheritable }: Credentials): void {
+  if (!jailed || !((permitted | inheritable) & CAP_SYS_CHROOT)) return
+  throw new HardenError({
+    code: 'ERR_HARDEN_CHROOT_ESCAPE',
+    option: 'chroot',
+    message: 'cap_sys_chroot is to be retained, and with it anybody gets out of the chroot',
+    remedy: `leave cap_sys_chroot out of 'capabilities', or 'chroot' out of the options`,
+  })
+}
+
+interface Sets extends Masks {
+  readonly ambient: bigint
+}
+
 /** Exclusive, not cumulative: with a text it is exactly the text, for root too; without one root alone keeps its own. */
-function chooseSets({ capabilities }: HardenOptions, uid: number, before: ThreadState, findings: Finding[]): Masks {
+function chooseSets(options: HardenOptions, uid: number, before: ThreadState, findings: Finding[]): Sets {
+  const own = chooseOwnSets(options, uid, before, findings)
+  const ambient = parseAmbient(options.ambientCapabilities ?? '', own.permitted)
+  // What is ambient must be inheritable as well (capabilities(7)).
+  return { ...own, inheritable: own.inheritable | ambient, ambient }
+}
+
+function chooseOwnSets({ capabilities }: HardenOptions, uid: number, before: ThreadState, findings: Finding[]): Masks {
   if (uid === 0)
     findings.push({
       code: 'HARDEN_USER_ROOT',
@@ -113,7 +148,7 @@ function chooseBounding(
 ): bigint {
   if (uid === 0 && capabilities === undefined) return before.bounding
   const bounding = before.bounding & (permitted | inheritable)
-  if (bounding === before.bounding || before.effective & CAP_SETPCAP) return bounding
+  if (bounding === before.bounding || before.permitted & CAP_SETPCAP) return bounding
   findings.push({
     code: 'HARDEN_BOUNDING_KEPT',
     level: noNewPrivileges === false ? 'danger' : 'note',
@@ -130,15 +165,19 @@ function dueSteps(wanted: Credentials, before: ThreadState): Step[] {
     losesRoot &&
     (wanted.permitted | wanted.inheritable) !== 0n &&
     !(before.securebits & (SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP))
+  const maySetGroups = (before.permitted & CAP_SETGID) !== 0n
   const due: Record<Step, boolean> = {
+    chroot: wanted.jailed,
     bounding: wanted.bounding !== before.bounding,
-    setgroups: wanted.groups.join() !== before.groups.join(),
-    setresgid: !isOnly(before.group, wanted.group.real),
+    // In a user namespace every id that is not mapped looks like 65534, so "it is that already" proves nothing. To set
+    // one's own ids needs no privilege, and shows: an unmapped one is refused (user_namespaces(7)).
+    setgroups: wanted.groups.join() !== before.groups.join() || (before.groups.length > 0 && maySetGroups),
+    setresgid: true,
     keepcaps,
-    setresuid: !isOnly(before.user, uid),
+    setresuid: true,
     capset: true,
     'keepcaps back': keepcaps,
-    ambient: before.ambient !== 0n,
+    ambient: wanted.ambient !== 0n || before.ambient !== 0n,
     no_new_privs: wanted.noNewPrivileges && !before.noNewPrivileges,
   }
   return (Object.keys(due) as Step[]).filter((step) => due[step])

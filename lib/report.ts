@@ -3,6 +3,7 @@
  */
 import type { Ids, ThreadState } from './audit'
 import { capabilityNames } from './capabilities'
+import type { Plan } from './plan'
 
 /** True, worth knowing, and no reason to stop. */
 export interface Finding {
@@ -30,6 +31,8 @@ export interface HardenReport {
   /** prctl(2), PR_GET_SECUREBITS */
   readonly securebits: number
   readonly noNewPrivileges: boolean
+  /** The new root directory, as it was asked for. */
+  readonly chroot?: string
   readonly threads: readonly { readonly tid: number; readonly name: string }[]
   /** How long each part took, in microseconds. */
   readonly steps: readonly { readonly name: string; readonly us: number }[]
@@ -40,7 +43,7 @@ export interface HardenReport {
 export function makeReport(
   threads: readonly ThreadState[],
   steps: HardenReport['steps'],
-  findings: readonly Finding[],
+  { findings, root }: Pick<Plan, 'findings' | 'root'>,
 ): HardenReport {
   const [first] = threads
   if (!first) throw new Error('there is no thread to report')
@@ -58,6 +61,7 @@ export function makeReport(
     },
     securebits: first.securebits,
     noNewPrivileges: first.noNewPrivileges,
+    ...(root && { chroot: root.path }),
     threads: threads.map(({ tid, name }) => ({ tid, name })),
     steps,
     findings,
@@ -79,6 +83,7 @@ function table({
   capabilities,
   securebits,
   noNewPrivileges,
+  chroot,
   threads,
   findings,
 }: HardenReport): string {
@@ -93,6 +98,7 @@ function table({
     ...Object.entries(capabilities).map(([set, names]): [string, string] => [set, words(names)]),
     ['securebits', `0x${securebits.toString(16)}`],
     ['no_new_privs', noNewPrivileges ? '1' : '0'],
+    ['root directory', chroot ?? 'as before'],
     ...findings.map(({ level, code, message, remedy }): [string, string] => [level, `${code}: ${message} (${remedy})`]),
   ]
   return rows.map(([name, value]) => `${name.padEnd(22)}${value}`).join('\n')

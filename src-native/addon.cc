@@ -2,7 +2,7 @@
  * addon.cc - JavaScript values to the plain structs of plan.h, and back
  *
  * Nothing is decided here and no argument is checked twice: lib/native.ts is the only caller and its types are the
- * contract. A broken contract ends in a JavaScript exception before any call into the core.
+ * contract. A broken contract ends the process (napi_fatal_error).
  *
  * No std::string, no exceptions: with the operators below the addon needs no C++ library at run time, so it does
  * not depend on the one that a distribution happens to have.
@@ -61,11 +61,12 @@ Object describe(Env env, const struct reading &reading) {
 	for (size_t i = 0; i < reading.count; i++) {
 		const struct task_text &text = reading.tasks[i];
 		Object task = Object::New(env);
-		napi_value status;
+		napi_value status = nullptr;
 
 		napi_create_string_latin1(env, text.status, text.length, &status);
 		task.Set("tid", text.tid);
 		task.Set("securebits", text.securebits);
+		task.Set("jailed", text.jailed);
 		task.Set("status", status);
 		tasks.Set(static_cast<uint32_t>(i), task);
 	}
@@ -90,8 +91,10 @@ struct plan read_plan(const Object &from) {
 
 	for (uint32_t i = 0; i < steps.Length(); i++) {
 		char *name = copy_text(steps.Get(i));
-		for (int step = STEP_BOUNDING; step <= STEP_NO_NEW_PRIVS; step++)
-			if (!strcmp(name, step_names[step].step)) plan.steps |= 1u << step;
+		int step = STEP_CHROOT;
+		while (strcmp(name, step_names[step].step))
+			if (++step > STEP_NO_NEW_PRIVS) Napi::Error::Fatal("privdrop", "a plan has a step that does not exist");
+		plan.steps |= 1u << step;
 		free(name);
 	}
 	plan.before = static_cast<struct credentials *>(from.Get("before").As<Napi::ArrayBuffer>().Data());
@@ -102,9 +105,9 @@ struct plan read_plan(const Object &from) {
 	plan.sets.permitted = mask_at(from, "permitted");
 	plan.sets.effective = mask_at(from, "effective");
 	plan.sets.inheritable = mask_at(from, "inheritable");
-	plan.sets.bounding = mask_at(from, "bounding");
 	plan.sets.ambient = mask_at(from, "ambient");
 	plan.bounding_drop = mask_at(from, "boundingDrop");
+	plan.root = from.Get("root").As<Napi::Number>().Int32Value();
 	plan.keep_sigusr1 = from.Get("keepSigusr1").As<Napi::Boolean>();
 	return plan;
 }
@@ -120,7 +123,7 @@ Value Observe(const CallbackInfo &info) {
 	size_t size = sizeof *own + own->group_count * sizeof(gid_t);
 	Napi::ArrayBuffer credentials = Napi::ArrayBuffer::New(info.Env(), size);
 	memcpy(credentials.Data(), own, size);
-	napi_value text;
+	napi_value text = nullptr;
 	napi_create_string_latin1(info.Env(), status, NAPI_AUTO_LENGTH, &text);
 
 	Object result = Object::New(info.Env());
@@ -181,8 +184,6 @@ Value Commit(const CallbackInfo &info) {
 	release_reading(&reading);
 	return Value(info.Env(), result);
 }
-
-Value Committed(const CallbackInfo &info) { return Napi::Boolean::New(info.Env(), committed()); }
 
 /* (text) => { permitted, effective, inheritable } | errno */
 Value CapabilitiesFromText(const CallbackInfo &info) {
@@ -260,7 +261,6 @@ Object Init(Env, Object exports) {
 	add<Observe>(exports, "observe");
 	add<Rehearse>(exports, "rehearse");
 	add<Commit>(exports, "commit");
-	add<Committed>(exports, "committed");
 	add<CapabilitiesFromText>(exports, "capabilitiesFromText");
 	add<CapabilityNames>(exports, "capabilityNames");
 	add<UserByName>(exports, "userByName");

@@ -30,10 +30,15 @@ enum step {
 	STEP_TABLE,     /* memory for what the threads report */
 	STEP_PARK,      /* stop every thread in our signal handler */
 	STEP_COMPARE,   /* are all threads what the plan was made for? */
+	STEP_SHARED,    /* and do they share root, working directory and descriptors? */
 
 	STEP_SIGUSR1,   /* the line: from here on there is no way back */
 
-	STEP_BOUNDING,  /* the per-thread list, steps.c */
+	STEP_FCHDIR,    /* once, for the process: steps.c */
+	STEP_CHROOT,
+	STEP_CHDIR,
+
+	STEP_BOUNDING,  /* in each thread: steps.c */
 	STEP_SETGROUPS,
 	STEP_SETRESGID,
 	STEP_KEEPCAPS,
@@ -88,6 +93,7 @@ struct plan {
 	size_t group_count;
 	struct capability_sets sets;
 	uint64_t bounding_drop; /* the bits of the bounding set to drop */
+	int root;               /* the directory for chroot(2), open; only for STEP_CHROOT */
 	bool keep_sigusr1;      /* the application listens for it: its disposition stays */
 };
 
@@ -95,6 +101,7 @@ struct plan {
 struct task_text {
 	pid_t tid;
 	uint32_t securebits; /* not in the text: the thread itself was asked (prctl(2), PR_GET_SECUREBITS) */
+	bool jailed;         /* its root and its working directory are plan->root */
 	const char *status;  /* /proc/self/task/TID/status, not terminated */
 	size_t length;
 };
@@ -118,9 +125,6 @@ int observe_main(struct credentials **own, char **status, struct failure *why);
 int rehearse(const struct plan *plan, struct reading *reading, struct failure *why);
 int commit(const struct plan *plan, struct reading *reading, struct failure *why);
 void release_reading(struct reading *reading);
-
-/* Has a commit() of this process crossed the line? Never becomes false again. */
-bool committed(void);
 
 /* One line on file descriptor 2, then SIGABRT. For a process that must not go on. */
 _Noreturn void end_process(const char *line, size_t length);

@@ -5,15 +5,17 @@ import {
   CAP_SETGID,
   CAP_SETPCAP,
   CAP_SETUID,
+  CAP_SYS_CHROOT,
   capabilityNames,
   kernelMask,
+  parseAmbient,
   parseCapabilities,
 } from '../lib/capabilities'
 import { HardenError } from '../lib/errors'
 
-function refusal(text: string): HardenError {
+function refusal(text: string, parse: (text: string) => unknown = parseCapabilities): HardenError {
   try {
-    parseCapabilities(text)
+    parse(text)
   } catch (error) {
     if (error instanceof HardenError) return error
     throw error
@@ -34,6 +36,7 @@ t.test('the capabilities of this kernel', async (t) => {
   t.strictSame(capabilityNames(0n), [])
   t.strictSame(capabilityNames(CHOWN | BIND | RAW), ['cap_chown', 'cap_net_bind_service', 'cap_net_raw'])
   t.strictSame(capabilityNames(CAP_SETGID | CAP_SETUID | CAP_SETPCAP), ['cap_setgid', 'cap_setuid', 'cap_setpcap'])
+  t.strictSame(capabilityNames(CAP_SYS_CHROOT), ['cap_sys_chroot'])
   t.strictSame(capabilityNames((1n << 63n) | KILL), ['cap_kill', '63'], 'a number where there is no name')
 })
 
@@ -162,6 +165,76 @@ t.test('a megabyte, whatever it is: soon done, and the message is short', async 
     }
     // each takes some milliseconds, a quadratic one would take minutes
     t.ok(process.hrtime.bigint() - start < 5_000_000_000n, `${title}: in time`)
+  }
+})
+
+t.test('ambient ones', async (t) => {
+  const table: [text: string, mask: bigint][] = [
+    ['', 0n],
+    [' ', 0n],
+    [' ,\n,\t', 0n],
+    ['cap_chown', CHOWN],
+    ['cap_net_raw', RAW],
+    [' cap_net_raw\n', RAW],
+    ['cap_net_raw,', RAW],
+    ['cap_net_raw cap_kill', RAW | KILL],
+    ['cap_kill,cap_net_raw', RAW | KILL],
+    ['cap_kill,\r\n\tcap_net_raw', RAW | KILL],
+    ['cap_kill,cap_kill cap_kill', KILL],
+    [capabilityNames(all).join(), all],
+  ]
+  for (const [text, mask] of table) {
+    t.equal(parseAmbient(text, all), mask, JSON.stringify(text))
+    t.equal(parseAmbient(text, mask), mask, 'exactly these are permitted')
+  }
+  t.equal(parseAmbient('', 0n), 0n)
+})
+
+t.test('ambient ones that are none', async (t) => {
+  const unknown = [
+    'CAP_NET_RAW',
+    'net_raw',
+    'cap_net_ra',
+    'cap_net_raw+ep',
+    '=',
+    'all',
+    '13',
+    '63',
+    'cap_foo',
+    '-1',
+    '\0',
+  ]
+  for (const name of [...unknown, 'cap_net_raw;cap_kill', 'toString', '__proto__', 'length', 'é'])
+    for (const text of [name, `cap_kill ${name}`, `cap_kill,${name},cap_net_raw`, `${name} cap_bar`]) {
+      const error = refusal(text, (wrong) => parseAmbient(wrong, all))
+      t.equal(error.code, 'ERR_HARDEN_CAPABILITIES', JSON.stringify(text))
+      t.equal(error.option, 'ambientCapabilities')
+      t.equal(error.found, name)
+      t.match(error.message, /^ambientCapabilities: this kernel has no capability /)
+      t.match(error.remedy, /small/)
+    }
+  const long = refusal('x'.repeat(1_000_000), (wrong) => parseAmbient(wrong, all))
+  t.equal(long.found, 'x'.repeat(64))
+  t.ok(long.message.length < 500)
+})
+
+t.test('ambient ones that are not permitted', async (t) => {
+  const table: [text: string, permitted: bigint, name: string][] = [
+    ['cap_net_raw', 0n, 'cap_net_raw'],
+    ['cap_net_raw', all & ~RAW, 'cap_net_raw'],
+    ['cap_net_raw', 1n << 63n, 'cap_net_raw'],
+    ['cap_kill,cap_net_raw', KILL, 'cap_net_raw'],
+    ['cap_kill,cap_net_raw', RAW, 'cap_kill'],
+    ['cap_chown', all & ~CHOWN, 'cap_chown'],
+    ['cap_net_raw cap_foo', 0n, 'cap_net_raw'],
+  ]
+  for (const [text, permitted, name] of table) {
+    const error = refusal(text, (wrong) => parseAmbient(wrong, permitted))
+    t.equal(error.code, 'ERR_HARDEN_CAPABILITIES', JSON.stringify([text, permitted.toString(16)]))
+    t.equal(error.option, 'ambientCapabilities')
+    t.equal(error.found, name)
+    t.match(error.message, new RegExp(`^ambientCapabilities: ${name} is not permitted`))
+    t.match(error.remedy, `${name}+ep`)
   }
 })
 

@@ -1,17 +1,29 @@
 /** Promise: the plan is exactly what was asked for, with every step that it takes and none that it does not. */
+import { readdirSync } from 'node:fs'
+import { inspect } from 'node:util'
 import t from 'tap'
 import type { Credentials, Ids, ThreadState } from '../lib/audit'
-import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, kernelMask } from '../lib/capabilities'
+import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT, kernelMask } from '../lib/capabilities'
+import { closeRoot } from '../lib/chroot'
 import type { HardenError } from '../lib/errors'
 import type { HardenOptions } from '../lib/options'
-import { makePlan } from '../lib/plan'
+import { makePlan as makeOpenPlan, type Plan } from '../lib/plan'
 
 const FULL = kernelMask()
 const BIND = 1n << 10n
 const RAW = 1n << 13n
+const KILL = 1n << 5n
 const NO_SETUID_FIXUP = 1 << 2
 const KEEP_CAPS = 1 << 4
 const KEEP_CAPS_LOCKED = 1 << 5
+
+/** A plan as it is made, but with its root closed again. */
+function makePlan(options: HardenOptions, before: ThreadState): Plan {
+  const plan = makeOpenPlan(options, before)
+  closeRoot(plan.root)
+  return plan
+}
+const openDescriptors = () => readdirSync('/proc/self/fd').length
 
 const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
 const lacking = (...capabilities: bigint[]) => {
@@ -32,6 +44,7 @@ const root: ThreadState = {
   ambient: 0n,
   securebits: 0,
   noNewPrivileges: false,
+  jailed: false,
 }
 const plain: ThreadState = { ...root, user: only(1000), group: only(1000), permitted: 0n, effective: 0n }
 const withAmbient: ThreadState = { ...plain, permitted: BIND, effective: BIND, inheritable: BIND, ambient: BIND }
@@ -48,6 +61,7 @@ const nothing: Credentials = {
   ambient: 0n,
   securebits: 0,
   noNewPrivileges: true,
+  jailed: false,
 }
 const bindOnly = { permitted: BIND, effective: BIND, bounding: BIND }
 const rootStill = { ...nothing, user: only(0), group: only(0), permitted: FULL, effective: FULL, bounding: FULL }
@@ -55,8 +69,8 @@ const rootStill = { ...nothing, user: only(0), group: only(0), permitted: FULL, 
 const become = { user: 1000, group: 1000 }
 const bind = { ...become, capabilities: 'cap_net_bind_service+ep' }
 
-const DROP = 'bounding setresgid setresuid capset no_new_privs'
-const DROP_AND_KEEP = 'bounding setresgid keepcaps setresuid capset|keepcaps back|no_new_privs'
+const DROP = 'bounding, setresgid, setresuid, capset, no_new_privs'
+const DROP_AND_KEEP = 'bounding, setresgid, keepcaps, setresuid, capset, keepcaps back, no_new_privs'
 
 interface Case {
   title: string
@@ -64,7 +78,6 @@ interface Case {
   before: ThreadState
   /** What differs from `nothing`. */
   wanted?: Partial<Credentials>
-  /** Names separated by spaces, or by | around one that has a space. */
   steps: string
   findings?: string
 }
@@ -115,16 +128,16 @@ const cases: Case[] = [
     title: 'inheritable and ambient ones of root go',
     options: become,
     before: { ...root, inheritable: RAW, ambient: RAW },
-    steps: 'bounding setresgid setresuid capset ambient no_new_privs',
+    steps: 'bounding, setresgid, setresuid, capset, ambient, no_new_privs',
   },
 
   // ids and groups
   {
-    title: 'a group that holds already',
+    title: 'a group that holds already, which is set all the same',
     options: { user: 1000, group: 0 },
     before: root,
     wanted: { group: only(0) },
-    steps: 'bounding setresuid capset no_new_privs',
+    steps: DROP,
   },
   {
     title: 'the largest ids',
@@ -137,35 +150,37 @@ const cases: Case[] = [
     title: 'groups that nobody asked for go',
     options: become,
     before: { ...root, groups: [0, 4, 27] },
-    steps: `bounding setgroups setresgid setresuid capset no_new_privs`,
+    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
   },
   {
     title: 'so do they if none are asked for',
     options: { ...become, supplementalGroups: [] },
     before: { ...root, groups: [0] },
-    steps: `bounding setgroups setresgid setresuid capset no_new_privs`,
+    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
   },
   {
     title: 'groups asked for come',
     options: { ...become, supplementalGroups: [12, 8, 12] },
     before: root,
     wanted: { groups: [8, 12] },
-    steps: `bounding setgroups setresgid setresuid capset no_new_privs`,
+    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
   },
   {
     title: 'groups that hold already',
     options: { ...become, supplementalGroups: [12, 8] },
     before: { ...root, groups: [8, 12] },
     wanted: { groups: [8, 12] },
-    steps: DROP,
+    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
   },
-  {
-    title: 'not the same groups, although the digits are',
-    options: { ...become, supplementalGroups: [1, 2] },
-    before: { ...root, groups: [12] },
-    wanted: { groups: [1, 2] },
-    steps: `bounding setgroups setresgid setresuid capset no_new_privs`,
-  },
+  ...[[12], [1, 3], [0, 1, 2]].map(
+    (groups): Case => ({
+      title: `other groups than ${groups}`,
+      options: { ...become, supplementalGroups: [1, 2] },
+      before: { ...root, groups },
+      wanted: { groups: [1, 2] },
+      steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
+    }),
+  ),
   ...(['real', 'effective', 'saved', 'fs'] as const).flatMap((which): Case[] => [
     {
       title: `only the ${which} group id differs`,
@@ -185,9 +200,92 @@ const cases: Case[] = [
       options: { ...bind, user: 1000 },
       before: { ...root, user: { ...only(1000), [which]: 1001 } },
       wanted: bindOnly,
-      steps: 'bounding setresgid setresuid capset no_new_privs',
+      steps: DROP,
     },
   ]),
+  {
+    title: 'groups that hold already are set all the same: what looks equal may be an id that is not mapped',
+    options: { ...become, supplementalGroups: [65534] },
+    before: { ...root, groups: [65534] },
+    wanted: { groups: [65534] },
+    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
+  },
+  {
+    title: 'no groups before and none afterwards need no step',
+    options: { ...become, supplementalGroups: [] },
+    before: root,
+    steps: DROP,
+  },
+
+  // a new root directory
+  {
+    title: 'a chroot comes first',
+    options: { ...become, chroot: '/' },
+    before: { ...root, groups: [4], ambient: RAW },
+    wanted: { jailed: true },
+    steps: 'chroot, bounding, setgroups, setresgid, setresuid, capset, ambient, no_new_privs',
+  },
+  {
+    title: 'a chroot for a server on port 25',
+    options: { ...bind, chroot: '/proc' },
+    before: root,
+    wanted: { ...bindOnly, jailed: true },
+    steps: `chroot, ${DROP_AND_KEEP}`,
+  },
+  {
+    title: 'a chroot by a plain user: for the rehearsal to refuse',
+    options: { chroot: '/' },
+    before: { ...plain, bounding: 0n },
+    wanted: { jailed: true },
+    steps: 'chroot, setresgid, setresuid, capset, no_new_privs',
+  },
+
+  // ambient capabilities
+  {
+    title: 'an ambient one is inheritable, and bounding, too',
+    options: { ...bind, ambientCapabilities: 'cap_net_bind_service' },
+    before: root,
+    wanted: { ...bindOnly, inheritable: BIND, ambient: BIND },
+    steps: 'bounding, setresgid, keepcaps, setresuid, capset, keepcaps back, ambient, no_new_privs',
+  },
+  {
+    title: 'one is ambient, another inheritable, a third neither',
+    options: {
+      ...become,
+      capabilities: 'cap_net_bind_service,cap_kill+p cap_net_raw+i',
+      ambientCapabilities: 'cap_kill',
+    },
+    before: root,
+    wanted: {
+      permitted: BIND | KILL,
+      inheritable: RAW | KILL,
+      bounding: BIND | KILL | RAW,
+      ambient: KILL,
+    },
+    steps: 'bounding, setresgid, keepcaps, setresuid, capset, keepcaps back, ambient, no_new_privs',
+  },
+  {
+    title: "'' is none",
+    options: { ...bind, ambientCapabilities: '' },
+    before: root,
+    wanted: bindOnly,
+    steps: DROP_AND_KEEP,
+  },
+  {
+    title: 'a plain user with an ambient capability keeps it',
+    options: { capabilities: 'cap_net_bind_service+ep', ambientCapabilities: 'cap_net_bind_service' },
+    before: { ...withAmbient, bounding: BIND },
+    wanted: { ...bindOnly, inheritable: BIND, ambient: BIND },
+    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
+  },
+  {
+    title: 'of what root goes on having one is ambient',
+    options: { user: 0, group: 0, ambientCapabilities: 'cap_net_raw' },
+    before: { ...root, inheritable: BIND },
+    wanted: { ...rootStill, inheritable: BIND | RAW, ambient: RAW },
+    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
+    findings: 'HARDEN_USER_ROOT danger',
+  },
 
   // what root may lack
   {
@@ -195,7 +293,7 @@ const cases: Case[] = [
     options: become,
     before: { ...root, ...lacking(CAP_SETPCAP) },
     wanted: { bounding: FULL },
-    steps: 'setresgid setresuid capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_BOUNDING_KEPT note',
   },
   {
@@ -203,7 +301,7 @@ const cases: Case[] = [
     options: { ...become, noNewPrivileges: false },
     before: { ...root, ...lacking(CAP_SETPCAP) },
     wanted: { bounding: FULL, noNewPrivileges: false },
-    steps: 'setresgid setresuid capset',
+    steps: 'setresgid, setresuid, capset',
     findings: 'HARDEN_BOUNDING_KEPT danger',
   },
   {
@@ -211,7 +309,7 @@ const cases: Case[] = [
     options: bind,
     before: { ...root, ...lacking(CAP_SETPCAP), bounding: BIND },
     wanted: bindOnly,
-    steps: 'setresgid keepcaps setresuid capset|keepcaps back|no_new_privs',
+    steps: 'setresgid, keepcaps, setresuid, capset, keepcaps back, no_new_privs',
   },
   {
     title: 'a bounding set that has less already',
@@ -232,7 +330,7 @@ const cases: Case[] = [
     title: 'unless they are asked to go: that is for the rehearsal to refuse',
     options: { ...become, supplementalGroups: [] },
     before: { ...root, ...lacking(CAP_SETGID), groups: [0, 4] },
-    steps: 'bounding setgroups setresgid setresuid capset no_new_privs',
+    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
   },
   {
     title: 'or are what is asked for',
@@ -253,12 +351,20 @@ const cases: Case[] = [
     before: { ...root, ...lacking(CAP_SETUID) },
     steps: DROP,
   },
+  ...(['setgroups', 'bounding'] as const).map(
+    (step): Case => ({
+      title: `what is permitted and not effective counts for ${step}: for the rehearsal to refuse`,
+      options: become,
+      before: { ...root, effective: 0n, groups: [7] },
+      steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
+    }),
+  ),
   {
     title: 'root with no capability at all',
     options: become,
     before: { ...root, permitted: 0n, effective: 0n, groups: [7] },
     wanted: { groups: [7], bounding: FULL },
-    steps: 'setresgid setresuid capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_GROUPS_KEPT note, HARDEN_BOUNDING_KEPT note',
   },
 
@@ -288,20 +394,20 @@ const cases: Case[] = [
     title: 'no_new_privs is set',
     options: become,
     before: { ...root, noNewPrivileges: true },
-    steps: 'bounding setresgid setresuid capset',
+    steps: 'bounding, setresgid, setresuid, capset',
   },
   {
     title: 'no_new_privs is set, and cannot be unset',
     options: { ...become, noNewPrivileges: false },
     before: { ...root, noNewPrivileges: true },
-    steps: 'bounding setresgid setresuid capset',
+    steps: 'bounding, setresgid, setresuid, capset',
   },
   {
     title: 'no_new_privs is not wanted',
     options: { ...become, noNewPrivileges: false },
     before: root,
     wanted: { noNewPrivileges: false },
-    steps: 'bounding setresgid setresuid capset',
+    steps: 'bounding, setresgid, setresuid, capset',
   },
   { title: 'no_new_privs by name', options: { ...become, noNewPrivileges: true }, before: root, steps: DROP },
 
@@ -311,7 +417,7 @@ const cases: Case[] = [
     options: { user: 0, group: 0 },
     before: root,
     wanted: rootStill,
-    steps: 'capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_USER_ROOT danger',
   },
   {
@@ -319,7 +425,7 @@ const cases: Case[] = [
     options: { user: '0', group: '00' },
     before: root,
     wanted: rootStill,
-    steps: 'capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_USER_ROOT danger',
   },
   {
@@ -327,7 +433,7 @@ const cases: Case[] = [
     options: { user: -0, group: -0 },
     before: root,
     wanted: rootStill,
-    steps: 'capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_USER_ROOT danger',
   },
   {
@@ -335,7 +441,7 @@ const cases: Case[] = [
     options: { user: 'root' },
     before: root,
     wanted: rootStill,
-    steps: 'capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_USER_ROOT danger',
   },
   {
@@ -343,7 +449,7 @@ const cases: Case[] = [
     options: { user: 0, group: 0 },
     before: { ...root, permitted: BIND | RAW, effective: RAW, inheritable: RAW, bounding: BIND, ambient: RAW },
     wanted: { ...rootStill, permitted: BIND | RAW, effective: RAW, inheritable: RAW, bounding: BIND },
-    steps: 'capset ambient no_new_privs',
+    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
     findings: 'HARDEN_USER_ROOT danger',
   },
   {
@@ -351,7 +457,7 @@ const cases: Case[] = [
     options: { user: 0, group: 0 },
     before: { ...root, user: { real: 0, effective: 1000, saved: 0, fs: 1000 }, effective: 0n },
     wanted: rootStill,
-    steps: 'setresuid capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_USER_ROOT danger',
   },
   {
@@ -359,7 +465,7 @@ const cases: Case[] = [
     options: { user: 0, group: 0, capabilities: 'cap_net_bind_service+ep' },
     before: root,
     wanted: { ...rootStill, ...bindOnly },
-    steps: 'bounding capset no_new_privs',
+    steps: DROP,
     findings: 'HARDEN_USER_ROOT danger',
   },
   {
@@ -367,7 +473,7 @@ const cases: Case[] = [
     options: { user: 0, group: 0, capabilities: '' },
     before: root,
     wanted: { user: only(0), group: only(0) },
-    steps: 'bounding capset no_new_privs',
+    steps: DROP,
     findings: 'HARDEN_USER_ROOT danger',
   },
   {
@@ -375,7 +481,7 @@ const cases: Case[] = [
     options: { user: 0, group: 0 },
     before: { ...root, ...lacking(CAP_SETPCAP) },
     wanted: { ...rootStill, ...lacking(CAP_SETPCAP) },
-    steps: 'capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_USER_ROOT danger',
   },
 
@@ -385,7 +491,7 @@ const cases: Case[] = [
     options: {},
     before: plain,
     wanted: { bounding: FULL },
-    steps: 'capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_BOUNDING_KEPT note',
   },
   {
@@ -393,7 +499,7 @@ const cases: Case[] = [
     options: become,
     before: plain,
     wanted: { bounding: FULL },
-    steps: 'capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_BOUNDING_KEPT note',
   },
   {
@@ -401,21 +507,21 @@ const cases: Case[] = [
     options: {},
     before: { ...plain, groups: [27, 1000] },
     wanted: { groups: [27, 1000], bounding: FULL },
-    steps: 'capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_GROUPS_KEPT note, HARDEN_BOUNDING_KEPT note',
   },
   {
-    title: 'a plain user hardened from outside: only capset is left',
+    title: 'a plain user hardened from outside: he sets what he has',
     options: {},
     before: { ...plain, bounding: 0n, noNewPrivileges: true },
-    steps: 'capset',
+    steps: 'setresgid, setresuid, capset',
   },
   {
     title: 'a plain user with an ambient capability retains it, but not as ambient',
     options: { capabilities: 'cap_net_bind_service+ep' },
     before: withAmbient,
     wanted: { ...bindOnly, bounding: FULL },
-    steps: 'capset ambient no_new_privs',
+    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
     findings: 'HARDEN_BOUNDING_KEPT note',
   },
   {
@@ -423,21 +529,21 @@ const cases: Case[] = [
     options: {},
     before: { ...withAmbient, bounding: BIND },
     wanted: { bounding: BIND },
-    steps: 'capset ambient no_new_privs',
+    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
     findings: 'HARDEN_BOUNDING_KEPT note',
   },
   {
     title: 'a plain user with CAP_SETPCAP and CAP_SETGID can do more',
     options: {},
     before: { ...plain, permitted: CAP_SETPCAP | CAP_SETGID, effective: CAP_SETPCAP | CAP_SETGID, groups: [27] },
-    steps: 'bounding setgroups capset no_new_privs',
+    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
   },
   {
     title: 'a plain user who asks for somebody else: for the rehearsal to refuse',
     options: { user: 1001, group: 1001 },
     before: plain,
     wanted: { user: only(1001), group: only(1001), bounding: FULL },
-    steps: 'setresgid setresuid capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_BOUNDING_KEPT note',
   },
   {
@@ -450,14 +556,14 @@ const cases: Case[] = [
       bounding: 0n,
     },
     wanted: { user: only(1001), group: only(101) },
-    steps: 'setresgid setresuid capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
   },
   {
     title: 'the group alone',
     options: { group: 8 },
     before: { ...plain, bounding: 0n },
     wanted: { group: only(8) },
-    steps: 'setresgid capset no_new_privs',
+    steps: 'setresgid, setresuid, capset, no_new_privs',
   },
 ]
 
@@ -465,21 +571,99 @@ for (const { title, options, before, wanted, steps, findings } of cases)
   t.test(title, async (t) => {
     const plan = makePlan(options, before)
     t.strictSame(plan.wanted, { ...nothing, ...wanted })
-    t.strictSame(plan.steps, steps.includes('|') ? steps.split('|').flatMap(separate) : steps.split(' '))
+    t.equal(plan.steps.join(', '), steps)
     t.equal(plan.boundingDrop, before.bounding & ~plan.wanted.bounding)
     t.equal(plan.findings.map(({ code, level }) => `${code} ${level}`).join(', '), findings ?? '')
     t.ok(plan.findings.every(({ message, remedy }) => message && remedy))
+    t.equal(plan.root?.path, options.chroot)
   })
-
-function separate(words: string): string[] {
-  return words === 'keepcaps back' ? [words] : words.split(' ')
-}
 
 t.test('what the bounding set loses is what it has', async (t) => {
   t.equal(makePlan(bind, root).boundingDrop, FULL & ~BIND)
   t.equal(makePlan(bind, { ...root, bounding: BIND | RAW }).boundingDrop, RAW)
   t.equal(makePlan(bind, { ...root, bounding: 0n }).boundingDrop, 0n)
   t.equal(makePlan(become, { ...root, ...lacking(CAP_SETPCAP) }).boundingDrop, 0n)
+})
+
+t.test('every set with every other: ambient is inheritable, inheritable is bounding', async (t) => {
+  const flags = ['', 'p', 'i', 'pe', 'pi', 'pei'] as const
+  for (const flag of flags)
+    for (const ambientCapabilities of ['', 'cap_net_raw'])
+      for (const has of [FULL, RAW, BIND, 0n])
+        for (const maySet of [true, false]) {
+          const title = JSON.stringify([flag, ambientCapabilities, has.toString(16), maySet])
+          const before = { ...root, bounding: has, ...(maySet ? {} : lacking(CAP_SETPCAP)) }
+          const options = { ...become, capabilities: flag && `cap_net_raw+${flag}`, ambientCapabilities }
+          if (ambientCapabilities && !flag.includes('p')) {
+            t.match(refusal(options, before), { code: 'ERR_HARDEN_CAPABILITIES', option: 'ambientCapabilities' }, title)
+            continue
+          }
+          const { wanted, findings } = makePlan(options, before)
+          const raw = (yes: boolean) => (yes ? RAW : 0n)
+          const trimmed = has & raw(flag !== '')
+          t.match(
+            wanted,
+            {
+              permitted: raw(flag.includes('p')),
+              effective: raw(flag.includes('e')),
+              inheritable: raw(flag.includes('i') || ambientCapabilities !== ''),
+              ambient: raw(ambientCapabilities !== ''),
+              bounding: maySet ? trimmed : has,
+            },
+            title,
+          )
+          t.equal(
+            findings.some(({ code }) => code === 'HARDEN_BOUNDING_KEPT'),
+            !maySet && trimmed !== has,
+            title,
+          )
+        }
+})
+
+t.test('whoever may call chroot(2) gets out of a chroot', async (t) => {
+  const inheriting = { ...root, ...lacking(CAP_SYS_CHROOT), inheritable: CAP_SYS_CHROOT }
+  const asRoot = { user: 0, group: 0 }
+  const open = openDescriptors()
+  const refused: [string, HardenOptions, ThreadState][] = [
+    ...['+ep', '+p', '+i', '+eip', '+ip'].map((flags): [string, HardenOptions, ThreadState] => [
+      flags,
+      { ...become, capabilities: `cap_sys_chroot${flags}` },
+      root,
+    ]),
+    ['one of several', { ...become, capabilities: 'cap_kill,cap_sys_chroot+p cap_net_raw+ep' }, root],
+    ['all', { ...become, capabilities: 'all=ep' }, root],
+    ['all inheritable', { ...become, capabilities: 'all=i' }, root],
+    ['ambient', { ...become, capabilities: 'cap_sys_chroot+p', ambientCapabilities: 'cap_sys_chroot' }, root],
+    ['root with all it has', asRoot, root],
+    ['root with what it inherits', asRoot, inheriting],
+    ['a plain user', { capabilities: 'cap_sys_chroot+ep' }, plain],
+  ]
+  for (const [title, options, before] of refused) {
+    const error = refusal({ ...options, chroot: '/' }, before)
+    t.match(error, { code: 'ERR_HARDEN_CHROOT_ESCAPE', option: 'chroot' }, title)
+    t.match(error.message, /^cap_sys_chroot is to be retained/)
+    t.match(error.remedy, /leave cap_sys_chroot out of 'capabilities', or 'chroot' out/)
+    t.equal(makePlan(options, before).wanted.jailed, false, `${title}, without chroot`)
+  }
+  const accepted: [string, HardenOptions, ThreadState][] = [
+    ['others', { ...become, capabilities: 'all=ep cap_sys_chroot-ep' }, root],
+    ['root with nothing', { ...asRoot, capabilities: '' }, root],
+    ['root without that', asRoot, { ...root, ...lacking(CAP_SYS_CHROOT) }],
+    ['a user who inherits it no more', become, inheriting],
+  ]
+  for (const [title, options, before] of accepted)
+    t.equal(makePlan({ ...options, chroot: '/' }, before).wanted.jailed, true, title)
+  t.equal(openDescriptors(), open, 'none is left open')
+})
+
+t.test('the root of a plan is open', async (t) => {
+  const open = openDescriptors()
+  const { root: opened } = makeOpenPlan({ ...become, chroot: '/proc' }, root)
+  t.equal(openDescriptors(), open + 1)
+  t.equal(opened?.path, '/proc')
+  closeRoot(opened)
+  t.equal(openDescriptors(), open)
+  t.equal(makeOpenPlan(become, root).root, undefined)
 })
 
 t.test('a plan is frozen', async (t) => {
@@ -520,6 +704,19 @@ t.test('what is wrong with names and text comes out of the plan', async (t) => {
     [{ ...become, capabilities: 'cap_net_raw+EP' }, 'ERR_HARDEN_CAPABILITIES', 'capabilities'],
     [{ ...become, capabilities: 'cap_net_raw+e' }, 'ERR_HARDEN_CAPABILITIES', 'capabilities'],
     [{ user: 0, group: 0, capabilities: 'nonsense' }, 'ERR_HARDEN_CAPABILITIES', 'capabilities'],
+    [{ ...become, ambientCapabilities: 'cap_net_raw' }, 'ERR_HARDEN_CAPABILITIES', 'ambientCapabilities'],
+    [{ ...bind, ambientCapabilities: 'cap_net_raw' }, 'ERR_HARDEN_CAPABILITIES', 'ambientCapabilities'],
+    [{ ...bind, ambientCapabilities: 'nonsense' }, 'ERR_HARDEN_CAPABILITIES', 'ambientCapabilities'],
+    [
+      { ...become, capabilities: 'cap_net_raw+i', ambientCapabilities: 'cap_net_raw' },
+      'ERR_HARDEN_CAPABILITIES',
+      'ambientCapabilities',
+    ],
+    [{ ...become, chroot: '/no/such/directory' }, 'ERR_HARDEN_NOT_PERMITTED', 'chroot'],
+    // the directory is opened last
+    [{ user: 'no-such-account', chroot: '/no/such/directory' }, 'ERR_UNKNOWN_CREDENTIAL', 'user'],
+    [{ ...become, capabilities: 'nonsense', chroot: '/no/such/directory' }, 'ERR_HARDEN_CAPABILITIES', 'capabilities'],
+    [{ ...become, capabilities: 'all=ep', chroot: '/no/such/directory' }, 'ERR_HARDEN_CHROOT_ESCAPE', 'chroot'],
   ] as const) {
     const error = refusal(options, root)
     t.equal(error.code, code, JSON.stringify(options))
@@ -529,58 +726,98 @@ t.test('what is wrong with names and text comes out of the plan', async (t) => {
 })
 
 t.test('whatever the state and the options, a plan hangs together', async (t) => {
-  const order = 'bounding,setgroups,setresgid,keepcaps,setresuid,capset,keepcaps back,ambient,no_new_privs'.split(',')
+  const order =
+    'chroot,bounding,setgroups,setresgid,keepcaps,setresuid,capset,keepcaps back,ambient,no_new_privs'.split(',')
   const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
   const ids = (): Ids => pick([only(0), only(1000), { real: 1000, effective: 0, saved: 1000, fs: 0 }, only(1001)])
   const set = () => pick([0n, BIND, RAW, BIND | RAW, FULL, FULL & ~CAP_SETPCAP, FULL & ~CAP_SETGID])
-  const text = [undefined, '', 'cap_net_bind_service+ep', 'cap_net_raw+p cap_net_bind_service+i', 'all=ep', '63+p']
+  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
+  /** A text, and what it permits and lets inherit; undefined: whatever holds already. */
+  const texts: [string | undefined, bigint?, bigint?][] = [
+    [undefined],
+    ['', 0n, 0n],
+    ['cap_net_bind_service+ep', BIND, 0n],
+    ['cap_net_raw+p cap_net_bind_service+i', RAW, BIND],
+    ['all=ep', FULL, 0n],
+    ['63+p', 0n, 0n],
+  ]
+  const ambients: [string | undefined, bigint][] = [
+    [undefined, 0n],
+    ['', 0n],
+    ['cap_net_raw', RAW],
+    ['cap_net_bind_service,cap_net_raw', BIND | RAW],
+  ]
+  const open = openDescriptors()
+  const outcomes: Record<string, number> = {}
   for (let round = 0; round < 5000; round++) {
-    const permitted = set()
+    const has = set()
     const before: ThreadState = {
       ...root,
       user: ids(),
       group: ids(),
       groups: pick([[], [0], [8, 12]]),
-      permitted,
-      effective: permitted & set(),
+      permitted: has,
+      effective: has & set(),
       inheritable: set(),
       bounding: set(),
-      ambient: pick([0n, 0n, permitted & RAW]),
+      ambient: pick([0n, 0n, has & RAW]),
       securebits: pick([0, 0, NO_SETUID_FIXUP, KEEP_CAPS]),
       noNewPrivileges: pick([true, false]),
     }
+    const user = pick([0, 1000, 1001])
+    const group = pick([0, 1000, 8])
+    const [capabilities, permitted = user ? 0n : before.permitted, ownInheritable = user ? 0n : before.inheritable] =
+      pick(texts)
+    const [ambientCapabilities, ambient] = pick(ambients)
+    const inheritable = ownInheritable | ambient
     const options: HardenOptions = {
-      user: pick([0, 1000, 1001]),
-      group: pick([undefined, 0, 1000]) ?? 8,
+      user,
+      group,
       supplementalGroups: pick([undefined, [], [12, 8], [0]]),
-      capabilities: pick(text),
+      capabilities,
+      ambientCapabilities,
+      chroot: pick([undefined, undefined, '/']),
       noNewPrivileges: pick([undefined, true, false]),
     }
-    const { wanted, steps, boundingDrop } = makePlan(options, before)
+    const escapes = options.chroot && (permitted | inheritable) & CAP_SYS_CHROOT
+    const code = ambient & ~permitted ? 'ERR_HARDEN_CAPABILITIES' : escapes ? 'ERR_HARDEN_CHROOT_ESCAPE' : 'none'
+    outcomes[code] = (outcomes[code] ?? 0) + 1
+    if (code !== 'none') {
+      if (refusal(options, before).code === code) continue
+      return t.fail(code, { found: inspect({ before, options }) })
+    }
+    const { wanted, steps, boundingDrop, root: opened } = makePlan(options, before)
     const due = (step: string) => (steps as readonly string[]).includes(step)
-    const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
+    const losesRoot = user !== 0 && Object.values(before.user).includes(0)
     const promises: Record<string, boolean> = {
-      'the asked user': same(wanted.user, only(options.user as number)),
-      'the asked group': same(wanted.group, only(options.group as number)),
+      'the asked user': same(wanted.user, only(user)),
+      'the asked group': same(wanted.group, only(group)),
       'in order, each once': same(steps, order.filter(due)),
+      'permitted as asked': wanted.permitted === permitted,
+      'inheritable as asked, with the ambient ones': wanted.inheritable === inheritable,
+      'ambient as asked': wanted.ambient === ambient,
       'effective within permitted': (wanted.effective & ~wanted.permitted) === 0n,
       'bounding never grows': (wanted.bounding & ~before.bounding) === 0n,
+      'bounding has what it had of the others': (before.bounding & (permitted | inheritable) & ~wanted.bounding) === 0n,
       'what the bounding set loses': boundingDrop === (before.bounding & ~wanted.bounding),
-      'no ambient capabilities': wanted.ambient === 0n,
       'no_new_privs never goes':
         wanted.noNewPrivileges || (!before.noNewPrivileges && options.noNewPrivileges === false),
-      'capset always': due('capset'),
+      'inside, if asked for': wanted.jailed === (options.chroot !== undefined),
+      'its root': opened?.path === options.chroot,
+      always: ['setresgid', 'setresuid', 'capset'].every(due),
+      chroot: due('chroot') === wanted.jailed,
       bounding: due('bounding') === (boundingDrop !== 0n),
-      setgroups: due('setgroups') === !same(wanted.groups, before.groups),
-      setresgid: due('setresgid') === !same(wanted.group, before.group),
-      setresuid: due('setresuid') === !same(wanted.user, before.user),
-      ambient: due('ambient') === (before.ambient !== 0n),
+      setgroups:
+        due('setgroups') ===
+        (!same(wanted.groups, before.groups) || (before.groups.length > 0 && (before.permitted & CAP_SETGID) !== 0n)),
+      ambient: due('ambient') === ((ambient | before.ambient) !== 0n),
       no_new_privs: due('no_new_privs') === (wanted.noNewPrivileges !== before.noNewPrivileges),
+      keepcaps: due('keepcaps') === (losesRoot && (permitted | inheritable) !== 0n && before.securebits === 0),
       'keepcaps there and back': due('keepcaps') === due('keepcaps back'),
-      'keepcaps only with setresuid': !due('keepcaps') || due('setresuid'),
     }
     for (const [promise, kept] of Object.entries(promises))
-      if (!kept) return t.fail(promise, { before: String(Object.entries(before)), options })
+      if (!kept) return t.fail(promise, { found: inspect({ before, options, wanted, steps }) })
   }
-  t.pass()
+  t.ok(Object.keys(outcomes).length === 3 && Object.values(outcomes).every((count) => count > 50), inspect(outcomes))
+  t.equal(openDescriptors(), open)
 })

@@ -7,7 +7,7 @@ import { unsupported } from './unsupported'
 
 /** Before this object is asked for anything the options have been checked. Each method throws HardenError. */
 export interface Platform {
-  /** The calling thread, as the kernel describes it. Throws if this process has been hardened already. */
+  /** The calling thread, as the kernel describes it. */
   observe(): Observation
   /** The plan's steps in a child that is thrown away. Changes nothing. */
   rehearse(plan: Plan, seen: Observation): void

@@ -3,8 +3,8 @@
  */
 import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { compare, describe, parseReading, parseTask } from '../audit'
-import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, capabilityNames } from '../capabilities'
+import { compare, type Discrepancy, describe, parseReading, parseTask, type ThreadState } from '../audit'
+import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT, capabilityNames } from '../capabilities'
 import { errnoName, HardenError } from '../errors'
 import { type Failure, type NativePlan, native, type Reading } from '../native'
 import type { Plan } from '../plan'
@@ -12,34 +12,29 @@ import type { Observation, Platform } from './index'
 
 export const linux: Platform = { observe, rehearse, commit }
 
-const isFailure = (answer: object): answer is Failure => 'syscall' in answer
+const isFailure = (answer: object): answer is Failure => Object.hasOwn(answer, 'syscall')
 
 function observe(): Observation {
-  if (native().committed())
-    throw new HardenError({
-      code: 'ERR_HARDEN_ALREADY_APPLIED',
-      message: 'this process has given up its privileges already, and cannot do so twice',
-      remedy: 'call harden() once; to change what it retains, restart the process',
-    })
   const seen = native().observe()
-  if (isFailure(seen)) throw noProc(`${seen.syscall}: ${errnoName(seen.errno)}`)
+  if (isFailure(seen)) throw noProc(`${seen.syscall}: ${errnoName(seen.errno)}`, seen)
   // A pid for each namespace from that of this /proc down to ours: more than one means that it is not ours.
   const pids = /^NSpid:\t(.*)$/m.exec(seen.status)?.[1] ?? String(process.pid)
   if (pids !== String(process.pid)) throw noProc(`it shows this process as ${pids}, not as ${process.pid}`)
-  const state = parseTask({ tid: process.pid, status: seen.status, securebits: seen.securebits })
+  const state = parseTask({ tid: process.pid, status: seen.status, securebits: seen.securebits, jailed: false })
   return { state, token: seen.credentials }
 }
 
-function noProc(reason: string): HardenError {
+function noProc(reason: string, failed?: Pick<Failure, 'syscall' | 'errno'>): HardenError {
   return new HardenError({
     code: 'ERR_HARDEN_PROC',
     step: 'proc',
+    ...(failed && { syscall: failed.syscall, errno: -failed.errno }),
     message: `the threads of this process cannot be read from /proc: ${reason}`,
     remedy: 'mount procfs on /proc in the pid namespace of the process: mount -t proc proc /proc',
   })
 }
 
-function nativePlan({ wanted, steps, boundingDrop }: Plan, { token }: Observation): NativePlan {
+function nativePlan({ wanted, steps, boundingDrop, root }: Plan, { token }: Observation): NativePlan {
   return {
     before: token,
     steps,
@@ -49,9 +44,9 @@ function nativePlan({ wanted, steps, boundingDrop }: Plan, { token }: Observatio
     permitted: wanted.permitted,
     effective: wanted.effective,
     inheritable: wanted.inheritable,
-    bounding: wanted.bounding,
     ambient: wanted.ambient,
     boundingDrop,
+    root: root?.descriptor ?? -1,
     keepSigusr1: process.listenerCount('SIGUSR1') > 0,
   }
 }
@@ -59,7 +54,7 @@ function nativePlan({ wanted, steps, boundingDrop }: Plan, { token }: Observatio
 function rehearse(plan: Plan, seen: Observation): void {
   const reading = native().rehearse(nativePlan(plan, seen))
   if (isFailure(reading)) throw notPermitted(reading, plan, seen)
-  const [difference] = compare(plan.wanted, parseReading(reading))
+  const difference = firstDifference(plan, parseReading(reading), reading)
   if (difference)
     throw new HardenError({
       code: 'ERR_HARDEN_NOT_PERMITTED',
@@ -72,6 +67,12 @@ function rehearse(plan: Plan, seen: Observation): void {
     })
 }
 
+function firstDifference(plan: Plan, threads: ThreadState[], { dumpable }: Reading): Discrepancy | undefined {
+  const [difference] = compare(plan.wanted, threads)
+  if (difference || dumpable === 0) return difference
+  return { tid: process.pid, name: 'the process', field: 'dumpable', wanted: '0', found: dumpable.toString() }
+}
+
 function notPermitted({ step, syscall, errno, signal }: Failure, plan: Plan, { state }: Observation): HardenError {
   const outcome = signal ? `the child was ended by signal ${signal}` : errnoName(errno)
   return new HardenError({
@@ -80,40 +81,61 @@ function notPermitted({ step, syscall, errno, signal }: Failure, plan: Plan, { s
     syscall,
     ...(errno ? { errno: -errno } : {}),
     message: `the kernel refuses step '${step}': ${syscall}: ${outcome}`,
-    remedy: remedyFor(step, errnoName(errno || 1), signal, plan, state),
+    remedy: signal
+      ? remedyForSignal(signal, step)
+      : remedyFor(step, syscall, errno ? errnoName(errno) : '', plan, state),
   })
 }
 
-function remedyFor(step: string, errno: string, signal: number, plan: Plan, before: Observation['state']): string {
-  if (signal === 9) return 'find out who killed the rehearsing child (out of memory?), and call harden() again'
-  if (signal) return `allow ${step} in the seccomp filter of the process`
+function remedyForSignal(signal: number, step: string): string {
+  return signal === constants.signals.SIGKILL
+    ? 'find out who killed the rehearsing child (out of memory?), and call harden() again'
+    : `allow ${step} in the seccomp filter of the process`
+}
+
+function remedyFor(step: string, syscall: string, errno: string, plan: Plan, before: Observation['state']): string {
   if (errno === 'EAGAIN' || errno === 'ENOMEM')
     return 'raise the limit on processes or memory (pids.max, RLIMIT_NPROC), and call harden() again'
-  if (errno === 'EINVAL' && step.startsWith('setres'))
-    return 'map this id in the user namespace of the process (/proc/self/uid_map, gid_map)'
+  if (errno === 'EINVAL' && step.startsWith('set'))
+    return 'map these ids in the user namespace of the process (/proc/self/uid_map, gid_map)'
+  if (syscall === 'chdir' && errno === 'EACCES') return 'let the new user enter that directory (chmod o+x)'
 
-  const needed = { bounding: CAP_SETPCAP, setgroups: CAP_SETGID, setresgid: CAP_SETGID, setresuid: CAP_SETUID }[step]
-  if (step === 'capset') {
-    const lacking = capabilityNames((plan.wanted.permitted | plan.wanted.inheritable) & ~before.permitted)
-    if (lacking.length)
-      return `start the process with ${lacking.join(', ')} (in a container: add it), or leave it out of 'capabilities'`
-  }
-  if (needed && before.permitted & needed & ~before.effective)
-    return `the process has set its effective user aside; process.seteuid(0) before harden() brings ${capabilityNames(needed).join()} back`
-  if (needed && !(before.effective & needed))
-    return `start the process as root, with ${capabilityNames(needed).join()} (in a container: add it); for development, call harden() only if process.getuid() is 0`
+  const lacking = capabilityNames((plan.wanted.permitted | plan.wanted.inheritable) & ~before.permitted).join(', ')
+  if (step === 'capset' && lacking)
+    return `start the process with ${lacking} (in a container: add it), or leave it out of 'capabilities'`
+
+  const needed = neededFor[step] ?? 0n
+  const name = capabilityNames(needed).join()
+  if (before.permitted & needed & ~before.effective)
+    return before.user.real === 0 || before.user.saved === 0
+      ? `the process has set root aside: call process.seteuid(0) before harden(), which brings ${name} back`
+      : `raise ${name} into the effective set of the process, or start it without`
+  if (needed & ~before.effective)
+    return before.user.effective === 0
+      ? `start the process with ${name} (in a container: add it)`
+      : `start the process as root, with ${name}; for development, call harden() only if process.getuid() is 0`
+
   if (step === 'setgroups')
     return 'the user namespace of the process denies setgroups (/proc/self/setgroups): map its groups as root (newgidmap)'
-  return `find what refuses ${step}: a seccomp filter, a security module, securebits`
+  if (before.securebits)
+    return `start the process without securebits (now 0x${before.securebits.toString(16)}; systemd: SecureBits=)`
+  return `find what refuses ${step}: a seccomp filter, or a security module`
+}
+
+const neededFor: Partial<Record<string, bigint>> = {
+  chroot: CAP_SYS_CHROOT,
+  bounding: CAP_SETPCAP,
+  setgroups: CAP_SETGID,
+  setresgid: CAP_SETGID,
+  setresuid: CAP_SETUID,
 }
 
 function commit<T extends object>(plan: Plan, seen: Observation, conclude: Parameters<Platform['commit']>[2]): T {
   const verify = (reading: Reading): object => {
+    // caught by the native side, and its message is the last line
     const threads = parseReading(reading)
-    const [difference] = compare(plan.wanted, threads)
-    // caught by the native side: last line, SIGABRT
+    const difference = firstDifference(plan, threads, reading)
     if (difference) throw new Error(`${describe(difference)}; the process ends because it is not what was asked for`)
-    if (reading.dumpable !== 0) throw new Error(`dumpable: wanted 0, found ${reading.dumpable}; the process ends`)
     return conclude(threads, [
       { name: 'park', us: reading.parkMicroseconds },
       { name: 'apply', us: reading.applyMicroseconds },
@@ -125,38 +147,40 @@ function commit<T extends object>(plan: Plan, seen: Observation, conclude: Param
   return answer as T
 }
 
-/** Refused with every thread parked: which one it was, and what about it. */
+/** Refused by, or about, one thread; nothing has changed. */
 function notCommitted({ step, syscall, errno, tid }: Failure, { state }: Observation): HardenError {
-  if (step === 'proc') return noProc(`${syscall}: ${errnoName(errno)}`)
+  if (step === 'proc') return noProc(`${syscall}: ${errnoName(errno)}`, { syscall, errno })
   const status = readStatus(tid)
-  const name = /^Name:\t(.*)$/m.exec(status)?.[1] ?? 'it has ended meanwhile'
-  const fields = { step, syscall, tid, ...(errno ? { errno: -errno } : {}) }
+  const name = /^Name:\t(.*)$/m.exec(status)?.[1]
+  const thread = name === undefined ? 'a thread that has ended since' : `thread ${tid} (${name})`
+  const fields = { step, syscall, ...(tid && { tid }), ...(errno && { errno: -errno }) }
+
   if (step === 'compare') {
-    const [difference] = status ? compare(state, [parseTask({ tid, status, securebits: state.securebits })]) : []
+    const others = status ? [parseTask({ tid, status, securebits: state.securebits, jailed: false })] : []
+    const [difference] = compare(state, others)
+    const own = syscall === 'kcmp' ? 'a root directory or a file table' : 'securebits or a seccomp mode'
     return new HardenError({
       ...fields,
       code: 'ERR_HARDEN_THREAD_DIFFERS',
-      message: difference
-        ? describe(difference)
-        : `thread ${tid} (${name}) differs from the main thread in its securebits or its seccomp mode`,
+      message: difference ? describe(difference) : `${thread} has ${own} of its own`,
       remedy:
-        'find the native module that changes the credentials of its own threads, and call harden() before it does',
+        'find the native module that changes its own threads (setresuid, prctl, unshare), and harden before it does',
       wanted: difference?.wanted,
       found: difference?.found,
     })
   }
-  if (step === 'park' && name.startsWith('iou-'))
+  if (step === 'park' && name?.startsWith('iou-'))
     return new HardenError({
       ...fields,
       code: 'ERR_HARDEN_IO_URING',
-      message: `thread ${tid} (${name}) is an io_uring thread of the kernel: it keeps root's credentials for ever`,
+      message: `${thread} is an io_uring thread of the kernel: it keeps root's credentials for ever`,
       remedy: 'start Node without UV_USE_IO_URING, or with UV_USE_IO_URING=0',
     })
   if (step === 'park')
     return new HardenError({
       ...fields,
       code: 'ERR_HARDEN_THREAD_UNREACHABLE',
-      message: `thread ${tid} (${name}) could not be stopped: ${syscall}: ${errnoName(errno)}`,
+      message: `${thread} could not be stopped: ${syscall}: ${errnoName(errno)}`,
       remedy:
         errno === constants.errno.EAGAIN
           ? 'raise the limit on pending signals (RLIMIT_SIGPENDING, ulimit -i)'
@@ -166,7 +190,7 @@ function notCommitted({ step, syscall, errno, tid }: Failure, { state }: Observa
     ...fields,
     code: 'ERR_HARDEN_NOT_PERMITTED',
     message: `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}`,
-    remedy: 'raise the limits on memory',
+    remedy: `raise the limit on ${step === 'read back' ? 'open files (RLIMIT_NOFILE, ulimit -n)' : 'memory'}`,
   })
 }
 

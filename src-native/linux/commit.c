@@ -16,13 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static bool crossed_the_line;
-
-bool committed(void)
-{
-	return crossed_the_line;
-}
-
 static char *append(char *at, const char *text)
 {
 	size_t length = strlen(text);
@@ -91,8 +84,14 @@ void release_reading(struct reading *reading)
 	munmap(reading->memory, reading->memory_size);
 }
 
+static char *texts(const struct reading *reading)
+{
+	return (char *)(reading->tasks + reading->capacity);
+}
+
 struct read_back {
 	int tasks;
+	int root; /* -1: no chroot */
 	struct reading *reading;
 };
 
@@ -101,24 +100,32 @@ static int read_task(pid_t tid, void *context)
 	struct read_back *back = context;
 	struct reading *reading = back->reading;
 	struct task_text *task = &reading->tasks[reading->count];
-	char *text = (char *)(reading->tasks + reading->capacity) + reading->count * reading->text_size;
+	char *text = texts(reading) + reading->count * reading->text_size;
 	ssize_t length;
 
 	if (reading->count == reading->capacity)
 		return -1; /* a task that was not there when all were parked */
 	if ((length = read_status(back->tasks, tid, text, reading->text_size)) < 0)
 		return -1;
-	*task = (struct task_text){tid, securebits_of(tid), text, length};
+	*task = (struct task_text){
+		.tid = tid,
+		.securebits = securebits_of(tid),
+		.jailed = back->root >= 0 && is_jailed(back->tasks, tid, back->root),
+		.status = text,
+		.length = length,
+	};
 	reading->count++;
 	return 0;
 }
 
 /* From a listing of its own, so that a thread that the list has missed is read, and found out, too. */
-static int read_back(int tasks, struct reading *reading)
+static int read_back(const struct plan *plan, int tasks, struct reading *reading)
 {
+	int root = plan->steps & (1u << STEP_CHROOT) ? plan->root : -1;
+
 	errno = 0;
-	reading->dumpable = prctl(PR_GET_DUMPABLE);
-	if (each_task(tasks, read_task, &(struct read_back){tasks, reading}))
+	reading->dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
+	if (each_task(tasks, read_task, &(struct read_back){tasks, root, reading}))
 		return -1;
 	return reading->count == reading->capacity ? 0 : -1;
 }
@@ -128,8 +135,13 @@ static int prepare(const struct plan *plan, int tasks, struct reading *reading, 
 {
 	if (park_every_thread(plan, tasks, why))
 		return -1;
-	if (!compare_every_thread(why) && !map_reading(plan, reading, why))
-		return 0;
+	if (!compare_every_thread(why) && !map_reading(plan, reading, why)) {
+		/* Is there a descriptor left to read with? Nobody can take it any more. */
+		if (read_status(tasks, this_thread(), texts(reading), reading->text_size) >= 0)
+			return 0;
+		*why = (struct failure){.step = STEP_READ_BACK, .error = errno};
+		release_reading(reading);
+	}
 	release_every_thread();
 	return -1;
 }
@@ -137,23 +149,17 @@ static int prepare(const struct plan *plan, int tasks, struct reading *reading, 
 /* What harden() promises, thread by thread; to be called with every thread parked. Does not return from a failure. */
 static void cross(const struct plan *plan, int tasks, struct reading *reading, struct timespec *clock)
 {
-	struct failure why;
-
-	crossed_the_line = true;
+	struct failure why = {STEP_NONE, 0, 0, 0};
 
 	/* Node opens its inspector on SIGUSR1, and a process of the new user may be sending that already: deaf to it
 	 * before the first thread can be reached from there. */
 	if (!plan->keep_sigusr1 && ignore_signal(SIGUSR1))
 		end_here(STEP_SIGUSR1);
-	if (apply_in_every_thread(&why))
+	if (change_root(plan, &why) || apply_in_every_thread(&why))
 		end_at(&why);
-	/* The kernel does this when ids change (prctl(2), PR_SET_DUMPABLE), but not when capabilities alone do, and
-	 * not under fs.suid_dumpable=1. */
-	if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))
-		end_here(STEP_DUMPABLE);
 	reading->apply_us = microseconds_since(clock);
 
-	if (read_back(tasks, reading))
+	if (read_back(plan, tasks, reading))
 		end_here(STEP_READ_BACK);
 	/* Left open it would be a way out of a chroot. */
 	if (close(tasks))

@@ -12,8 +12,9 @@
 
 #include <stdatomic.h>
 
-/* steps.c: the list, for the calling thread. 0, or -1 with *now the step that failed. *now always names the step
+/* steps.c: for the process, and for the calling thread. 0, or -1 with *now the step that failed. *now always names the step
  * under way, so that whoever finds this thread dead knows where it died. */
+int change_root(const struct plan *plan, struct failure *now);
 int apply_steps(const struct plan *plan, struct failure *now);
 
 /* observe.c */
@@ -29,10 +30,15 @@ long count_tasks(int tasks);
 int each_task(int tasks, int (*visit)(pid_t tid, void *context), void *context);
 /* The status text of a task. Bytes read, or -1 with errno. */
 ssize_t read_status(int tasks, pid_t tid, char *text, size_t size);
+/* Are that task's root and working directory this open directory? */
+bool is_jailed(int tasks, pid_t tid, int root);
 /* How many bytes that text can need. */
 size_t status_size(size_t group_count);
 
 /* signals.c: dispositions and masks by raw system calls */
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#error "this is how struct sigaction looks to the kernels of these two; look up yours (asm/signal.h)"
+#endif
 struct kernel_sigaction {
 	void (*handler)(int);
 	unsigned long flags;

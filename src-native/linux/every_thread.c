@@ -19,6 +19,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/kcmp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -32,7 +33,8 @@ enum {
 	TRIES = 10,
 	QUIET_MS = 100,      /* a try is given up after so long without anybody new */
 	ALL_TRIES_MS = 2000, /* and no other is begun after this */
-	APPLY_QUIET_MS = 10000
+	APPLY_QUIET_MS = 10000,
+	LEAVE_MS = 1000
 };
 
 enum order { STAY, APPLY, LEAVE };
@@ -69,7 +71,6 @@ static struct {
 } table;
 
 static struct kernel_sigaction foreign_action; /* what signal 33 did before */
-static bool undelivered;                       /* one of ours may be pending still */
 
 static long futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned milliseconds)
 {
@@ -138,7 +139,7 @@ static void on_signal(int signo, siginfo_t *info, void *context)
 			park(&table.slots[index]);
 		if (atomic_fetch_sub(&inside, 1) == 1)
 			futex_wake_all(&inside);
-	} else if (info->si_code == SI_TKILL && (foreign_action.flags & SA_SIGINFO)) {
+	} else if (info->si_code == SI_TKILL && foreign_action.handler != SIG_DFL && foreign_action.handler != SIG_IGN) {
 		((void (*)(int, siginfo_t *, void *))(uintptr_t)foreign_action.handler)(signo, info, context);
 	}
 	errno = saved_errno;
@@ -231,6 +232,7 @@ static int gather(struct roll_call *roll, uint64_t deadline_us)
 		*roll = (struct roll_call){0};
 		if ((result = each_task(table.tasks, call_task, roll)))
 			return result == ENOSPC ? 1 : -1;
+		/* Both: one that stood here may have died since, with a newborn to make up the number. */
 		if (roll->here == present && count_tasks(table.tasks) == (long)present)
 			return 0;
 		await(table.count, 1);
@@ -240,13 +242,15 @@ static int gather(struct roll_call *roll, uint64_t deadline_us)
 }
 
 /* Sized by what there is now; a try that meets more threads than fit is followed by one with a larger table. */
-static int map_table(const struct plan *plan, int tasks)
+static int map_table(const struct plan *plan, int tasks, struct failure *why)
 {
 	long present = count_tasks(tasks);
 	size_t own_size = credentials_size(plan->before->group_count);
 
-	if (present < 0)
+	if (present < 0) {
+		*why = (struct failure){.step = STEP_PROC, .error = errno};
 		return -1;
+	}
 	table.plan = plan;
 	table.tasks = tasks;
 	table.process = getpid();
@@ -255,8 +259,10 @@ static int map_table(const struct plan *plan, int tasks)
 	table.capacity = present + present / 2 + 16;
 	table.size = table.capacity * (sizeof *table.slots + own_size);
 	table.memory = mmap(NULL, table.size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (table.memory == MAP_FAILED)
+	if (table.memory == MAP_FAILED) {
+		*why = (struct failure){.step = STEP_TABLE, .error = errno};
 		return -1;
+	}
 	table.slots = table.memory;
 	for (size_t i = 0; i < table.capacity; i++)
 		table.slots[i].own = (void *)((char *)(table.slots + table.capacity) + i * own_size);
@@ -291,7 +297,7 @@ int take_park_signal(struct failure *why)
 	ours.flags |= 0x04000000; /* SA_RESTORER, which no user-space header defines */
 	ours.restorer = return_from_signal;
 #endif
-	undelivered = false;
+	/* Two calls, for the handler must not run before it is known whom to hand on to. */
 	if (!signal_action(PARK_SIGNAL, NULL, &foreign_action) && !signal_action(PARK_SIGNAL, &ours, NULL))
 		return 0;
 	*why = (struct failure){.step = STEP_PARK, .error = errno};
@@ -300,26 +306,28 @@ int take_park_signal(struct failure *why)
 
 int give_park_signal_back(void)
 {
-	/* One of ours that is still pending would meet glibc's handler: throw it away first. Only then: it would also
-	 * take from glibc what glibc may just have sent. */
-	if (undelivered && ignore_signal(PARK_SIGNAL))
+	/* One of ours may be pending still, after a try that failed. glibc's handler disregards it, as it does all that is
+	 * not SI_TKILL; the default action would end the process, so throw it away first. Not where there is a handler: that
+	 * would also take from glibc what it may just have sent. */
+	if (foreign_action.handler == SIG_DFL && ignore_signal(PARK_SIGNAL))
 		return -1;
 	return signal_action(PARK_SIGNAL, &foreign_action, NULL);
 }
 
 void release_every_thread(void)
 {
-	uint32_t still;
+	uint32_t still = 0;
 
-	for (size_t i = 0; i < table.count; i++)
-		undelivered |= !atomic_load(&table.slots[i].parked);
 	atomic_store(&generation, 0);
 	atomic_store(&order, LEAVE);
 	futex_wake_all(&order);
-	/* Nobody may look at the table any more. Between the order and the end of the handler nothing can block. */
-	while ((still = atomic_load(&inside)))
-		futex_wait(&inside, still, 0);
-	munmap(table.memory, table.size);
+	/* Nobody may look at the table any more when it goes. Between the order and the end of the handler nothing can
+	 * block; who never leaves was ended there by a seccomp filter of its own, and the table stays. */
+	for (unsigned quiet_ms = 0; (still = atomic_load(&inside)) && quiet_ms < LEAVE_MS;)
+		if (futex_wait(&inside, still, 10) && errno == ETIMEDOUT)
+			quiet_ms += 10;
+	if (!still)
+		munmap(table.memory, table.size);
 }
 
 int park_every_thread(const struct plan *plan, int tasks, struct failure *why)
@@ -327,15 +335,13 @@ int park_every_thread(const struct plan *plan, int tasks, struct failure *why)
 	const struct timespec pause = {.tv_nsec = 5000000};
 	uint64_t deadline_us = now_us() + ALL_TRIES_MS * UINT64_C(1000);
 
-	*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
 	for (int tries = 0; tries < TRIES && now_us() < deadline_us; tries++) {
 		struct roll_call roll = {0};
 		int result;
 
-		if (map_table(plan, tasks)) {
-			*why = (struct failure){.step = STEP_TABLE, .error = errno};
+		if (map_table(plan, tasks, why))
 			return -1;
-		}
+		*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
 		open_table();
 		if (!(result = gather(&roll, deadline_us)))
 			return 0;
@@ -360,10 +366,23 @@ uint32_t count_parked_threads(void)
 	return parked;
 }
 
+/* Unless a thread has unshared it (unshare(2), CLONE_FS, CLONE_FILES). Where kcmp(2) is not to be had, in a container for
+ * one, the answer is not known yet: each thread's root is read back later. */
+static bool has_own(pid_t tid, int what)
+{
+	return syscall(SYS_kcmp, table.slots[0].tid, tid, what, 0, 0) > 0;
+}
+
 int compare_every_thread(struct failure *why)
 {
 	const struct credentials *before = table.plan->before;
+	bool chroot = table.plan->steps & (1u << STEP_CHROOT);
 
+	/* A thread that a seccomp filter of its own has ended in the handler never leaves it. */
+	if (atomic_load(&inside) != count_parked_threads() - 1) {
+		*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
+		return -1;
+	}
 	for (size_t i = 0; i < table.count; i++) {
 		const struct thread_slot *slot = &table.slots[i];
 
@@ -372,6 +391,10 @@ int compare_every_thread(struct failure *why)
 		if (slot->error || slot->own->group_count != before->group_count ||
 		    memcmp(slot->own, before, sizeof *before + before->group_count * sizeof(gid_t))) {
 			*why = (struct failure){.step = STEP_COMPARE, .error = slot->error, .tid = slot->tid};
+			return -1;
+		}
+		if (chroot && (has_own(slot->tid, KCMP_FS) || has_own(slot->tid, KCMP_FILES))) {
+			*why = (struct failure){.step = STEP_SHARED, .tid = slot->tid};
 			return -1;
 		}
 	}

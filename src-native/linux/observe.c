@@ -161,22 +161,45 @@ size_t status_size(size_t group_count)
 	return 4096 + group_count * 11;
 }
 
+enum { PATH_SIZE = DECIMAL_SIZE + sizeof "/status" };
+
+static const char *task_path(char path[PATH_SIZE], pid_t tid, const char *file)
+{
+	decimal(path, tid);
+	memcpy(path + strlen(path), file, strlen(file) + 1);
+	return path;
+}
+
 ssize_t read_status(int tasks, pid_t tid, char *text, size_t size)
 {
-	char path[DECIMAL_SIZE + sizeof "/status"];
+	char path[PATH_SIZE];
 	size_t length = 0;
 	ssize_t got = 0;
 	int status;
 
-	decimal(path, tid);
-	memcpy(path + strlen(path), "/status", sizeof "/status");
-	if ((status = openat(tasks, path, O_RDONLY | O_CLOEXEC)) < 0)
+	if ((status = openat(tasks, task_path(path, tid, "/status"), O_RDONLY | O_CLOEXEC)) < 0)
 		return -1;
 	while (length < size && (got = read(status, text + length, size - length)) > 0)
 		length += got;
 	if (close(status) || got < 0)
 		return -1;
 	return length;
+}
+
+bool is_jailed(int tasks, pid_t tid, int root)
+{
+	static const char *const links[] = {"/root", "/cwd"};
+	struct statx wanted, found;
+	char path[PATH_SIZE];
+
+	if (syscall(SYS_statx, root, "", AT_EMPTY_PATH, STATX_INO, &wanted))
+		return false;
+	for (size_t i = 0; i < 2; i++)
+		if (syscall(SYS_statx, tasks, task_path(path, tid, links[i]), 0, STATX_INO, &found) ||
+		    found.stx_ino != wanted.stx_ino || found.stx_dev_major != wanted.stx_dev_major ||
+		    found.stx_dev_minor != wanted.stx_dev_minor)
+			return false;
+	return true;
 }
 
 int observe_main(struct credentials **own, char **status, struct failure *why)

@@ -29,27 +29,43 @@ struct stage {
 	char text[];
 };
 
-static _Noreturn void rehearse_as_child(const struct plan *plan, struct stage *stage, size_t text_size)
+/* Returns when it is through, or at the step that has failed, with errno. */
+static void rehearse_here(const struct plan *plan, struct stage *stage, size_t text_size)
 {
+	bool chroot = plan->steps & (1u << STEP_CHROOT);
+	int tasks = open_tasks(&stage->now);
 	long securebits;
 	ssize_t length;
-	int tasks;
 
-	/* It holds a copy of root's memory. */
-	stage->now.step = STEP_DUMPABLE;
-	if (!syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0) && !apply_steps(plan, &stage->now)) {
-		stage->now.step = STEP_READ_BACK;
-		securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0);
-		tasks = open_tasks(&(struct failure){0});
-		length = tasks < 0 ? -1 : read_status(tasks, this_thread(), stage->text, text_size);
-		stage->dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
-		if (securebits >= 0 && length >= 0) {
-			stage->task = (struct task_text){this_thread(), (uint32_t)securebits, stage->text, length};
-			stage->now.step = STEP_NONE;
-		}
-	}
-	if (stage->now.step != STEP_NONE)
-		stage->now.error = errno;
+	if (tasks < 0)
+		return;
+	if (change_root(plan, &stage->now) || apply_steps(plan, &stage->now))
+		return;
+
+	/* Once more, as the new identity: may it enter there at all? */
+	stage->now.step = STEP_CHDIR;
+	if (chroot && syscall(SYS_chdir, "/"))
+		return;
+
+	stage->now.step = STEP_READ_BACK;
+	if ((securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
+	    (stage->dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0)) < 0 ||
+	    (length = read_status(tasks, this_thread(), stage->text, text_size)) < 0)
+		return;
+	stage->task = (struct task_text){
+		.tid = this_thread(),
+		.securebits = (uint32_t)securebits,
+		.jailed = chroot && is_jailed(tasks, this_thread(), plan->root),
+		.status = stage->text,
+		.length = length,
+	};
+	stage->now.step = STEP_NONE;
+}
+
+static _Noreturn void rehearse_as_child(const struct plan *plan, struct stage *stage, size_t text_size)
+{
+	rehearse_here(plan, stage, text_size);
+	stage->now.error = errno;
 	for (;;)
 		syscall(SYS_exit_group, 0);
 }
@@ -58,18 +74,24 @@ static _Noreturn void rehearse_as_child(const struct plan *plan, struct stage *s
 static int await_child(pid_t child, int end_of_child, struct failure *why)
 {
 	struct pollfd end = {.fd = end_of_child, .events = POLLIN};
-	int status, ready;
+	int ready = poll(&end, 1, LONGEST_MS);
+	int status;
 
-	ready = poll(&end, 1, LONGEST_MS);
+	/* If it has ended after all, and only somebody else holds the pipe, it is too late for this to hit it. */
 	if (ready != 1)
 		kill(child, SIGKILL);
 	/* __WALL: it sends no SIGCHLD (waitpid(2)). */
-	if (waitpid(child, &status, __WALL) != child || ready != 1) {
-		why->error = ready == 0 ? ETIMEDOUT : errno;
+	if (waitpid(child, &status, __WALL) != child) {
+		why->error = errno;
 		return -1;
 	}
-	why->signo = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
-	return why->signo ? -1 : 0;
+	if (!WIFSIGNALED(status))
+		return 0;
+	if (ready != 1 && WTERMSIG(status) == SIGKILL)
+		why->error = ETIMEDOUT;
+	else
+		why->signo = WTERMSIG(status);
+	return -1;
 }
 
 static int run_child(const struct plan *plan, struct stage *stage, size_t text_size, struct failure *why)

@@ -18,7 +18,7 @@ __asm__(".text\n"
         ".hidden return_from_signal\n"
         ".type return_from_signal, @function\n"
         "return_from_signal:\n"
-        "	mov $15, %eax\n" /* SYS_rt_sigreturn */
+        "	mov $15, %rax\n" /* SYS_rt_sigreturn; unwinders know the frame by these very bytes */
         "	syscall\n"
         ".size return_from_signal, . - return_from_signal\n");
 #endif
@@ -58,8 +58,10 @@ _Noreturn void end_process(const char *line, size_t length)
 	 * not keep a half-privileged process alive. */
 	if (length > 512)
 		length = 512;
-	if (poll(&output, 1, 0) == 1 && (output.revents & POLLOUT) && write(STDERR_FILENO, line, length) < 0)
-		length = 0; /* nobody is left to be told */
+	if (poll(&output, 1, 0) == 1 && (output.revents & POLLOUT)) {
+		ssize_t written = write(STDERR_FILENO, line, length);
+		(void)written; /* nobody is left to be told */
+	}
 
 	signal_action(SIGABRT, &fatal, NULL);
 	syscall(SYS_tgkill, getpid(), this_thread(), SIGABRT);

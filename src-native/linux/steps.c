@@ -1,5 +1,5 @@
 /*
- * steps.c - the list that turns a thread into what the plan says
+ * steps.c - the lists that turn a process, and then each of its threads, into what the plan says
  *
  * Linux credentials belong to threads (nptl(7), "C library/kernel differences"): the raw system calls below change
  * the calling thread alone. Called in the rehearsing child first, then in every thread of the process while all the
@@ -25,7 +25,11 @@ const struct step_name step_names[STEP_COUNT] = {
 	[STEP_TABLE] = {"memory", "mmap"},
 	[STEP_PARK] = {"park", "rt_tgsigqueueinfo"},
 	[STEP_COMPARE] = {"compare", "getresuid"},
+	[STEP_SHARED] = {"compare", "kcmp"},
 	[STEP_SIGUSR1] = {"SIGUSR1", "rt_sigaction"},
+	[STEP_FCHDIR] = {"chroot", "fchdir"},
+	[STEP_CHROOT] = {"chroot", "chroot"},
+	[STEP_CHDIR] = {"chroot", "chdir"},
 	[STEP_BOUNDING] = {"bounding", "prctl"},
 	[STEP_SETGROUPS] = {"setgroups", "setgroups"},
 	[STEP_SETRESGID] = {"setresgid", "setresgid"},
@@ -70,6 +74,26 @@ static long set_capabilities(const struct capability_sets *sets)
 	return syscall(SYS_capset, &header, data);
 }
 
+/* Once for all threads: they share one root and one working directory (clone(2), CLONE_FS). By the descriptor that was
+ * looked at when the plan was made, not by its path, which may lead elsewhere by now. */
+int change_root(const struct plan *plan, struct failure *now)
+{
+	if (!due(plan, now, STEP_CHROOT))
+		return 0;
+	now->step = STEP_FCHDIR;
+	if (syscall(SYS_fchdir, plan->root))
+		return refused(now);
+	now->step = STEP_CHROOT;
+	if (syscall(SYS_chroot, "."))
+		return refused(now);
+	/* Without this the working directory is the way out (chroot(2)). */
+	now->step = STEP_CHDIR;
+	if (syscall(SYS_chdir, "/"))
+		return refused(now);
+	now->step = STEP_NONE;
+	return 0;
+}
+
 /* The sets come last because every step before them needs one of root's: CAP_SETPCAP, CAP_SETGID, CAP_SETUID. */
 int apply_steps(const struct plan *plan, struct failure *now)
 {
@@ -110,6 +134,12 @@ int apply_steps(const struct plan *plan, struct failure *now)
 				return refused(now);
 	}
 	if (due(plan, now, STEP_NO_NEW_PRIVS) && syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return refused(now);
+
+	/* The kernel has seen to that if ids have changed, but not if capabilities alone have. In each thread, and last:
+	 * a change of ids sets it anew, for all, to fs.suid_dumpable (prctl(2), PR_SET_DUMPABLE). */
+	now->step = STEP_DUMPABLE;
+	if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))
 		return refused(now);
 
 	now->step = STEP_NONE;

@@ -5,15 +5,17 @@
 import { spawnSync } from 'node:child_process'
 import { pbkdf2 } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile, readFileSync } from 'node:fs'
+import { type Dir, opendirSync, readdirSync, readFile, readFileSync } from 'node:fs'
 import { readFile as readFilePromise } from 'node:fs/promises'
 import { url } from 'node:inspector'
 import { createServer, type Server } from 'node:net'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { harden } from 'privdrop'
+import { answer } from './answer'
 
 let server: Server | undefined
+let directory: Dir | undefined
 const workers: Worker[] = []
 const odd: Record<string, () => number> = {}
 
@@ -29,6 +31,8 @@ const workerSource = `
       server = net.createServer().on('error', reject).listen(port, host, () => resolve(server.address().port))
     }),
     harden: (options) => require(process.argv[2]).harden(options),
+    readdir: (path) => require('node:fs').readdirSync(path),
+    cwd: () => process.cwd(),
   }
   parentPort.on('message', async ([action, ...args]) => {
     try { parentPort.postMessage({ value: await actions[action](...args) }) }
@@ -74,6 +78,7 @@ export const actions = {
     const report = harden(options as never)
     return { report: JSON.parse(JSON.stringify(report)), table: String(report), frozen: Object.isFrozen(report.user) }
   },
+  hardenByCopy: (path: string, options: unknown) => require(path).harden(options),
   listen: async (port: number, host: string) => {
     server = createServer()
     server.listen(port, host)
@@ -102,6 +107,13 @@ export const actions = {
   listenForSigusr1: () => {
     process.on('SIGUSR1', () => process.send?.({ signal: 'SIGUSR1' }))
   },
+  cwd: () => process.cwd(),
+  chdir: (path: string) => process.chdir(path),
+  readdir: (path: string) => readdirSync(path),
+  opendir: (path: string) => {
+    directory = opendirSync(path)
+  },
+  closedir: () => directory?.closeSync(),
   /** test/children/threads.c */
   load: (path: string) => {
     process.dlopen({ exports: odd }, path)
@@ -109,13 +121,5 @@ export const actions = {
   native: (name: string) => odd[name]?.(),
 }
 
-process.on('message', async ({ action, args }: { action: keyof typeof actions; args: never[] }) => {
-  try {
-    const value = await (actions[action] as (...args: never[]) => unknown)(...args)
-    process.send?.({ value: value ?? null })
-  } catch (error) {
-    const { name, message, ...fields } = error as Error
-    process.send?.({ error: { name, message, ...fields } })
-  }
-})
+answer(actions)
 process.send?.({ value: 'ready' })

@@ -4,10 +4,14 @@
  * Plain N-API; compiled by the test that uses it. One odd thread at a time; it ends with stop().
  */
 #define _GNU_SOURCE
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <node_api.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -41,11 +45,54 @@ static void *other(void *unused)
 	return unused;
 }
 
+static void *fs_of_its_own(void *unused)
+{
+	unshare(CLONE_FS);
+	stand();
+	return unused;
+}
+
+static void *files_of_its_own(void *unused)
+{
+	unshare(CLONE_FILES);
+	stand();
+	return unused;
+}
+
 static void *securebits(void *unused)
 {
 	prctl(PR_SET_SECUREBITS, 1 << 5); /* SECBIT_KEEP_CAPS_LOCKED */
 	stand();
 	return unused;
+}
+
+/* Ended by the kernel as soon as it asks for its number. */
+static void *killed(void *unused)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_gettid, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_THREAD),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+	tid = syscall(SYS_gettid);
+	syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+	sem_post(&ready);
+	while (sem_wait(&over))
+		;
+	return unused;
+}
+
+/* glibc's own broadcast of ids to all threads, without pause; it changes nothing. */
+static void *setxid(void *unused)
+{
+	tid = syscall(SYS_gettid);
+	sem_post(&ready);
+	for (;;)
+		if (setresuid(-1, -1, -1))
+			return unused;
 }
 
 static volatile unsigned churning;
@@ -101,6 +148,10 @@ NAPI_MODULE_INIT()
 		{"startBlocked", start, blocked},
 		{"startOther", start, other},
 		{"startSecurebits", start, securebits},
+		{"startKilled", start, killed},
+		{"startSetxid", start, setxid},
+		{"startFs", start, fs_of_its_own},
+		{"startFiles", start, files_of_its_own},
 		{"startChurn", start, churn},
 		{"stop", stop, NULL},
 	};

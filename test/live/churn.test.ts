@@ -51,6 +51,17 @@ live('100 runs with Workers starting and ending all the while', ['root'], async 
   await hundred(t, (subject) => subject.ask('churn', 3))
 })
 
+live('while glibc broadcasts ids of its own, by the same signal', ['root', 'cc'], async (t) => {
+  for (let number = 0; number < 30; number++) {
+    const { odd } = await run(t, async (subject) => {
+      await loadThreads(t, subject)
+      await subject.ask('churn', 2)
+      await subject.ask('native', 'startSetxid')
+    })
+    if (odd.length) t.same(odd, [], `run ${number}`)
+  }
+})
+
 live('100 runs with native threads that are born and die without pause', ['root', 'cc'], async (t) => {
   await hundred(t, async (subject) => {
     await loadThreads(t, subject)

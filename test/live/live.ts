@@ -5,7 +5,7 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import t, { type Test } from 'tap'
 
-export type Need = 'root' | 'strace' | 'setpriv' | 'cc'
+export type Need = 'root' | 'strace' | 'setpriv' | 'setcap' | 'ip' | 'cc'
 
 /** Where node_api.h lies beside this Node. */
 export const nodeHeaders = join(process.execPath, '../../include/node')

@@ -64,8 +64,14 @@ export function common(pid: number): Omit<Task, 'tid' | 'name'> {
   return JSON.parse(kinds[0] as string)
 }
 
+/** 'root cwd' of the threads, each once. */
+export function roots(pid: number): string[] {
+  const link = (tid: string, name: string) => readlinkSync(`/proc/${pid}/task/${tid}/${name}`)
+  return [...new Set(readdirSync(`/proc/${pid}/task`).map((tid) => `${link(tid, 'root')} ${link(tid, 'cwd')}`))]
+}
+
 /** What the process shows beside credentials: signals, root, working directory, descriptors, children. */
-export function surroundings(pid: number): Record<string, unknown> {
+export function surroundings(pid: number) {
   const status = readFileSync(`/proc/${pid}/status`, 'latin1')
   return {
     ignored: line(status, 'SigIgn'),

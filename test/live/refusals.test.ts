@@ -1,16 +1,26 @@
 /** Promise: either it throws, and nothing at all has changed, or it is done. After each refusal the same process hardens. */
+import { join } from 'node:path'
 import type { Test } from 'tap'
 import { live } from './live'
 import { common, surroundings } from './outside'
-import { loadThreads, type Options, type Subject, start } from './subject'
+import { copy, loadThreads, type Options, type Subject, start } from './subject'
 
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
 
+/** What shows from outside, when no thread is any more in glibc's handler for the last change of ids. */
+function settled(pid: number): object {
+  for (;;) {
+    const now = { ...common(pid), ...surroundings(pid) }
+    // while it runs signal 33 is blocked, and the real-time signals beyond are not
+    if (!now.masks.some((mask) => /^0{7}[1-9]/.test(mask))) return now
+  }
+}
+
 /** What harden() throws there, having made sure that it has left no trace. */
 async function refused(t: Test, subject: Subject, asked: unknown): Promise<Record<string, unknown>> {
-  const before = { ...common(subject.pid), ...surroundings(subject.pid) }
+  const before = settled(subject.pid)
   const fields = await subject.refusal('harden', asked)
-  t.same({ ...common(subject.pid), ...surroundings(subject.pid) }, before, 'nothing has changed')
+  t.same(settled(subject.pid), before, 'nothing has changed')
   t.equal(fields.name, 'HardenError')
   t.match(fields.remedy, /./)
   t.match(fields.message, /Remedy: /)
@@ -57,6 +67,13 @@ live('a second time', ['root'], async (t) => {
   const subject = await start(t)
   await hardens(t, subject)
   t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_ALREADY_APPLIED' })
+})
+
+live('a second time, by another copy of the package', ['root'], async (t) => {
+  const subject = await start(t)
+  await hardens(t, subject)
+  const fields = await subject.refusal('hardenByCopy', join(copy(), 'dist/index.js'), { user: 'mail' })
+  t.equal(fields.code, 'ERR_HARDEN_ALREADY_APPLIED')
 })
 
 live('in a Worker', ['root'], async (t) => {
@@ -173,6 +190,16 @@ live('a thread with securebits of its own', ['root', 'cc'], async (t) => {
   t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_THREAD_DIFFERS', step: 'compare', tid })
   await subject.ask('native', 'stop')
   await hardens(t, subject)
+})
+
+live('a thread that a filter of its own ends when it is stopped', ['root', 'cc'], async (t) => {
+  const subject = await start(t)
+  await loadThreads(t, subject)
+  await subject.ask('native', 'startKilled')
+  const before = common(subject.pid)
+  t.match(await subject.refusal('harden', options), { code: 'ERR_HARDEN_THREAD_UNREACHABLE', step: 'park' })
+  t.same(common(subject.pid), before)
+  t.equal(surroundings(subject.pid).masks.length, 7, 'the thread is gone, the rest goes on')
 })
 
 live('no pending signals allowed', ['root'], async (t) => {

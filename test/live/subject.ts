@@ -1,21 +1,27 @@
 /** Starts a process to be hardened (test/children/subject.ts) and speaks with it. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { actions } from '../children/subject'
 import { nodeHeaders } from './live'
 
-type Actions = typeof actions
-type Answer<A extends keyof Actions> = Awaited<ReturnType<Actions[A]>>
+// biome-ignore lint/suspicious/noExplicitAny: the actions of a program, whatever they take
+type Actions = Record<string, (...args: any[]) => unknown>
 
 export interface Options {
   env?: NodeJS.ProcessEnv
   execArgv?: string[]
   /** A command that ends by running Node: ['setpriv', '--bounding-set', '-setuid', '--'] */
   wrapper?: string[]
+  /** Another Node than this one. */
+  node?: string
+  /** Another program than test/children/subject.ts. */
+  program?: string
+  /** What the test does for it before it can start. */
+  spawned?: (pid: number) => Promise<void>
 }
 
 export interface Ending {
@@ -31,7 +37,7 @@ export class Refusal extends Error {
   }
 }
 
-export class Subject {
+export class Subject<A extends Actions = typeof actions> {
   /** Resolves when the process has ended. */
   readonly ended: Promise<Ending>
   #process: ChildProcess
@@ -47,8 +53,8 @@ export class Subject {
     child.stderr?.setEncoding('latin1').on('data', (text: string) => {
       stderr += text
     })
-    child.on('message', (message: { signal?: string }) => {
-      if (message.signal) this.signals.push(message.signal)
+    child.on('message', (message: { signal: string } | { value?: unknown; error?: Record<string, unknown> }) => {
+      if ('signal' in message) this.signals.push(message.signal)
       else this.#answers.push(message)
       this.#awaited?.()
     })
@@ -76,24 +82,24 @@ export class Subject {
     return value
   }
 
-  tell<A extends keyof Actions>(action: A, ...args: Parameters<Actions[A]>): void {
+  tell<Name extends keyof A>(action: Name, ...args: Parameters<A[Name]>): void {
     this.#process.send({ action, args })
   }
 
   /** @throws Refusal what the action threw */
-  async ask<A extends keyof Actions>(action: A, ...args: Parameters<Actions[A]>): Promise<Answer<A>> {
+  async ask<Name extends keyof A>(action: Name, ...args: Parameters<A[Name]>): Promise<Awaited<ReturnType<A[Name]>>> {
     this.tell(action, ...args)
-    return (await this.answer()) as Answer<A>
+    return (await this.answer()) as Awaited<ReturnType<A[Name]>>
   }
 
   /** The fields of what the action throws; an Error if it does not. */
-  async refusal<A extends keyof Actions>(action: A, ...args: Parameters<Actions[A]>): Promise<Record<string, unknown>> {
+  async refusal<Name extends keyof A>(action: Name, ...args: Parameters<A[Name]>): Promise<Record<string, unknown>> {
     const value = await this.ask(action, ...args).catch((error) => {
       if (error instanceof Refusal) return error
       throw error
     })
     if (value instanceof Refusal) return value.fields
-    throw new Error(`${action} was not refused: ${JSON.stringify(value)}`)
+    throw new Error(`${String(action)} was not refused: ${JSON.stringify(value)}`)
   }
 
   kill(): void {
@@ -101,27 +107,42 @@ export class Subject {
   }
 }
 
+/** A copy of the package, as it is installed, in a place that any user can reach: the checkout may lie in root's home. */
+export function copy(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  process.on('exit', () => rmSync(folder, { recursive: true }))
+  chmodSync(folder, 0o755)
+  const parts = ['package.json', 'dist', 'prebuilds', 'build/Release/privdrop.node', 'node_modules/node-gyp-build']
+  for (const part of [...parts, 'test/out']) {
+    const source = join(__dirname, '../..', part)
+    if (existsSync(source)) cpSync(source, join(folder, part), { recursive: true })
+  }
+  return folder
+}
+
+let home: string | undefined
+
 /** Arguments of env(1): tap writes a loader with a thread of its own into every child's NODE_OPTIONS. */
 export const plainNode = ['-u', 'NODE_OPTIONS', process.execPath]
 
 /** A subject that is ready, and that ends with the test. */
-export async function start(t: Test, { env, execArgv = [], wrapper = [] }: Options = {}): Promise<Subject> {
-  const subject = new Subject(
-    spawn(
-      'env',
-      ['-u', 'NODE_OPTIONS', ...wrapper, process.execPath, ...execArgv, join(__dirname, '../out/children/subject.js')],
-      {
-        stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
-        env: { PATH: process.env.PATH, ...env },
-        // whatever becomes of this user, it may stand there
-        cwd: '/',
-      },
-    ),
+export async function start<A extends Actions = typeof actions>(t: Test, options: Options = {}): Promise<Subject<A>> {
+  const { env, execArgv = [], wrapper = [], node = process.execPath, program = 'subject', spawned } = options
+  home ??= copy()
+  const file = join(home, 'test/out/children', `${program}.js`)
+  const subject = new Subject<A>(
+    spawn('env', ['-u', 'NODE_OPTIONS', ...wrapper, node, ...execArgv, file], {
+      stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
+      env: { PATH: process.env.PATH, ...env },
+      // whatever becomes of this user, it may stand there
+      cwd: '/',
+    }),
   )
   t.teardown(async () => {
     subject.kill()
     await subject.ended
   })
+  await spawned?.(subject.pid)
   await subject.answer()
   return subject
 }
@@ -134,4 +155,18 @@ export async function loadThreads(t: Test, subject: Subject): Promise<void> {
   const source = join(__dirname, '../children/threads.c')
   execFileSync('cc', ['-shared', '-fPIC', '-pthread', '-I', nodeHeaders, '-o', library, source])
   await subject.ask('load', library)
+}
+
+/** Root of a user namespace of its own, with these ids mapped: it has all capabilities in it (user_namespaces(7)). */
+export function inUserNamespace(maps: { uid_map: string; gid_map: string }, ...inner: string[]): Options {
+  const whenMapped = 'until grep -q . /proc/self/uid_map; do :; done; exec "$@"'
+  return {
+    wrapper: ['unshare', '--user', '--net', 'sh', '-c', whenMapped, 'sh', ...inner],
+    spawned: async (pid) => {
+      const own = readlinkSync('/proc/self/ns/user')
+      while (readlinkSync(`/proc/${pid}/ns/user`) === own) await new Promise(setImmediate)
+      writeFileSync(`/proc/${pid}/gid_map`, maps.gid_map)
+      writeFileSync(`/proc/${pid}/uid_map`, maps.uid_map)
+    },
+  }
 }

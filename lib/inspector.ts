@@ -1,5 +1,5 @@
 /**
- * What in this process would defeat the plan.
+ * Whoever reaches Node's inspector runs code in this process, with whatever it retains.
  */
 import { url } from 'node:inspector'
 import { HardenError } from './errors'
@@ -8,7 +8,7 @@ import type { HardenOptions } from './options'
 /**
  * @throws HardenError ERR_HARDEN_INSPECTOR
  */
-export function refuseHazards({ allowInspector }: HardenOptions): void {
+export function refuseInspector({ allowInspector }: HardenOptions): void {
   const open = url()
   if (open !== undefined && !allowInspector)
     throw new HardenError({

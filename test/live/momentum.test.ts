@@ -1,0 +1,99 @@
+/**
+ * Promise: the behaviour of Momentum's `security { }` scope, line by line, and its two documented examples as they
+ * stand. What has a file of its own is not repeated here: sets.test.ts (retained, exclusive), chroot.test.ts, threads.test.ts
+ * (groups by name and id), refusals.test.ts (a second call).
+ */
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { live } from './live'
+import { common, mask, NONE } from './outside'
+import { inUserNamespace, start } from './subject'
+
+const ECUSER = '4242 4242 4242 4242'
+const CLUSTER = [10, 12, 13, 24] // net_bind_service, net_admin, net_raw, sys_resource (linux/capability.h)
+
+const standAlone = {
+  user: 'ecuser',
+  group: 'ecuser',
+  capabilities: 'cap_net_bind_service+ep',
+  privileges: 'basic net_privaddr',
+}
+const clusterNode = {
+  user: 'ecuser',
+  group: 'ecuser',
+  capabilities: 'cap_net_admin+ep cap_net_bind_service+ep cap_net_raw+ep cap_sys_resource+ep',
+  privileges: 'basic net_privaddr net_bindmlp sys_resource sys_net_config net_rawaccess',
+}
+
+/** A mount namespace in which there is an account ecuser. */
+function withEcuser(t: Test): string[] {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  for (const [file, line] of [
+    ['passwd', 'ecuser:x:4242:4242::/:/bin/false\n'],
+    ['group', 'ecuser:x:4242:\n'],
+  ] as const)
+    writeFileSync(join(folder, file), readFileSync(join('/etc', file), 'latin1') + line)
+  const mounts = `mount --bind ${folder}/passwd /etc/passwd && mount --bind ${folder}/group /etc/group`
+  return ['unshare', '--mount', 'sh', '-c', `${mounts} && exec "$@"`, 'sh']
+}
+
+live('the stand-alone example', ['root'], async (t) => {
+  const subject = await start(t, { wrapper: withEcuser(t) })
+  await subject.ask('harden', standAlone)
+  t.match(common(subject.pid), { uid: ECUSER, gid: ECUSER, groups: '', permitted: mask(10), effective: mask(10) })
+  await subject.ask('listen', 25, '127.0.0.70')
+  await subject.ask('close')
+  await subject.ask('listen', 25, '127.0.0.70')
+})
+
+live('the cluster example, where CAP_SYS_RESOURCE is lacking, names it', ['root', 'setpriv'], async (t) => {
+  const subject = await start(t, { wrapper: [...withEcuser(t), 'setpriv', '--bounding-set=-sys_resource', '--'] })
+  const before = common(subject.pid)
+  t.match(await subject.refusal('harden', clusterNode), {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'capset',
+    remedy: /cap_sys_resource/,
+  })
+  t.same(common(subject.pid), before)
+})
+
+const everything = { uid_map: '0 0 4294967295', gid_map: '0 0 4294967295' }
+
+live('the cluster example', ['root'], async (t) => {
+  const subject = await start(t, inUserNamespace(everything, ...withEcuser(t)))
+  await subject.ask('harden', clusterNode)
+  const four = mask(...CLUSTER)
+  t.match(common(subject.pid), {
+    uid: ECUSER,
+    gid: ECUSER,
+    permitted: four,
+    effective: four,
+    inheritable: NONE,
+    bounding: four,
+  })
+})
+
+live('DuraVIP: a child moves an address, as a plain user', ['root', 'ip'], async (t) => {
+  const child = async (ambientCapabilities: string) => {
+    const subject = await start(t, { wrapper: ['unshare', '--net'] })
+    await subject.ask('harden', { user: 'nobody', capabilities: 'cap_net_admin+ep', ambientCapabilities })
+    const add = await subject.ask('run', 'ip', ['address', 'add', '192.0.2.25/32', 'dev', 'lo'])
+    const show = await subject.ask('run', 'ip', ['address', 'show', 'dev', 'lo'])
+    return { status: add.status, moved: show.stdout.includes('192.0.2.25/32') }
+  }
+  t.same(await child('cap_net_admin'), { status: 0, moved: true })
+  t.same(await child(''), { status: 2, moved: false }, 'not without ambientCapabilities')
+})
+
+live("each system ignores the other's option, but not its type", ['root'], async (t) => {
+  const subject = await start(t)
+  t.match(await subject.refusal('harden', { user: 'nobody', privileges: 1 }), {
+    code: 'ERR_INVALID_ARG_TYPE',
+    option: 'privileges',
+  })
+  await subject.ask('harden', { user: 'nobody', privileges: 'no such privilege' })
+  t.match(common(subject.pid), { permitted: NONE })
+})

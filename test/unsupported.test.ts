@@ -1,0 +1,65 @@
+/** Promise: importing works everywhere; where nothing can be given up, harden() says so and does not pretend. */
+import t, { type Test } from 'tap'
+
+type Index = typeof import('../lib/index')
+
+function fieldsOf(call: () => unknown): Record<string, unknown> {
+  try {
+    call()
+  } catch (error) {
+    return { name: (error as Error).name, ...(error as object), cause: (error as Error).cause }
+  }
+  throw new Error('it was not refused')
+}
+
+/** The package as it is on another platform, where there is no addon. */
+function importOn(t: Test, platform: string): Index {
+  t.intercept(process, 'platform', { value: platform })
+  return t.mockRequire<Index>('../lib/index', {
+    'node-gyp-build': () => {
+      throw new Error(`no native build was found for platform=${platform}`)
+    },
+  })
+}
+
+const others = ['darwin', 'win32', 'freebsd', 'openbsd', 'android', 'aix', 'sunos', 'linux2', '']
+// Nobody has this name: should a platform be taken for Linux, the name is refused, and the tests go on as they were.
+const user = 'no-such-account'
+
+for (const platform of others)
+  t.test(platform, async (t) => {
+    const { harden, HardenError } = importOn(t, platform)
+    t.type(HardenError, 'function')
+    for (const options of [{ user }, {}, { user, capabilities: 'cap_net_raw+EP' }]) {
+      const error = fieldsOf(() => harden(options))
+      t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /./ })
+    }
+    for (const options of [undefined, { user: null }, { usr: user }])
+      t.match(fieldsOf(() => harden(options as never)).code, /^ERR_INVALID_ARG_/, 'arguments are checked all the same')
+  })
+
+t.test('each of its methods refuses', async (t) => {
+  const { unsupported } = t.mockRequire<typeof import('../lib/platform/unsupported')>('../lib/platform/unsupported')
+  for (const method of ['observe', 'rehearse', 'commit'] as const) {
+    const error = fieldsOf(() => (unsupported[method] as () => void)())
+    t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /./ }, method)
+  }
+})
+
+t.test('which platform it is', async (t) => {
+  for (const [name, chosen] of [['linux', 'linux'], ...others.map((other) => [other, 'unsupported'])] as const) {
+    t.intercept(process, 'platform', { value: name })
+    const { platform } = t.mockRequire<typeof import('../lib/platform')>('../lib/platform/index', {
+      '../lib/platform/linux': { linux: 'linux' },
+      '../lib/platform/unsupported': { unsupported: 'unsupported' },
+    })
+    t.equal(platform, chosen, name)
+  }
+})
+
+t.test('Linux, but the addon cannot be loaded', async (t) => {
+  const { harden } = importOn(t, 'linux')
+  const error = fieldsOf(() => harden({ user }))
+  t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /build:native/ })
+  t.match(error.cause, { message: /no native build/ }, 'the cause is kept')
+})
