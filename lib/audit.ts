@@ -94,20 +94,14 @@ export function compare(wanted: Credentials, threads: readonly ThreadState[]): D
   const plain = flatten(wanted)
   return threads.flatMap((thread) => {
     const found = flatten(thread)
-    return Object.keys(plain)
+    return (Object.keys(plain) as (keyof typeof plain)[])
       .filter((field) => plain[field] !== found[field])
-      .map((field) => ({
-        tid: thread.tid,
-        name: thread.name,
-        field,
-        wanted: plain[field] ?? '',
-        found: found[field] ?? '',
-      }))
+      .map((field) => ({ tid: thread.tid, name: thread.name, field, wanted: plain[field], found: found[field] }))
   })
 }
 
 /** One comparable word a field. */
-function flatten(state: Credentials): Record<string, string> {
+function flatten(state: Credentials) {
   const ids = ({ real, effective, saved, fs }: Ids) => `${real} ${effective} ${saved} ${fs}`
   const mask = (set: bigint) => `0x${set.toString(16).padStart(16, '0')}`
   return {

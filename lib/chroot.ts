@@ -40,21 +40,19 @@ export function closeRoot(root: Root | undefined): void {
 /**
  * A directory that is open outside the new root leads back out of it (openat(2), fchdir(2)).
  *
- * @throws HardenError ERR_HARDEN_OPEN_DIRECTORY
+ * @throws HardenError ERR_HARDEN_OPEN_DIRECTORY, ERR_HARDEN_PROC
  */
 export function refuseOpenDirectories(root: Root | undefined): void {
   if (!root) return
-  const inside = readlinkSync(`/proc/self/fd/${root.descriptor}`)
-  for (const descriptor of readdirSync('/proc/self/fd').map(Number)) {
-    const path = directoryAt(descriptor)
-    if (path === undefined || `${path}/`.startsWith(inside === '/' ? '/' : `${inside}/`)) continue
-    throw new HardenError({
-      code: 'ERR_HARDEN_OPEN_DIRECTORY',
-      option: 'chroot',
-      found: path,
-      message: `descriptor ${descriptor} is the open directory ${show(path)}: it would lead out of the chroot`,
-      remedy: 'close it before harden(): an fs.Dir, a FileHandle, or an inherited descriptor',
-    })
+  try {
+    const inside = readlinkSync(`/proc/self/fd/${root.descriptor}`)
+    for (const descriptor of readdirSync('/proc/self/fd').map(Number)) {
+      const path = directoryAt(descriptor)
+      if (path !== undefined && !`${path}/`.startsWith(inside === '/' ? '/' : `${inside}/`))
+        throw openDirectory(descriptor, path)
+    }
+  } catch (error) {
+    throw error instanceof HardenError ? error : unreadable(error as NodeJS.ErrnoException)
   }
 }
 
@@ -62,7 +60,33 @@ export function refuseOpenDirectories(root: Root | undefined): void {
 function directoryAt(descriptor: number): string | undefined {
   try {
     return fstatSync(descriptor).isDirectory() ? readlinkSync(`/proc/self/fd/${descriptor}`) : undefined
-  } catch {
-    return undefined // closed since: the descriptor of the listing itself
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    // the descriptor of the listing itself, which is closed by now
+    if (code === 'EBADF' || code === 'ENOENT') return undefined
+    throw error
   }
+}
+
+function openDirectory(descriptor: number, path: string): HardenError {
+  return new HardenError({
+    code: 'ERR_HARDEN_OPEN_DIRECTORY',
+    option: 'chroot',
+    found: path,
+    message: `descriptor ${descriptor} is the open directory ${show(path)}: it would lead out of the chroot`,
+    remedy: 'close it before harden(): an fs.Dir, a FileHandle, or an inherited descriptor',
+  })
+}
+
+function unreadable(error: NodeJS.ErrnoException): HardenError {
+  return new HardenError({
+    code: 'ERR_HARDEN_PROC',
+    option: 'chroot',
+    step: 'open directories',
+    syscall: error.syscall,
+    errno: error.errno,
+    message: `whether a directory is open cannot be told: ${error.message}`,
+    remedy: 'mount procfs on /proc in the pid namespace of the process, or leave out chroot',
+    cause: error,
+  })
 }

@@ -1,3 +1,5 @@
+import { channel } from 'node:diagnostics_channel'
+import { debuglog } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import { closeRoot, refuseOpenDirectories } from './chroot'
 import { HardenError } from './errors'
@@ -9,6 +11,9 @@ import { type HardenReport, makeReport } from './report'
 
 /** On `process`, so that a second copy of this package in the same process knows. */
 const HARDENED = Symbol.for('privdrop.hardened')
+
+const hardened = channel('privdrop:hardened')
+const debug = debuglog('privdrop')
 
 /**
  * Give up root for good, in every thread of the process, and keep exactly what is named.
@@ -22,15 +27,33 @@ const HARDENED = Symbol.for('privdrop.hardened')
  * @see credentials(7), capabilities(7), setresuid(2), setgroups(2), prctl(2)
  */
 export function harden(options: HardenOptions): HardenReport {
-  const steps: Timing[] = []
-  const timed = <T>(name: string, part: () => T): T => {
-    const start = process.hrtime.bigint()
-    const result = part()
-    steps.push({ name, us: Number((process.hrtime.bigint() - start) / 1000n) })
-    return result
-  }
-
   const asked = validate(options)
+  refuseHere()
+  const steps: Timing[] = []
+  const seen = platform.observe()
+  const plan = timed(steps, 'resolve', () => makePlan(asked, seen.state))
+  let report: HardenReport
+  try {
+    refuseOpenDirectories(plan.root)
+    timed(steps, 'rehearse', () => platform.rehearse(plan, seen))
+    refuseInspector(asked) // as late as possible: a SIGUSR1 may come at any time
+    report = platform.commit(plan, seen, (threads, commitSteps) => {
+      // Past the line: what throws here ends the process.
+      refuseInspector(asked)
+      Reflect.defineProperty(process, HARDENED, { value: true })
+      if (plan.root) process.chdir('/') // it is there already; Node remembers what process.cwd() was
+      closeRoot(plan.root)
+      return makeReport(threads, [...steps, ...commitSteps], plan)
+    })
+  } catch (error) {
+    closeRoot(plan.root)
+    throw error
+  }
+  announce(report)
+  return report
+}
+
+function refuseHere(): void {
   if (!isMainThread)
     throw new HardenError({
       code: 'ERR_HARDEN_NOT_MAIN_THREAD',
@@ -43,19 +66,19 @@ export function harden(options: HardenOptions): HardenReport {
       message: 'this process has given up its privileges already, and cannot do so twice',
       remedy: 'call harden() once; to change what is retained, restart the process',
     })
-  const seen = platform.observe()
-  const plan = timed('resolve', () => makePlan(asked, seen.state))
-  try {
-    refuseOpenDirectories(plan.root)
-    timed('rehearse', () => platform.rehearse(plan, seen))
-    refuseInspector(asked) // as late as possible: a SIGUSR1 may come at any time
-    return platform.commit(plan, seen, (threads, commitSteps) => {
-      refuseInspector(asked)
-      Reflect.defineProperty(process, HARDENED, { value: true })
-      if (plan.root) process.chdir('/') // it is there already; Node remembers what process.cwd() was
-      return makeReport(threads, [...steps, ...commitSteps], plan)
-    })
-  } finally {
-    closeRoot(plan.root)
-  }
+}
+
+function timed<T>(steps: Timing[], name: string, part: () => T): T {
+  const start = process.hrtime.bigint()
+  const result = part()
+  steps.push({ name, us: Number((process.hrtime.bigint() - start) / 1000n) })
+  return result
+}
+
+/** Where Node's users look: dangers as warnings, the report on a channel, each part under NODE_DEBUG=privdrop. */
+function announce(report: HardenReport): void {
+  for (const { name, us } of report.steps) debug('%s: %d us', name, us)
+  for (const { code, level, message, remedy } of report.findings)
+    if (level === 'danger') process.emitWarning(message, { type: 'PrivdropWarning', code, detail: remedy })
+  hardened.publish(report)
 }

@@ -164,6 +164,8 @@ Value Rehearse(const CallbackInfo &info) {
 		memcpy(text, unknown, sizeof unknown);
 		length = sizeof unknown - 1;
 	}
+	for (size_t i = 0; i < length; i++)
+		if (static_cast<unsigned char>(text[i]) < ' ') text[i] = ' '; /* one line */
 	text[length] = '\n';
 	end_process(line, text + length + 1 - line);
 }

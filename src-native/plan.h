@@ -28,6 +28,8 @@ enum step {
 	STEP_PROC,      /* open /proc/self/task and make sure that it is ours */
 	STEP_CHILD,     /* make and await the child that rehearses */
 	STEP_TABLE,     /* memory for what the threads report */
+	STEP_MASK,      /* block the main thread's signals, and unblock them */
+	STEP_SIGNAL,    /* borrow signal 33, and give it back */
 	STEP_PARK,      /* stop every thread in our signal handler */
 	STEP_COMPARE,   /* are all threads what the plan was made for? */
 	STEP_SHARED,    /* and do they share root, working directory and descriptors? */
@@ -49,6 +51,7 @@ enum step {
 	STEP_NO_NEW_PRIVS,
 
 	STEP_DUMPABLE,
+	STEP_REGAIN,    /* in the rehearsal: what must not succeed any more */
 	STEP_READ_BACK, /* the kernel's own text about each thread */
 	STEP_VERIFY,    /* its comparison with the plan */
 	STEP_COUNT

@@ -111,6 +111,11 @@ t.test('texts that it does not: which clause, and where', async (t) => {
   }
 })
 
+t.test('a long clause is cut', async (t) => {
+  t.equal(refusal(`cap_kill+p ${'x'.repeat(64)}`).found, 'x'.repeat(64))
+  t.equal(refusal(`cap_kill+p ${'x'.repeat(65)}`).found, 'x'.repeat(64))
+})
+
 t.test('a space that is none to libcap', async (t) => {
   const error = refusal('cap_net_raw+ep\u00a0')
   t.equal(error.code, 'ERR_HARDEN_CAPABILITIES')
@@ -234,7 +239,7 @@ t.test('ambient ones that are not permitted', async (t) => {
     t.equal(error.option, 'ambientCapabilities')
     t.equal(error.found, name)
     t.match(error.message, new RegExp(`^ambientCapabilities: ${name} is not permitted`))
-    t.match(error.remedy, `${name}+ep`)
+    t.equal(error.remedy, `add ${name}+ep to 'capabilities'`)
   }
 })
 

@@ -225,6 +225,26 @@ t.test('a directory out of reach of the process itself is outside of any root', 
   }
 })
 
-t.test('what else fails is passed on', async (t) => {
-  t.throws(() => refuseOpenDirectories({ path: '/', descriptor: 1_000_000 }), { code: 'ENOENT', syscall: 'readlink' })
+t.test('what cannot be read is no success', async (t) => {
+  t.throws(() => refuseOpenDirectories({ path: '/', descriptor: 1_000_000 }), {
+    code: 'ERR_HARDEN_PROC',
+    step: 'open directories',
+    syscall: 'readlink',
+    errno: -2,
+  })
+  for (const [call, code] of [
+    ['fstatSync', 'EIO'],
+    ['readlinkSync', 'EACCES'],
+    ['readdirSync', 'EMFILE'],
+  ] as const) {
+    const fail = () => {
+      throw Object.assign(new Error(code), { code, errno: -5, syscall: 'odd' })
+    }
+    const { refuseOpenDirectories } = t.mockRequire<typeof import('../lib/chroot')>('../lib/chroot', {
+      'node:fs': { ...require('node:fs'), [call]: fail },
+    })
+    const root = openRoot('/')
+    t.throws(() => refuseOpenDirectories(root), { code: 'ERR_HARDEN_PROC', syscall: 'odd', errno: -5 }, call)
+    closeRoot(root)
+  }
 })

@@ -214,3 +214,12 @@ t.test('in a Worker: no part is done', async (t) => {
   }
   t.throws(() => harden({ usr: 'x' } as never), { code: 'ERR_INVALID_ARG_VALUE' }, 'arguments are checked all the same')
 })
+
+t.test('a danger is a warning as well', async (t) => {
+  const danger = { code: 'HARDEN_ODD', level: 'danger', message: 'odd', remedy: 'mend it' } as const
+  const { harden, own } = withParts(t, { made: { ...plan, findings: [finding, danger] } })
+  const warned: unknown[] = []
+  Object.defineProperty(own, 'emitWarning', { value: (...args: unknown[]) => warned.push(args) })
+  harden(options)
+  t.strictSame(warned, [['odd', { type: 'PrivdropWarning', code: 'HARDEN_ODD', detail: 'mend it' }]])
+})

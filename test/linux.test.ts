@@ -71,6 +71,7 @@ Pid:\t4711
 Uid:\t${ids(user)}
 Gid:\t${ids(group)}
 Groups:\t${groups.join(' ')} \nNSpid:\t${process.pid}
+SigIgn:\t0000000001001200
 CapInh:\t${mask(state.inheritable)}
 CapPrm:\t${mask(state.permitted)}
 CapEff:\t${mask(state.effective)}
@@ -216,6 +217,8 @@ t.test('rehearse: which step is refused, and what to do about it', async (t) => 
   const none = { permitted: 0n, effective: 0n }
   const asRoot = (name: string) => new RegExp(`^start the process with ${name} \\(in a container: add it\\)$`)
   const asUser = (name: string) => new RegExp(`^start the process as root, with ${name}; .*process.getuid\\(\\) is 0$`)
+  const lacks = (names: string) =>
+    new RegExp(`^start the process with ${names} \\(in a container: add it\\), or leave it out of 'capabilities'$`)
   const needs: Partial<Record<Step, string>> = {
     chroot: 'cap_sys_chroot',
     bounding: 'cap_setpcap',
@@ -327,19 +330,26 @@ t.test('rehearse: which step is refused, and what to do about it', async (t) => 
     ['nothing lacks, securebits set', failure('capset', { errno: EPERM }), { securebits: 1 }, /securebits \(now 0x1;/],
     ['set aside', failure('capset', { errno: EPERM }), aside, /find what refuses capset/],
     ['only capset is about what is retained', failure('ambient', { errno: EPERM }), without(BIND), /refuses ambient/],
-    ['one lacks', failure('capset', { errno: EPERM }), without(BIND), /start.*cap_net_bind_service \(/],
+    ['one lacks', failure('capset', { errno: EPERM }), without(BIND), lacks('cap_net_bind_service')],
+    [
+      'one lacks that is not even to be effective',
+      failure('capset', { errno: EPERM }),
+      without(RAW),
+      lacks('cap_net_raw'),
+      wants({ permitted: RAW, effective: 0n }),
+    ],
     [
       'several lack',
       failure('capset', { errno: EPERM }),
       without(BIND, RAW),
-      /start.*cap_net_bind_service, cap_net_raw \(/,
+      lacks('cap_net_bind_service, cap_net_raw'),
       wants({ inheritable: RAW }),
     ],
     [
       'an inheritable one lacks',
       failure('capset', { errno: EPERM }),
       without(RAW),
-      /start.* cap_net_raw \(/,
+      lacks('cap_net_raw'),
       wants({ inheritable: RAW }),
     ],
 
@@ -445,7 +455,7 @@ t.test('rehearse: a child that could be dumped', async (t) => {
 
 t.test('rehearse: a text that cannot be read is no success', async (t) => {
   const linux = linuxOn(t, { rehearse: () => readingOf(hardened.replace(/^CapBnd.*\n/m, '')) })
-  t.throws(() => linux.rehearse(plan, seen()), { message: /CapBnd/ })
+  t.throws(() => linux.rehearse(plan, seen()), { code: 'ERR_HARDEN_PROC', message: /CapBnd/ })
 })
 
 /** A native commit() that gets as far as to have this text to show. */
@@ -479,8 +489,10 @@ t.test('commit: whatever is not as it must be comes out of verify, which ends th
     ['the first thread', readingOf(odd, hardened), /4711.*odd one.*groups.*8 12.*0 8 12/],
     ['the last thread', readingOf(hardened, hardened, odd), /4713.*odd one.*groups/],
     ['a text that cannot be read', readingOf(hardened, unread), /Uid/],
-    ['dumpable', { ...readingOf(hardened), dumpable: 1 }, /dumpable.*0.*1/],
-    ['dumpable for root', { ...readingOf(hardened), dumpable: 2 }, /dumpable.*0.*2/],
+    ['dumpable', { ...readingOf(hardened), dumpable: 1 }, /the process.*dumpable.*0.*1/],
+    ['SIGUSR1', readingOf(hardened.replace('1001200', '1001000')), /SIGUSR1: wanted ignored/],
+    ['signals that cannot be read', readingOf(hardened.replace(/^SigIgn.*\n/m, '')), /SIGUSR1/],
+    ['dumpable for root', { ...readingOf(hardened), dumpable: 2 }, /the process.*dumpable.*0.*2/],
   ]
   for (const [title, reading, message] of table) {
     const conclude = () => t.fail('nothing is concluded from it') as never
@@ -492,8 +504,15 @@ t.test('commit: whatever is not as it must be comes out of verify, which ends th
       linuxOn(t, { commit: committing(readingOf(hardened)) }).commit(plan, seen(), () => {
         throw mine
       }),
-    mine,
+    { message: /^step 'verify' in thread \d+: mine$/ },
     'and so does what the conclusion throws',
+  )
+  t.throws(
+    () =>
+      linuxOn(t, { commit: committing(readingOf(hardened)) }).commit(plan, seen(), () => {
+        throw undefined
+      }),
+    { message: /^step 'verify' in thread \d+: something was thrown/ },
   )
 })
 
@@ -514,7 +533,7 @@ t.test('commit: nothing has changed, and why', async (t) => {
   }
   const park = { syscall: 'rt_tgsigqueueinfo', tid: 4719 }
   const differs = { code: 'ERR_HARDEN_THREAD_DIFFERS', remedy: /native module.*unshare/ }
-  const noMemory = { code: 'ERR_HARDEN_NOT_PERMITTED', remedy: /^raise the limit on memory$/ }
+  const noMemory = { code: 'ERR_HARDEN_NOT_PERMITTED', remedy: /^raise the limit on memory/ }
   const unreachable = { code: 'ERR_HARDEN_THREAD_UNREACHABLE', remedy: /signal 33/ }
   const table: Row[] = [
     {
@@ -686,4 +705,27 @@ t.test('the texts of these tests are texts', async (t) => {
     tid: 4711,
     name: 'node',
   })
+})
+
+t.test('an application that listens for SIGUSR1 itself is not expected to ignore it', async (t) => {
+  const listener = () => {}
+  process.on('SIGUSR1', listener)
+  t.teardown(() => process.off('SIGUSR1', listener))
+  const reading = readingOf(hardened.replace('1001200', '1001000'))
+  const report = {}
+  t.equal(
+    linuxOn(t, { commit: committing(reading) }).commit(plan, seen(), () => report),
+    report,
+  )
+})
+
+t.test('rehearse: the child could take root back', async (t) => {
+  const error = refusal(() => linuxOn(t, { rehearse: () => failure('regain', {}) }).rehearse(plan, seen()))
+  t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'regain', remedy: /./ })
+})
+
+t.test('commit: a call that is refused for another reason than a limit', async (t) => {
+  const answer = failure('signal 33', { syscall: 'rt_sigaction', errno: EPERM })
+  const error = refusal(() => linuxOn(t, { commit: () => answer }).commit(plan, seen(), () => ({})))
+  t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'signal 33', errno: -EPERM, remedy: /rt_sigaction/ })
 })

@@ -20,8 +20,11 @@ function observe(): Observation {
   // A pid for each namespace from that of this /proc down to ours: more than one means that it is not ours.
   const pids = /^NSpid:\t(.*)$/m.exec(seen.status)?.[1] ?? String(process.pid)
   if (pids !== String(process.pid)) throw noProc(`it shows this process as ${pids}, not as ${process.pid}`)
-  const state = parseTask({ tid: process.pid, status: seen.status, securebits: seen.securebits, jailed: false })
-  return { state, token: seen.credentials }
+  const { status, securebits, credentials } = seen
+  return {
+    state: readable(() => parseTask({ tid: process.pid, status, securebits, jailed: false })),
+    token: credentials,
+  }
 }
 
 function noProc(reason: string, failed?: Pick<Failure, 'syscall' | 'errno'>): HardenError {
@@ -54,7 +57,7 @@ function nativePlan({ wanted, steps, boundingDrop, root }: Plan, { token }: Obse
 function rehearse(plan: Plan, seen: Observation): void {
   const reading = native().rehearse(nativePlan(plan, seen))
   if (isFailure(reading)) throw notPermitted(reading, plan, seen)
-  const difference = firstDifference(plan, parseReading(reading), reading)
+  const difference = readable(() => firstDifference(plan, parseReading(reading), reading))
   if (difference)
     throw new HardenError({
       code: 'ERR_HARDEN_NOT_PERMITTED',
@@ -67,6 +70,15 @@ function rehearse(plan: Plan, seen: Observation): void {
     })
 }
 
+/** What the kernel's text lacks is said as everything else that speaks against a commit. */
+function readable<T>(read: () => T): T {
+  try {
+    return read()
+  } catch (error) {
+    throw noProc((error as Error).message)
+  }
+}
+
 function firstDifference(plan: Plan, threads: ThreadState[], { dumpable }: Reading): Discrepancy | undefined {
   const [difference] = compare(plan.wanted, threads)
   if (difference || dumpable === 0) return difference
@@ -74,6 +86,14 @@ function firstDifference(plan: Plan, threads: ThreadState[], { dumpable }: Readi
 }
 
 function notPermitted({ step, syscall, errno, signal }: Failure, plan: Plan, { state }: Observation): HardenError {
+  if (step === 'regain')
+    return new HardenError({
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      step,
+      syscall,
+      message: 'the rehearsing child could take root back, or its groups or capabilities',
+      remedy: 'find what grants it: a security module, or a system call filter that claims success',
+    })
   const outcome = signal ? `the child was ended by signal ${signal}` : errnoName(errno)
   return new HardenError({
     code: 'ERR_HARDEN_NOT_PERMITTED',
@@ -131,20 +151,36 @@ const neededFor: Partial<Record<string, bigint>> = {
 }
 
 function commit<T extends object>(plan: Plan, seen: Observation, conclude: Parameters<Platform['commit']>[2]): T {
+  const asked = nativePlan(plan, seen)
+  // Past the line: what is thrown here is caught by the native side, and its message is the last line of the process.
   const verify = (reading: Reading): object => {
-    // caught by the native side, and its message is the last line
     const threads = parseReading(reading)
     const difference = firstDifference(plan, threads, reading)
     if (difference) throw new Error(`${describe(difference)}; the process ends because it is not what was asked for`)
-    return conclude(threads, [
-      { name: 'park', us: reading.parkMicroseconds },
-      { name: 'apply', us: reading.applyMicroseconds },
-      { name: 'read back', us: reading.readMicroseconds },
-    ])
+    if (!asked.keepSigusr1 && !ignoresSigusr1(reading))
+      throw new Error(`thread ${process.pid}: SIGUSR1: wanted ignored, found otherwise; the process ends`)
+    try {
+      return conclude(threads, [
+        { name: 'park', us: reading.parkMicroseconds },
+        { name: 'apply', us: reading.applyMicroseconds },
+        { name: 'read back', us: reading.readMicroseconds },
+      ])
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : 'something was thrown that is no Error'
+      throw new Error(`step 'verify' in thread ${process.pid}: ${reason}`)
+    }
   }
-  const answer = native().commit(nativePlan(plan, seen), verify)
+  const answer = native().commit(asked, verify)
   if (isFailure(answer)) throw notCommitted(answer, seen)
   return answer as T
+}
+
+/** In SigIgn of proc_pid_status(5) bit N-1 is signal N. */
+const SIGUSR1 = 1n << BigInt(constants.signals.SIGUSR1 - 1)
+
+function ignoresSigusr1({ tasks }: Reading): boolean {
+  const ignored = (status: string) => BigInt(`0x${/^SigIgn:\t(\w+)$/m.exec(status)?.[1] ?? 0}`)
+  return tasks.every(({ status }) => (ignored(status) & SIGUSR1) !== 0n)
 }
 
 /** Refused by, or about, one thread; nothing has changed. */
@@ -190,8 +226,13 @@ function notCommitted({ step, syscall, errno, tid }: Failure, { state }: Observa
     ...fields,
     code: 'ERR_HARDEN_NOT_PERMITTED',
     message: `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}`,
-    remedy: `raise the limit on ${step === 'read back' ? 'open files (RLIMIT_NOFILE, ulimit -n)' : 'memory'}`,
+    remedy: limits[step] ?? `find what refuses ${syscall}: a seccomp filter, or a security module`,
   })
+}
+
+const limits: Partial<Record<string, string>> = {
+  memory: 'raise the limit on memory (RLIMIT_AS, memory.max)',
+  'read back': 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)',
 }
 
 function readStatus(tid: number): string {

@@ -48,7 +48,7 @@ static _Noreturn void end_at(const struct failure *why)
 	end_process(line, at - line);
 }
 
-static _Noreturn void end_here(enum step step)
+_Noreturn void end_here(enum step step)
 {
 	end_at(&(struct failure){.step = step, .error = errno});
 }
@@ -178,7 +178,7 @@ int commit(const struct plan *plan, struct reading *reading, struct failure *why
 		return -1;
 	clock_gettime(CLOCK_MONOTONIC, &clock);
 	if (block_signals(&mask)) {
-		*why = (struct failure){.step = STEP_PARK, .error = errno};
+		*why = (struct failure){.step = STEP_MASK, .error = errno};
 		close(tasks);
 		return -1;
 	}
@@ -192,10 +192,10 @@ int commit(const struct plan *plan, struct reading *reading, struct failure *why
 			release_every_thread();
 		}
 		if (give_park_signal_back())
-			end_here(STEP_PARK);
+			end_here(STEP_SIGNAL);
 	}
 	if (restore_signals(mask))
-		end_here(STEP_PARK);
+		end_here(STEP_MASK);
 	if (refused)
 		close(tasks);
 	return refused;

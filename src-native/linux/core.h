@@ -54,6 +54,9 @@ int ignore_signal(int signo);
 void return_from_signal(void) __attribute__((visibility("hidden")));
 #endif
 
+/* commit.c: the end of the process, with errno: past the line, or where a refusal would leave something changed. */
+_Noreturn void end_here(enum step step);
+
 /* every_thread.c: by the main thread, with its signals blocked; in this order */
 int take_park_signal(struct failure *why);
 int park_every_thread(const struct plan *plan, int tasks, struct failure *why);

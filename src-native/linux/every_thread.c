@@ -300,7 +300,7 @@ int take_park_signal(struct failure *why)
 	/* Two calls, for the handler must not run before it is known whom to hand on to. */
 	if (!signal_action(PARK_SIGNAL, NULL, &foreign_action) && !signal_action(PARK_SIGNAL, &ours, NULL))
 		return 0;
-	*why = (struct failure){.step = STEP_PARK, .error = errno};
+	*why = (struct failure){.step = STEP_SIGNAL, .error = errno};
 	return -1;
 }
 
@@ -335,13 +335,13 @@ int park_every_thread(const struct plan *plan, int tasks, struct failure *why)
 	const struct timespec pause = {.tv_nsec = 5000000};
 	uint64_t deadline_us = now_us() + ALL_TRIES_MS * UINT64_C(1000);
 
+	*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
 	for (int tries = 0; tries < TRIES && now_us() < deadline_us; tries++) {
 		struct roll_call roll = {0};
 		int result;
 
 		if (map_table(plan, tasks, why))
 			return -1;
-		*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
 		open_table();
 		if (!(result = gather(&roll, deadline_us)))
 			return 0;
@@ -417,6 +417,8 @@ int apply_in_every_thread(struct failure *why)
 	for (size_t i = 0; i < table.count; i++)
 		if (atomic_load(&table.slots[i].parked) && !table.slots[i].applied) {
 			*why = table.slots[i].now;
+			if (why->step == STEP_NONE)
+				why->step = STEP_PARK; /* it has not even begun */
 			why->tid = table.slots[i].tid;
 			return -1;
 		}

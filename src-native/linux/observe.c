@@ -111,13 +111,15 @@ int open_tasks(struct failure *why)
 
 	/* A file system of another kind, or the /proc of a pid namespace in which this thread has another number. */
 	decimal(tid, this_thread());
-	if (fstatfs(tasks, &system) || system.f_type != PROC_SUPER_MAGIC || faccessat(tasks, tid, F_OK, 0)) {
-		close(tasks);
-		why->error = ESRCH;
-		return -1;
-	}
-	why->error = 0;
-	return tasks;
+	if (fstatfs(tasks, &system) || (system.f_type == PROC_SUPER_MAGIC && faccessat(tasks, tid, F_OK, 0)))
+		why->error = errno;
+	else
+		why->error = system.f_type == PROC_SUPER_MAGIC ? 0 : ENODEV;
+	if (!why->error)
+		return tasks;
+	close(tasks);
+	errno = why->error;
+	return -1;
 }
 
 long count_tasks(int tasks)

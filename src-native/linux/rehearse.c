@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -29,6 +30,21 @@ struct stage {
 	char text[];
 };
 
+/* Is there a way back that the plan does not itself leave open? None of these may succeed. */
+static bool regains_root(const struct plan *plan)
+{
+	static const gid_t root_group;
+	struct plan back = {.sets = plan->before->sets, .steps = 1u << STEP_CAPSET};
+	bool may_set_users = plan->sets.permitted >> CAP_SETUID & 1;
+	bool may_set_groups = plan->sets.permitted >> CAP_SETGID & 1;
+	struct failure now;
+
+	return (plan->uid != 0 && !may_set_users && !syscall(SYS_setresuid, 0, 0, 0)) ||
+	       (plan->gid != 0 && !may_set_groups && !syscall(SYS_setresgid, 0, 0, 0)) ||
+	       (!may_set_groups && !syscall(SYS_setgroups, 1, &root_group)) ||
+	       (plan->before->sets.permitted & ~plan->sets.permitted && !apply_steps(&back, &now));
+}
+
 /* Returns when it is through, or at the step that has failed, with errno. */
 static void rehearse_here(const struct plan *plan, struct stage *stage, size_t text_size)
 {
@@ -46,6 +62,12 @@ static void rehearse_here(const struct plan *plan, struct stage *stage, size_t t
 	stage->now.step = STEP_CHDIR;
 	if (chroot && syscall(SYS_chdir, "/"))
 		return;
+
+	stage->now.step = STEP_REGAIN;
+	if (regains_root(plan)) {
+		errno = 0;
+		return;
+	}
 
 	stage->now.step = STEP_READ_BACK;
 	if ((securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
@@ -75,6 +97,7 @@ static int await_child(pid_t child, int end_of_child, struct failure *why)
 {
 	struct pollfd end = {.fd = end_of_child, .events = POLLIN};
 	int ready = poll(&end, 1, LONGEST_MS);
+	int poll_error = errno;
 	int status;
 
 	/* If it has ended after all, and only somebody else holds the pipe, it is too late for this to hit it. */
@@ -88,7 +111,7 @@ static int await_child(pid_t child, int end_of_child, struct failure *why)
 	if (!WIFSIGNALED(status))
 		return 0;
 	if (ready != 1 && WTERMSIG(status) == SIGKILL)
-		why->error = ETIMEDOUT;
+		why->error = ready ? poll_error : ETIMEDOUT;
 	else
 		why->signo = WTERMSIG(status);
 	return -1;
@@ -137,7 +160,8 @@ int rehearse(const struct plan *plan, struct reading *reading, struct failure *w
 	result = block_signals(&mask);
 	if (!result) {
 		result = run_child(plan, stage, text_size, why);
-		result |= restore_signals(mask);
+		if (restore_signals(mask))
+			end_here(STEP_MASK);
 	} else {
 		why->error = errno;
 	}

@@ -52,7 +52,10 @@ _Noreturn void end_process(const char *line, size_t length)
 {
 	struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
 	struct kernel_sigaction fatal = {.handler = SIG_DFL};
-	uint64_t none = 0;
+	uint64_t none = 0, before;
+
+	/* No handler, no SIGPIPE, nothing between here and the end. */
+	block_signals(&before);
 
 	/* A pipe that is writable takes this many bytes whole and at once (pipe(7), PIPE_BUF). One that is not must
 	 * not keep a half-privileged process alive. */

@@ -23,6 +23,8 @@ const struct step_name step_names[STEP_COUNT] = {
 	[STEP_PROC] = {"proc", "open"},
 	[STEP_CHILD] = {"rehearsal child", "clone"},
 	[STEP_TABLE] = {"memory", "mmap"},
+	[STEP_MASK] = {"signal mask", "rt_sigprocmask"},
+	[STEP_SIGNAL] = {"signal 33", "rt_sigaction"},
 	[STEP_PARK] = {"park", "rt_tgsigqueueinfo"},
 	[STEP_COMPARE] = {"compare", "getresuid"},
 	[STEP_SHARED] = {"compare", "kcmp"},
@@ -40,6 +42,7 @@ const struct step_name step_names[STEP_COUNT] = {
 	[STEP_AMBIENT] = {"ambient", "prctl"},
 	[STEP_NO_NEW_PRIVS] = {"no_new_privs", "prctl"},
 	[STEP_DUMPABLE] = {"dumpable", "prctl"},
+	[STEP_REGAIN] = {"regain", "setresuid"},
 	[STEP_READ_BACK] = {"read back", "read"},
 	[STEP_VERIFY] = {"verify", "read"},
 };

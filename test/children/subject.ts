@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process'
 import { pbkdf2 } from 'node:crypto'
+import { subscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
 import { type Dir, opendirSync, readdirSync, readFile, readFileSync } from 'node:fs'
 import { readFile as readFilePromise } from 'node:fs/promises'
@@ -17,6 +18,11 @@ import { answer } from './answer'
 let server: Server | undefined
 let directory: Dir | undefined
 const workers: Worker[] = []
+const heard: { warnings: object[]; published: unknown[] } = { warnings: [], published: [] }
+process.on('warning', ({ name, message, code, detail }: Error & { code?: string; detail?: string }) =>
+  heard.warnings.push({ name, message, code, detail }),
+)
+subscribe('privdrop:hardened', (message) => heard.published.push(JSON.parse(JSON.stringify(message))))
 const odd: Record<string, () => number> = {}
 
 /** A Worker that answers { id, call, args } with what it found. */
@@ -107,6 +113,7 @@ export const actions = {
   listenForSigusr1: () => {
     process.on('SIGUSR1', () => process.send?.({ signal: 'SIGUSR1' }))
   },
+  heard: () => heard,
   cwd: () => process.cwd(),
   chdir: (path: string) => process.chdir(path),
   readdir: (path: string) => readdirSync(path),

@@ -1,13 +1,27 @@
 /**
- * Promise: a state in between ends the process. Faults are injected from outside, into one thread alone, past the
- * rehearsal: strace without -f traces one task.
+ * Promise: a state in between ends the process, whatever it is and wherever its last line goes. Faults are injected from
+ * outside, into one thread alone, past the rehearsal: strace without -f traces one task. (test/live/faults.test.ts tries
+ * them all.)
  */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Test } from 'tap'
 import { live } from './live'
 import { tasks } from './outside'
-import { type Subject, start } from './subject'
+import { type Options, type Subject, start } from './subject'
 
 const options = { user: 'nobody', supplementalGroups: ['mail'], capabilities: 'cap_net_bind_service+ep' }
 
@@ -20,11 +34,13 @@ async function ending(subject: Subject): Promise<{ signal: unknown; line: string
   return { signal, line: stderr }
 }
 
-/** The last line, whole, and nothing after it. */
+/** The last line, whole, and nothing before or after it. */
 function isLastLine(t: Test, line: string, pattern: RegExp): void {
-  t.match(line, pattern)
-  t.match(line, /^privdrop: fatal: [^\n]*\n$/)
+  t.match(line, new RegExp(`^privdrop: fatal: ${pattern.source}\n$`))
 }
+
+const inHalf = 'wanted success, found errno 11; the process ends because it would be half privileged'
+const otherwise = 'the process ends because it is not what was asked for'
 
 const steps: [step: string, call: string][] = [
   ['bounding', 'prctl'],
@@ -61,7 +77,7 @@ for (const [step, call] of steps) {
     await tracer(t, subject.pid, call, `error=EAGAIN${mainOnly}`)
     const { signal, line } = await ending(subject)
     t.equal(signal, 'SIGABRT')
-    isLastLine(t, line, new RegExp(`step '${step}' \\(${call}\\) in thread ${subject.pid}: .*errno 11;`))
+    isLastLine(t, line, new RegExp(`step '${step}' \\(${call}\\) in thread ${subject.pid}: ${inHalf}`))
   })
 
   live(`${step} fails in another thread alone`, ['root', 'strace'], async (t) => {
@@ -71,7 +87,7 @@ for (const [step, call] of steps) {
     await tracer(t, tid, call, `error=EAGAIN${otherOnly}`)
     const { signal, line } = await ending(subject)
     t.equal(signal, 'SIGABRT')
-    isLastLine(t, line, new RegExp(`step '${step}' \\(${call}\\) in thread ${tid}: .*errno 11;`))
+    isLastLine(t, line, new RegExp(`step '${step}' \\(${call}\\) in thread ${tid}: ${inHalf}`))
   })
 }
 
@@ -87,7 +103,7 @@ for (const [call, field, found] of [
     await tracer(t, tid, call, 'retval=0')
     const { signal, line } = await ending(subject)
     t.equal(signal, 'SIGABRT')
-    isLastLine(t, line, new RegExp(`thread ${tid} \\(node\\): ${field}: wanted [0-9 ]+, found ${found};`))
+    isLastLine(t, line, new RegExp(`thread ${tid} \\(node\\): ${field}: wanted [0-9 ]+, found ${found}; ${otherwise}`))
   })
 
 live('a fault in every thread is found in the rehearsal', ['root', 'strace'], async (t) => {
@@ -96,3 +112,102 @@ live('a fault in every thread is found in the rehearsal', ['root', 'strace'], as
   })
   t.match(await subject.refusal('harden', options), { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'setresuid', errno: -11 })
 })
+
+/** A folder that any user can reach. */
+function folder(t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  chmodSync(path, 0o755)
+  t.teardown(() => rmSync(path, { recursive: true }))
+  return path
+}
+
+/** Runs this before anything else in the subject. */
+function preload(t: Test, source: string): Options {
+  const file = join(folder(t), 'preload.js')
+  writeFileSync(file, source)
+  return { execArgv: ['--require', file] }
+}
+
+live('process 1 of a pid namespace', ['root', 'strace'], async (t) => {
+  const subject = await start(t, { wrapper: ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '--'] })
+  const init = Number(readFileSync(`/proc/${subject.pid}/task/${subject.pid}/children`, 'latin1'))
+  await tracer(t, init, 'setresuid', 'error=EAGAIN')
+  subject.tell('harden', options)
+  const { code, stderr } = await subject.ended
+  t.equal(code, 134, 'no signal from inside can end it')
+  isLastLine(t, stderr, new RegExp(`step 'setresuid' \\(setresuid\\) in thread 1: ${inHalf}`))
+})
+
+/** A call that fails, and one whose lack of effect is found in the comparison. */
+const faults: [call: string, fault: string][] = [
+  ['setresuid', 'error=EAGAIN'],
+  ['setgroups', 'retval=0'],
+]
+
+for (const [call, fault] of faults) {
+  const ends = async (t: Test, subject: Subject) => {
+    await tracer(t, subject.pid, call, fault)
+    const { signal, line } = await ending(subject)
+    t.equal(signal, 'SIGABRT')
+    t.equal(line, '')
+  }
+
+  /** Its stderr is a pipe, of which this is the other end. */
+  const piped = async (t: Test, more: Options = {}): Promise<[subject: Subject, end: number]> => {
+    const pipe = join(folder(t), 'pipe')
+    execFileSync('mkfifo', [pipe])
+    const end = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK)
+    return [await start(t, { ...more, wrapper: ['sh', '-c', `exec "$@" 2>${pipe}`, 'sh'] }), end]
+  }
+
+  live(`stderr is a full pipe that nobody reads: ${call} ${fault}`, ['root', 'strace'], async (t) => {
+    const [subject, end] = await piped(t)
+    t.throws(
+      () => {
+        for (;;) writeSync(end, Buffer.alloc(4096))
+      },
+      { code: 'EAGAIN' },
+      'it is full',
+    )
+    await ends(t, subject)
+    closeSync(end)
+  })
+
+  live(`stderr is a pipe whose reader has gone: ${call} ${fault}`, ['root', 'strace'], async (t) => {
+    const [subject, end] = await piped(t)
+    closeSync(end)
+    await ends(t, subject)
+  })
+
+  live(`the same, and SIGPIPE has its default action: ${call} ${fault}`, ['root', 'strace'], async (t) => {
+    // what libuv leaves behind when the last listener goes
+    const [subject, end] = await piped(
+      t,
+      preload(t, `process.once('SIGPIPE', () => {}); process.removeAllListeners('SIGPIPE')`),
+    )
+    closeSync(end)
+    await ends(t, subject)
+  })
+
+  live(`stderr is closed: ${call} ${fault}`, ['root', 'strace'], async (t) => {
+    await ends(t, await start(t, preload(t, `require('node:fs').closeSync(2)`)))
+  })
+}
+
+// The last thing that harden() calls and an application may have replaced; past the line.
+for (const [name, body, line] of [
+  ['an exception', `throw new Error('odd')`, 'odd'],
+  ['an exception of several lines', `throw new Error('odd\\nand more')`, 'odd and more'],
+  ['a long one', `throw new Error('odd'.repeat(1000))`, '(?:odd){150,}o?d?'],
+  ['an exception that is none', 'throw undefined', 'something was thrown that is no Error'],
+  ['an exception that throws', 'throw { get message() { throw 1 } }', 'something was thrown that is no Error'],
+  ['recursion without end', 'process.chdir()', 'Maximum call stack size exceeded'],
+] as const)
+  live(`${name} past the line`, ['root'], async (t) => {
+    const source = `process.chdir = () => { ${body} }; process.on('uncaughtException', () => {})`
+    const subject = await start(t, preload(t, source))
+    subject.tell('harden', { ...options, chroot: folder(t) })
+    const { signal, stderr } = await subject.ended
+    t.equal(signal, 'SIGABRT')
+    isLastLine(t, stderr, new RegExp(`step 'verify' in thread ${subject.pid}: ${line}`))
+  })

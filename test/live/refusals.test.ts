@@ -149,6 +149,14 @@ live('root set aside with seteuid', ['root'], async (t) => {
   await hardens(t, subject)
 })
 
+for (const call of ['setresuid', 'setresgid', 'capset'])
+  live(`the rehearsing child could take back what ${call} gave up`, ['root', 'strace'], async (t) => {
+    // the second such call of the child claims success: the first is the step, the next the attempt to undo it
+    const fault = ['-e', `trace=${call}`, '-e', `inject=${call}:retval=0:when=2`]
+    const subject = await start(t, { wrapper: ['strace', '-D', '-f', '-qq', '-o', '/dev/null', ...fault] })
+    t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'regain' })
+  })
+
 live('a thread that blocks signal 33 cannot be stopped', ['root', 'cc'], async (t) => {
   const subject = await start(t)
   await subject.ask('warmPool', 4)

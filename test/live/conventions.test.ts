@@ -1,0 +1,32 @@
+/** Promise: what harden() has to say is heard where Node's users look for it. */
+import { live } from './live'
+import { start } from './subject'
+
+live('dangers are warnings, with their code; notes are not', ['root', 'setpriv'], async (t) => {
+  const subject = await start(t, { wrapper: ['setpriv', '--bounding-set', '-setpcap', '--'] })
+  const { report } = await subject.ask('harden', { user: 'root', capabilities: 'cap_net_bind_service+ep' })
+  const { warnings } = await subject.ask('heard')
+  t.match(report.findings, [
+    { code: 'HARDEN_USER_ROOT', level: 'danger' },
+    { code: 'HARDEN_BOUNDING_KEPT', level: 'note' },
+  ])
+  const [{ code, message, remedy }] = report.findings
+  t.same(warnings, [{ name: 'PrivdropWarning', code, message, detail: remedy }])
+})
+
+live('the report is published once it is done, and not before', ['root'], async (t) => {
+  const subject = await start(t)
+  await subject.refusal('harden', { user: 'no-such-user' })
+  t.same((await subject.ask('heard')).published, [])
+  const { report } = await subject.ask('harden', { user: 'nobody' })
+  t.same((await subject.ask('heard')).published, [report])
+})
+
+live('NODE_DEBUG=privdrop traces the steps', ['root'], async (t) => {
+  const subject = await start(t, { env: { NODE_DEBUG: 'privdrop' } })
+  await subject.ask('harden', { user: 'nobody' })
+  subject.kill()
+  const { stderr } = await subject.ended
+  for (const step of ['resolve', 'rehearse', 'park', 'apply', 'read back'])
+    t.match(stderr, new RegExp(`^PRIVDROP ${subject.pid}: ${step}: \\d+ us$`, 'm'))
+})

@@ -1,0 +1,512 @@
+/**
+ * Promise: either harden() throws and nothing has changed, or it is done; what fails in between ends the process. Here
+ * each system call that it makes is made to fail in turn, from outside: strace(1), "Tampering". `error=` is a call that
+ * is not made and fails; `retval=0` is one that is not made and claims success, which the read-back has to find out.
+ *
+ * Which calls these are is not listed here but recorded first, thread by thread. The log of each run tells which call
+ * has been hit, and on which side of the line.
+ *
+ * Left out: what no kernel does, and what therefore has no right answer. A faked success of a call that only fills in
+ * memory, makes a descriptor, a mapping or a process, or blocks signals; a FUTEX_WAKE that fails;
+ * and with it the main thread's FUTEX_WAIT, of which there are as many as it takes.
+ */
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { constants, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+import { live } from './live'
+import { CAP_NET_BIND_SERVICE, mask, roots, surroundings, tasks } from './outside'
+import { Refusal, type Subject, start } from './subject'
+
+/** Which thread is traced: main and the rehearsing child and all the others, or one alone. */
+type Scope = 'all' | 'main' | 'another'
+/** 'plan' to 'park' is before the line. */
+type Phase = 'plan' | 'rehearse' | 'park' | 'past'
+type Outcome = 'refused' | 'aborted' | 'done'
+
+/** A call as the log has it: of its kind the nth of that thread since strace was there. */
+interface Call {
+  tid: number
+  name: string
+  nth: number
+  label: string
+  phase: Phase | undefined
+  injected: boolean
+  text: string
+}
+
+const jail = mkdtempSync(join(tmpdir(), 'privdrop-'))
+chmodSync(jail, 0o755)
+process.on('exit', () => rmSync(jail, { recursive: true }))
+
+/** Every step of the list is due. */
+const options = {
+  user: 'nobody',
+  supplementalGroups: ['mail'],
+  capabilities: 'cap_net_bind_service+ep',
+  ambientCapabilities: 'cap_net_bind_service',
+  chroot: jail,
+}
+
+/** The calls that tell the phases apart. */
+const markers = ['openat', 'mmap', 'rt_sigaction', 'getresuid', 'prctl']
+
+/** Neither has a way to fail. */
+const infallible = ['gettid', 'getpid']
+
+/** Node's own, at any time. */
+const foreign = ['epoll_pwait', 'recvmsg', 'write', 'madvise', 'mprotect', 'brk', 'restart_syscall', 'rt_sigreturn']
+
+/** Whose success can be faked with an answer that makes sense. */
+const canPretend = (call: Call): boolean =>
+  /^(?:prctl|capset|set|getres|getgroups|capget|kcmp|fchdir|chroot|chdir|getdents64|read$|close|lseek|munmap|faccessat|rt_tgsig)/.test(
+    call.name,
+  ) || call.text.startsWith('rt_sigaction(SIGUSR1')
+
+/** That it fails does no harm, so that harden() may go on: each with its reason. */
+const harmless: [pattern: RegExp, reason: string][] = [
+  [/: munmap/, 'memory stays'],
+  [/: futex/, 'the wait is repeated, and who is not woken wakes by itself'],
+  [/: kcmp/, 'it is not to be had everywhere; what the threads share is read back'],
+  [/^park: (?:rt_tgsigqueueinfo|getdents64|lseek|statx)/, 'all are called once more'],
+  [/^rehearse: poll/, 'the child has ended already'],
+  [/^rehearse: close/, 'of a pipe: its end is waited for in vain'],
+  [/^rehearse: exit_group/, 'it is repeated'],
+  [/^plan: capget NULL/, 'libcap asks which version this is'],
+  [/^plan: (?:openat "\/etc|newfstatat "|lseek|read)/, 'another name service answers'],
+  [/^plan: close/, 'what is done with is left open'],
+  [/^plan: (?:statx|readlink)/, 'of a descriptor that is no directory'],
+  [/^rehearse: \w+ back error/, 'that it cannot be undone is what is wanted'],
+]
+
+const kernelErrors: Record<string, number> = constants.errno
+
+function labelOf(name: string, args: string): string {
+  const words = args.split(/, |\)/)
+  const rest = {
+    prctl: /KEEPCAPS|PR_CAP_AMBIENT/.test(args) ? words.slice(0, 2).join(' ') : words[0],
+    futex: words[1],
+    mmap: words[3],
+    kcmp: words[2],
+    capget: args.includes('NULL') ? 'NULL' : undefined,
+    openat: words[1]?.replace(/\d+/, 'TID'),
+    statx: words[1] === '""' ? words[3] : words[1]?.replace(/\d+/, 'TID'),
+    newfstatat: words[1],
+    rt_sigaction: `${words[0]} ${words[1]?.replace(/\{sa_handler=(SIG_IGN)?.*/, '$1 set')}`,
+    rt_sigprocmask: words[1] === '~[]' ? 'block' : 'restore',
+  }[name]
+  // the rehearsing child's attempts to undo what it has done
+  const back = /^(?:set(?:resuid|resgid)0, 0, 0\)|setgroups1, \[0\]\)|capset.*CAP_CHOWN)/.test(name + args)
+    ? ' back'
+    : ''
+  const beyond = name === 'prctl' && args.includes('CAP_???') ? ' beyond the last' : ''
+  return `${name}${rest === undefined ? '' : ` ${rest}`}${back}${beyond}`
+}
+
+/** The calls in strace's log, those of harden() with their phase. */
+function parse(log: string, main: number, only?: number): Call[] {
+  const calls: Call[] = []
+  const counts = new Map<string, number>()
+  const unfinished = new Map<string, Call>()
+  let phase: Phase | undefined
+  let ownSignal = false
+  let over = false
+  for (const line of log.split('\n')) {
+    const [, prefix, text = ''] = /^(?:(\d+) +)?(.*)$/.exec(line) ?? []
+    const tid = Number(prefix ?? only)
+    const [, resumed] = /^<\.\.\. (\w+) resumed>/.exec(text) ?? []
+    if (resumed) {
+      const call = unfinished.get(`${tid} ${resumed}`)
+      if (call && text.includes('(INJECTED)')) call.injected = true
+      continue
+    }
+    const [, name, args] = /^(\w+)\((.*)$/.exec(text) ?? []
+    if (!name || args === undefined) continue
+    // The one that strace has found it in is not counted.
+    const found = args.includes('FUTEX_WAIT_BITSET') && !counts.has(`${tid} ${name}`)
+    const nth = (counts.get(`${tid} ${name}`) ?? 0) + (found ? 0 : 1)
+    counts.set(`${tid} ${name}`, nth)
+
+    if (tid === main) {
+      if (name === 'openat' && args.includes('"/proc/self/task"')) phase = phase === undefined ? 'plan' : 'park'
+      if (name === 'mmap' && args.includes('MAP_SHARED|MAP_ANONYMOUS')) phase = 'rehearse'
+      if (name === 'rt_sigaction' && args.startsWith('SIGUSR1, {sa_handler=SIG_IGN')) phase = 'past'
+      if (name === 'write' && args.startsWith('3, ')) over = true
+    } else if (only !== undefined && only !== main) {
+      if (name === 'getresuid') phase = 'park'
+      if (args.startsWith('PR_CAPBSET_DROP')) phase = 'past'
+    }
+    const call: Call = {
+      tid,
+      name,
+      nth,
+      label: labelOf(name, args),
+      phase: over ? undefined : phase,
+      injected: text.includes('(INJECTED)'),
+      text,
+    }
+    // Between these two no code runs but harden()'s own.
+    if (name === 'rt_sigaction' && args.startsWith('SIGRT_1, {')) ownSignal = !ownSignal
+    if (tid === main && (name === 'futex' || (name === 'munmap' && !ownSignal))) call.phase = undefined
+    if (args.includes('FUTEX_WAIT_BITSET')) call.phase = undefined
+    if (name === 'mmap' && !/MAP_(?:SHARED|PRIVATE)\|MAP_ANONYMOUS, -1/.test(args)) call.phase = undefined
+    calls.push(call)
+    if (args.includes('<unfinished')) unfinished.set(`${tid} ${name}`, call)
+  }
+  return calls
+}
+
+/** All that shows from outside, each thread and descriptor by its number. */
+function snapshot(pid: number) {
+  const threads = Object.fromEntries(
+    readdirSync(`/proc/${pid}/task`).map((tid) => {
+      const path = `/proc/${pid}/task/${tid}`
+      const status = readFileSync(`${path}/status`, 'latin1')
+      const wanted = /^(?:Uid|Gid|Groups|Cap\w+|NoNewPrivs|Seccomp|Sig(?:Blk|Pnd)):.*$/gm
+      const children = readFileSync(`${path}/children`, 'latin1')
+      const links = [readlinkSync(`${path}/root`), readlinkSync(`${path}/cwd`)]
+      return [tid, [...(status.match(wanted) ?? []), ...links, children]]
+    }),
+  )
+  const { ignored, caught, pending, owner } = surroundings(pid)
+  const descriptors = readdirSync(`/proc/${pid}/fd`).map((fd) => `${fd} ${readlinkSync(`/proc/${pid}/fd/${fd}`)}`)
+  return { threads, descriptors, ignored, caught, pending, owner }
+}
+
+type Snapshot = ReturnType<typeof snapshot>
+
+/** Signal 33 is blocked in a thread only while it runs a handler for it. */
+const inHandler = ({ threads }: Snapshot): boolean =>
+  Object.values(threads).some((lines) => lines.some((line) => /^SigBlk:\t[\da-f]{7}[13579bdf]/.test(line)))
+
+async function settled(pid: number): Promise<Snapshot> {
+  let now = snapshot(pid)
+  for (let looks = 0; inHandler(now) && looks < 1000; looks++) {
+    await new Promise(setImmediate)
+    now = snapshot(pid)
+  }
+  return now
+}
+
+interface Trace {
+  scope: Scope
+  tid: number
+  calls: string[]
+  inject?: string
+}
+
+class Tracer {
+  #strace: ChildProcess
+  #log: string
+  #gone: Promise<unknown>
+
+  private constructor(
+    readonly main: number,
+    readonly trace: Trace,
+  ) {
+    this.#log = join(mkdtempSync(join(tmpdir(), 'privdrop-')), 'log')
+    const { scope, tid, calls, inject } = trace
+    this.#strace = spawn(
+      'strace',
+      [
+        ...(scope === 'all' ? ['-f'] : []),
+        ...['-p', String(tid), '-o', this.#log, '-e', `trace=${calls.join()}`],
+        ...(inject ? ['-e', `inject=${inject}`] : []),
+      ],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    )
+    this.#gone = once(this.#strace, 'close')
+  }
+
+  static async attach(t: Test, main: number, trace: Trace): Promise<Tracer> {
+    const tracer = new Tracer(main, trace)
+    t.teardown(() => tracer.#strace.kill('SIGKILL'))
+    await new Promise<void>((resolve, reject) => {
+      let said = ''
+      tracer.#strace.stderr?.on('data', (text) => {
+        said += text
+        if (said.includes(' attached')) resolve()
+      })
+      tracer.#gone.then(() => reject(new Error(`strace: ${said}`)))
+    })
+    return tracer
+  }
+
+  async detach(): Promise<Call[]> {
+    this.#strace.kill('SIGTERM')
+    await this.#gone
+    const { scope, tid } = this.trace
+    const calls = parse(readFileSync(this.#log, 'latin1'), this.main, scope === 'all' ? undefined : tid)
+    rmSync(join(this.#log, '..'), { recursive: true })
+    return calls
+  }
+}
+
+/** A process in which whatever is loaded or started once has been. */
+async function ready(t: Test): Promise<Subject> {
+  const subject = await start(t)
+  await subject.ask('warmPool', 4)
+  await subject.refusal('harden', { ...options, capabilities: 'cap_sys_chroot+ep' })
+  return subject
+}
+
+const last = (subject: Subject): number => Math.max(...readdirSync(`/proc/${subject.pid}/task`).map(Number))
+const traced = (scope: Scope, subject: Subject): number => (scope === 'another' ? last(subject) : subject.pid)
+
+/** What a hardened process is, down to the thread, written down by hand. */
+function deviation(pid: number, before: Snapshot, leaks: number): string {
+  const kept = mask(CAP_NET_BIND_SERVICE)
+  const all = [...new Set(tasks(pid).map(({ tid: _tid, name: _name, ...rest }) => JSON.stringify(rest)))]
+  const [found, wanted] = [
+    { ...(all.length === 1 ? JSON.parse(all[0] as string) : { all }), roots: roots(pid) },
+    {
+      ...{ uid: '65534 65534 65534 65534', gid: '65534 65534 65534 65534', groups: '8' },
+      ...{ inheritable: kept, permitted: kept, effective: kept, bounding: kept, ambient: kept },
+      noNewPrivs: '1',
+      roots: [`${jail} ${jail}`],
+    },
+  ].map((state) => JSON.stringify(state))
+  const now = snapshot(pid)
+  const sigusr1 = 1n << 9n
+  const bits = (text: string): bigint => BigInt(`0x${text}`)
+  const masks = ({ threads }: Snapshot) =>
+    JSON.stringify(Object.entries(threads).map(([tid, lines]) => [tid, lines.find((line) => /^SigBlk/.test(line))]))
+  return [
+    found !== wanted && `wanted ${wanted}, found ${found}`,
+    masks(now) !== masks(before) && `masks: ${masks(before)}, ${masks(now)}`,
+    !(bits(now.ignored) & sigusr1) && 'SIGUSR1 is not ignored',
+    (bits(now.caught) | sigusr1) !== (bits(before.caught) | sigusr1) && `caught: ${before.caught}, ${now.caught}`,
+    Math.abs(now.descriptors.length - before.descriptors.length) > leaks && `descriptors: ${now.descriptors}`,
+    now.owner !== 0 && 'dumpable',
+  ]
+    .filter(Boolean)
+    .join('; ')
+}
+
+interface Run {
+  outcome: Outcome | 'odd'
+  /** What is odd about it. */
+  why: string
+  hits: Call[]
+  past: boolean
+}
+
+/** strace does not make the call: what close(2) would have closed and wait4(2) have reaped is left over, once for each. */
+function withoutLeftovers(state: Snapshot, hits: Call[]): object {
+  const closes = hits.some(({ name }) => name === 'close')
+  const waits = hits.some(({ name }) => name === 'wait4')
+  const threads = Object.entries(state.threads).map(([tid, lines]) => [tid, waits ? lines.slice(0, -1) : lines])
+  return { ...state, threads, descriptors: closes ? undefined : state.descriptors }
+}
+
+/** errno, for a fault that is one; and how the line has to begin. */
+const stepOf: [pattern: RegExp, step: string][] = [
+  [/^rt_sigaction SIGUSR1/, 'SIGUSR1 (rt_sigaction)'],
+  [/^rt_sigaction/, 'signal 33 (rt_sigaction)'],
+  [/^rt_sigprocmask/, 'signal mask (rt_sigprocmask)'],
+  [/^(?:fchdir|chroot|chdir)$/, 'chroot (CALL)'],
+  [/^prctl PR_CAPBSET_DROP/, 'bounding (prctl)'],
+  [/^prctl PR_SET_KEEPCAPS 1/, 'keepcaps (prctl)'],
+  [/^prctl PR_SET_KEEPCAPS 0/, 'keepcaps back (prctl)'],
+  [/^prctl PR_CAP_AMBIENT/, 'ambient (prctl)'],
+  [/^prctl PR_SET_NO_NEW_PRIVS/, 'no_new_privs (prctl)'],
+  [/^prctl PR_SET_DUMPABLE/, 'dumpable (prctl)'],
+  [/^(?:set|capset)/, 'CALL (CALL)'],
+  [/./, 'read back (read)'],
+]
+
+function lineIsRight(stderr: string, hit: Call, tamper: string): boolean {
+  const failed =
+    /^privdrop: fatal: step '(.+)' \((\w+)\) in thread (\d+): wanted success, found (?:no answer, )?errno (\d+); the process ends because it would be half privileged\n$/
+  const differs =
+    /^privdrop: fatal: (?:thread \d+ \(.+\): \w+: wanted [^;\n]+, found [^;\n]+; the process ends because it is not what was asked for|thread \d+: SIGUSR1: wanted ignored, found otherwise; the process ends|the status of thread \d+ has [^\n]+)\n$/
+  // Node's own calls, of which the exception tells.
+  const verify = /^privdrop: fatal: step 'verify' in thread (\d+): [A-Z]+: [^\n]+, (\w+)[^\n]*\n$/.exec(stderr)
+  if (verify) return Number(verify[1]) === hit.tid && verify[2] === hit.name
+  const [, step, syscall, tid, errno] = failed.exec(stderr) ?? []
+  const injected = kernelErrors[tamper.replace('error=', '')]
+  // A step that fails is named; what only looks shows in what it has seen.
+  if (step === undefined) return differs.test(stderr) && (!injected || /^(?:statx|prctl PR_GET)/.test(hit.label))
+  const wanted = stepOf.find(([pattern]) => pattern.test(hit.label))?.[1].replaceAll('CALL', hit.name)
+  // A success that is faked shows later, in a step that needed it: in the same thread.
+  return injected
+    ? `${step} (${syscall})` === wanted && Number(tid) === hit.tid && Number(errno) === injected
+    : Number(tid) === hit.tid
+}
+
+async function run(t: Test, subject: Subject, trace: Trace, tamper: string): Promise<Run> {
+  const before = await settled(subject.pid)
+  const tracer = await Tracer.attach(t, subject.pid, trace)
+  const watchdog = setTimeout(() => subject.kill(), 20_000)
+  const answer = await subject.ask('harden', options).catch((error: unknown) => error)
+  clearTimeout(watchdog)
+  const calls = await tracer.detach()
+  const hits = calls.filter(({ injected }) => injected)
+  const past = hits.some(({ phase }) => phase === 'past')
+  const conclude = (outcome: Outcome, why: string): Run => ({ outcome: why ? 'odd' : outcome, why, hits, past })
+
+  if (answer instanceof Refusal) {
+    const { name, code, message, remedy, errno, syscall, step } = answer.fields
+    const fault = kernelErrors[tamper.replace('error=', '')]
+    const [was, is] = [before, await settled(subject.pid)].map((state) => JSON.stringify(withoutLeftovers(state, hits)))
+    return conclude(
+      'refused',
+      [
+        name !== 'HardenError' && `no HardenError: ${name}: ${message}`,
+        (!code || !remedy) && 'no code, no remedy',
+        hits[0]?.phase !== 'plan' && (!syscall || !step) && `no step, no call: ${code}`,
+        fault &&
+          errno !== undefined &&
+          errno !== -fault &&
+          !/^(?:poll|rt_tgsig)/.test(hits[0]?.name ?? '') &&
+          `another errno: ${errno}: ${message}`,
+        was !== is && `changed: ${was} became ${is}`,
+        past && `past the line: ${message}`,
+      ]
+        .filter(Boolean)
+        .join('; '),
+    )
+  }
+  if (answer instanceof Error) {
+    const { signal, stderr } = await subject.ended
+    // With its signals blocked for good the process could not be called unchanged.
+    const masked = hits.find(({ phase, label }) => phase === 'rehearse' && label === 'rt_sigprocmask restore')
+    const hit = hits.find(({ phase }) => phase === 'past') ?? masked
+    const right = signal === 'SIGABRT' && hit && lineIsRight(stderr, hit, tamper)
+    return conclude('aborted', right ? '' : `${past ? 'past' : 'before'} the line, ${signal}: ${stderr}`)
+  }
+  await settled(subject.pid)
+  const leaks = hits.filter(({ name }) => name === 'close').length
+  return conclude('done', deviation(subject.pid, before, leaks))
+}
+
+interface Target {
+  scope: Scope
+  /** Not this one time only, but from this time on. */
+  onwards?: boolean
+  tamper: string
+  call: Call
+}
+
+/** Some of each kind in each phase: the first, one in the middle, the last two. */
+function choose(calls: Call[]): Call[] {
+  const kinds = new Map<string, Call[]>()
+  for (const call of calls) {
+    if (!call.phase || infallible.includes(call.name) || foreign.includes(call.name)) continue
+    if (/FUTEX_WAKE/.test(call.label)) continue
+    const kind = `${call.phase} ${call.label}`
+    kinds.set(kind, [...(kinds.get(kind) ?? []), call])
+  }
+  return [...kinds.values()].flatMap((all) => [...new Set([all[0], all[all.length >> 1], ...all.slice(-2)])] as Call[])
+}
+
+async function census(t: Test, scope: Scope): Promise<Call[]> {
+  const subject = await ready(t)
+  const tid = traced(scope, subject)
+  const tasks = readdirSync(`/proc/${subject.pid}/task`).map(Number)
+  const tracer = await Tracer.attach(t, subject.pid, { scope, tid, calls: ['all'] })
+  await subject.ask('harden', options)
+  const calls = await tracer.detach()
+  subject.kill()
+  // with all of them: what the child does, which is what nobody else can be made to fail in
+  if (scope === 'all')
+    return calls.filter((call) => !tasks.includes(call.tid)).map((call) => ({ ...call, phase: 'rehearse' }))
+  return calls
+}
+
+function targets(scope: Scope, calls: Call[]): Target[] {
+  return choose(calls).flatMap((call) => {
+    const errors = call.name === 'rt_tgsigqueueinfo' ? ['EAGAIN', 'EPERM'] : ['EAGAIN']
+    const tampers = errors.map((error) => `error=${error}`)
+    if (canPretend(call)) tampers.push('retval=0')
+    const once = tampers.map((tamper) => ({ scope, tamper, call }))
+    const repeated = scope === 'main' && call.phase === 'park' && retried.includes(call.name)
+    return repeated ? [...once, ...once.map((target) => ({ ...target, onwards: true }))] : once
+  })
+}
+
+/** What is tried again when it fails. */
+const retried = ['rt_tgsigqueueinfo', 'getdents64', 'lseek', 'statx', 'kcmp']
+
+type Table = Map<string, Partial<Record<Scope, Set<string>>>>
+
+function note(table: Table, key: string, scope: Scope, outcome: string): void {
+  const row = table.get(key) ?? {}
+  row[scope] = (row[scope] ?? new Set()).add(outcome)
+  table.set(key, row)
+}
+
+function print(t: Test, table: Table): void {
+  const line = (name: string, cells: string[]) =>
+    `${name.padEnd(68)}${cells.map((cell) => ` ${cell}`.padEnd(18)).join('')}`
+  t.comment(line('call', ['all', 'main alone', 'another alone']))
+  for (const [key, row] of table)
+    t.comment(
+      line(
+        key,
+        (['all', 'main', 'another'] as const).map((scope) => [...(row[scope] ?? '-')].join()),
+      ),
+    )
+}
+
+function judge(t: Test, row: string, scope: Scope, right: boolean, why: string): void {
+  if (!right) t.fail(`${scope}: ${row}: ${why}`)
+}
+
+async function row(t: Test, queue: Target[], table: Table): Promise<void> {
+  let subject: Subject | undefined
+  /** After its refusals the same process hardens. */
+  const hardens = async () => {
+    if (!subject) return
+    const before = await settled(subject.pid)
+    await subject.ask('harden', options)
+    await settled(subject.pid)
+    const why = deviation(subject.pid, before, 0)
+    if (why) t.fail(`does not harden after a refusal: ${why}`)
+    subject.kill()
+    subject = undefined
+  }
+  for (const { scope, tamper, call, onwards } of queue) {
+    if (call.phase === 'past') await hardens()
+    subject ??= await ready(t)
+    const inject = `${call.name}:${tamper}:when=${call.nth}${onwards ? '+' : ''}`
+    const trace = { scope, tid: traced(scope, subject), calls: [...new Set([...markers, call.name])], inject }
+    const { outcome, why, hits, past } = await run(t, subject, trace, tamper)
+    const [hit] = hits
+    const fault = `${tamper}${onwards ? ' from then on' : ''}`
+    const key = hit
+      ? `${hit.phase ?? 'elsewhere'}: ${hit.label} ${fault}`
+      : `${call.phase}: ${call.label} ${fault}: missed`
+    // What is left open is an open directory, and refused from now on.
+    if (outcome !== 'refused' || call.name === 'close') {
+      subject.kill()
+      subject = undefined
+    }
+    note(table, key, scope, outcome)
+    const goesOn = !hit || tamper === 'retval=0' || harmless.some(([pattern]) => pattern.test(key))
+    const ends = past || hit?.label === 'rt_sigprocmask restore'
+    const right = outcome === 'done' ? goesOn : outcome === (ends ? 'aborted' : 'refused')
+    judge(t, key, scope, right, why || outcome)
+  }
+  await hardens()
+}
+
+live('each system call fails in turn, or claims success', ['root', 'strace'], async (t) => {
+  const table: Table = new Map()
+  const rows = new Map<string, Target[]>()
+  for (const scope of ['main', 'another', 'all'] as const)
+    for (const target of targets(scope, await census(t, scope))) {
+      const name = `${scope} ${target.call.name} ${target.tamper}`
+      rows.set(name, [...(rows.get(name) ?? []), target])
+    }
+  const queue = [...rows.values()].sort((a, b) => b.length - a.length)
+  const lane = async () => {
+    for (let next = queue.shift(); next; next = queue.shift()) await row(t, next, table)
+  }
+  await Promise.all([lane(), lane(), lane()])
+  print(t, table)
+  const outcomes = [...table.values()].flatMap((row) => Object.values(row).flatMap((cell) => [...cell]))
+  for (const outcome of ['refused', 'aborted', 'done']) t.ok(outcomes.includes(outcome), `some are ${outcome}`)
+})
