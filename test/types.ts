@@ -1,0 +1,47 @@
+/**
+ * What the published types allow and what they do not: checked by `npm run typecheck`, where a line that is expected to
+ * be an error and is none fails. Never executed.
+ */
+import {
+  type Finding,
+  HardenError,
+  type HardenErrorCode,
+  type HardenOptions,
+  type HardenReport,
+  harden,
+} from 'privdrop'
+
+export const complete: HardenOptions = {
+  user: 'mail',
+  group: 8,
+  supplementalGroups: ['adm', 4],
+  capabilities: 'cap_net_bind_service+ep',
+  privileges: 'basic net_privaddr',
+  chroot: '/srv/mail',
+  ambientCapabilities: 'cap_net_bind_service',
+  noNewPrivileges: true,
+  allowInspector: false,
+}
+export const empty: HardenOptions = {}
+export const constant: HardenOptions = { supplementalGroups: ['adm'] as const }
+
+// @ts-expect-error there is no such option
+export const misspelt: HardenOptions = { supplementaryGroups: [] }
+// @ts-expect-error an id is a number, not a bigint
+export const wide: HardenOptions = { user: 8n }
+// @ts-expect-error a list, not one name
+export const single: HardenOptions = { supplementalGroups: 'adm' }
+// @ts-expect-error options are required
+export const nothing = () => harden()
+
+export function use(report: HardenReport, error: HardenError): (string | number | undefined)[] {
+  const [finding]: readonly Finding[] = report.findings
+  const code: HardenErrorCode = error.code
+  // @ts-expect-error a report is frozen
+  report.groups = []
+  // @ts-expect-error and so are its lists
+  report.capabilities.permitted.push('cap_chown')
+  return [report.user.saved, report.threads[0]?.tid, finding?.remedy, code, error.errno, error.tid, error.step]
+}
+
+export const isOurs = (error: unknown): error is HardenError => error instanceof HardenError
