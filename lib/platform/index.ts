@@ -1,6 +1,5 @@
 /** The one place at run time where the platform is chosen; at build time it is binding.gyp. */
 import type { ThreadState } from '../audit'
-import type { HardenOptions } from '../options'
 import type { Plan } from '../plan'
 import { linux } from './linux'
 import { unsupported } from './unsupported'
@@ -32,4 +31,3 @@ export interface Timing {
 }
 
 export const platform: Platform = process.platform === 'linux' ? linux : unsupported
-export type { HardenOptions }

@@ -89,7 +89,8 @@ int change_root(const struct plan *plan, struct failure *now)
 	now->step = STEP_CHROOT;
 	if (syscall(SYS_chroot, "."))
 		return refused(now);
-	/* Without this the working directory is the way out (chroot(2)). */
+	/* A working directory outside would be the way out (chroot(2)). fchdir has brought it inside already; this makes
+	 * sure of it by the new root's own path, which must be there to be used. */
 	now->step = STEP_CHDIR;
 	if (syscall(SYS_chdir, "/"))
 		return refused(now);

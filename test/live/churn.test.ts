@@ -1,21 +1,8 @@
 /** Promise: exact in every thread, also in those that are born or die while it happens. A hundred fresh processes. */
 import type { Test } from 'tap'
 import { live } from './live'
-import { CAP_NET_BIND_SERVICE, mask, NONE, type Task, tasks } from './outside'
+import { hardened, type Task, tasks } from './outside'
 import { loadThreads, type Subject, start } from './subject'
-
-const retained = mask(CAP_NET_BIND_SERVICE)
-const wanted = {
-  uid: '65534 65534 65534 65534',
-  gid: '65534 65534 65534 65534',
-  groups: '',
-  inheritable: NONE,
-  permitted: retained,
-  effective: retained,
-  bounding: retained,
-  ambient: NONE,
-  noNewPrivs: '1',
-}
 
 /** What of every thread of a fresh process is not as asked, and how many there were. */
 async function run(t: Test, churn: (subject: Subject) => Promise<unknown>): Promise<{ seen: number; odd: Task[] }> {
@@ -30,7 +17,7 @@ async function run(t: Test, churn: (subject: Subject) => Promise<unknown>): Prom
     for (const task of tasks(subject.pid)) {
       const { tid, name: _, ...rest } = task
       seen.set(tid, task)
-      if (JSON.stringify(rest) !== JSON.stringify(wanted)) odd.push(task)
+      if (JSON.stringify(rest) !== JSON.stringify(hardened)) odd.push(task)
     }
   subject.kill()
   await subject.ended

@@ -98,3 +98,16 @@ export const mask = (...capabilities: number[]): string =>
 export const CAP_NET_BIND_SERVICE = 10
 export const CAP_NET_RAW = 13
 export const NONE = mask()
+
+/** Each thread of what was hardened to user nobody with cap_net_bind_service+ep. */
+export const hardened = {
+  uid: '65534 65534 65534 65534',
+  gid: '65534 65534 65534 65534',
+  groups: '',
+  inheritable: NONE,
+  permitted: mask(CAP_NET_BIND_SERVICE),
+  effective: mask(CAP_NET_BIND_SERVICE),
+  bounding: mask(CAP_NET_BIND_SERVICE),
+  ambient: NONE,
+  noNewPrivs: '1',
+}

@@ -1,21 +1,8 @@
 /** Promise: afterwards every thread has the requested ids, groups and sets, whatever kind of thread it is. */
 import { live } from './live'
-import { CAP_NET_BIND_SERVICE, common, mask, NONE, tasks } from './outside'
+import { common, hardened, NONE, tasks } from './outside'
 import { start } from './subject'
 
-const NOBODY = '65534 65534 65534 65534'
-const retained = mask(CAP_NET_BIND_SERVICE)
-const hardened = {
-  uid: NOBODY,
-  gid: NOBODY,
-  groups: '',
-  inheritable: NONE,
-  permitted: retained,
-  effective: retained,
-  bounding: retained,
-  ambient: NONE,
-  noNewPrivs: '1',
-}
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
 
 live('the threads of a fresh process', ['root'], async (t) => {
