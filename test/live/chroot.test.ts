@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { live } from './live'
-import { CAP_NET_BIND_SERVICE, common, mask, roots, surroundings } from './outside'
+import { CAP_NET_BIND_SERVICE, common, mask, roots, settled } from './outside'
 import { loadThreads, start } from './subject'
 
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
@@ -73,12 +73,12 @@ live('an open directory is refused, unless it is inside', ['root'], async (t) =>
   const root = jail(t)
   const subject = await start(t)
   await subject.ask('opendir', '/etc')
-  const before = surroundings(subject.pid)
+  const before = await settled(subject.pid)
   t.match(await subject.refusal('harden', { ...options, chroot: root }), {
     code: 'ERR_HARDEN_OPEN_DIRECTORY',
     found: '/etc',
   })
-  t.same(surroundings(subject.pid), before, 'nothing has changed')
+  t.same(await settled(subject.pid), before, 'nothing has changed')
   await subject.ask('closedir')
   await subject.ask('opendir', join(root, 'var'))
   await subject.ask('harden', { ...options, chroot: root })
@@ -98,11 +98,7 @@ live('refused, and nothing has changed', ['root'], async (t) => {
   const subject = await start(t)
   await subject.ask('warmPool', 4)
   mkdirSync(join(closed, 'private'), { mode: 0o700 })
-  const look = () => ({ ...surroundings(subject.pid), ...common(subject.pid), roots: roots(subject.pid) })
-  let before = look()
-  // a thread of Node's that has just begun still sets its signal mask
-  await subject.ask('cwd')
-  while (JSON.stringify(before.masks) !== JSON.stringify(look().masks)) before = look()
+  const before = await settled(subject.pid)
   for (const [asked, wanted] of [
     [{ chroot: '/no/such/place' }, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'chroot', syscall: 'open', errno: -2 }],
     [{ chroot: join(root, 'inside') }, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'chroot', errno: -20 }],
@@ -119,7 +115,7 @@ live('refused, and nothing has changed', ['root'], async (t) => {
     [{ chroot: root, user: 'no-such-user' }, { code: 'ERR_UNKNOWN_CREDENTIAL' }],
   ] as const) {
     t.match(await subject.refusal('harden', { ...options, ...asked }), wanted, JSON.stringify(asked))
-    t.same(look(), before)
+    t.same(await settled(subject.pid), before)
   }
   await subject.ask('harden', { ...options, chroot: root })
   t.same(roots(subject.pid), [`${root} ${root}`])
@@ -145,13 +141,13 @@ for (const [kind, what] of [
     const subject = await start(t)
     await loadThreads(t, subject)
     const tid = await subject.ask('native', kind)
-    const before = surroundings(subject.pid)
+    const before = await settled(subject.pid)
     t.match(await subject.refusal('harden', { ...options, chroot: root }), {
       code: 'ERR_HARDEN_THREAD_DIFFERS',
       syscall: 'kcmp',
       tid,
     })
-    t.same(surroundings(subject.pid), before, 'nothing has changed')
+    t.same(await settled(subject.pid), before, 'nothing has changed')
     await subject.ask('native', 'stop')
     await subject.ask('harden', { ...options, chroot: root })
     t.same(roots(subject.pid), [`${root} ${root}`])

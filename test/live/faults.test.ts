@@ -12,12 +12,12 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { live } from './live'
-import { CAP_NET_BIND_SERVICE, mask, roots, surroundings, tasks } from './outside'
+import { CAP_NET_BIND_SERVICE, mask, roots, type Snapshot, settled, tasks } from './outside'
 import { Refusal, type Subject, start } from './subject'
 
 /** Which thread is traced: main and the rehearsing child and all the others, or one alone. */
@@ -158,38 +158,6 @@ function parse(log: string, main: number, only?: number): Call[] {
   return calls
 }
 
-/** All that shows from outside, each thread and descriptor by its number. */
-function snapshot(pid: number) {
-  const threads = Object.fromEntries(
-    readdirSync(`/proc/${pid}/task`).map((tid) => {
-      const path = `/proc/${pid}/task/${tid}`
-      const status = readFileSync(`${path}/status`, 'latin1')
-      const wanted = /^(?:Uid|Gid|Groups|Cap\w+|NoNewPrivs|Seccomp|Sig(?:Blk|Pnd)):.*$/gm
-      const children = readFileSync(`${path}/children`, 'latin1')
-      const links = [readlinkSync(`${path}/root`), readlinkSync(`${path}/cwd`)]
-      return [tid, [...(status.match(wanted) ?? []), ...links, children]]
-    }),
-  )
-  const { ignored, caught, pending, owner } = surroundings(pid)
-  const descriptors = readdirSync(`/proc/${pid}/fd`).map((fd) => `${fd} ${readlinkSync(`/proc/${pid}/fd/${fd}`)}`)
-  return { threads, descriptors, ignored, caught, pending, owner }
-}
-
-type Snapshot = ReturnType<typeof snapshot>
-
-/** Signal 33 is blocked in a thread only while it runs a handler for it. */
-const inHandler = ({ threads }: Snapshot): boolean =>
-  Object.values(threads).some((lines) => lines.some((line) => /^SigBlk:\t[\da-f]{7}[13579bdf]/.test(line)))
-
-async function settled(pid: number): Promise<Snapshot> {
-  let now = snapshot(pid)
-  for (let looks = 0; inHandler(now) && looks < 1000; looks++) {
-    await new Promise(setImmediate)
-    now = snapshot(pid)
-  }
-  return now
-}
-
 interface Trace {
   scope: Scope
   tid: number
@@ -256,7 +224,7 @@ const last = (subject: Subject): number => Math.max(...readdirSync(`/proc/${subj
 const traced = (scope: Scope, subject: Subject): number => (scope === 'another' ? last(subject) : subject.pid)
 
 /** What a hardened process is, down to the thread, written down by hand. */
-function deviation(pid: number, before: Snapshot, leaks: number): string {
+async function deviation(pid: number, before: Snapshot, leaks: number): Promise<string> {
   const kept = mask(CAP_NET_BIND_SERVICE)
   const all = [...new Set(tasks(pid).map(({ tid: _tid, name: _name, ...rest }) => JSON.stringify(rest)))]
   const [found, wanted] = [
@@ -268,7 +236,7 @@ function deviation(pid: number, before: Snapshot, leaks: number): string {
       roots: [`${jail} ${jail}`],
     },
   ].map((state) => JSON.stringify(state))
-  const now = snapshot(pid)
+  const now = await settled(pid)
   const sigusr1 = 1n << 9n
   const bits = (text: string): bigint => BigInt(`0x${text}`)
   const masks = ({ threads }: Snapshot) =>
@@ -377,9 +345,8 @@ async function run(t: Test, subject: Subject, trace: Trace, tamper: string): Pro
     const right = signal === 'SIGABRT' && hit && lineIsRight(stderr, hit, tamper)
     return conclude('aborted', right ? '' : `${past ? 'past' : 'before'} the line, ${signal}: ${stderr}`)
   }
-  await settled(subject.pid)
   const leaks = hits.filter(({ name }) => name === 'close').length
-  return conclude('done', deviation(subject.pid, before, leaks))
+  return conclude('done', await deviation(subject.pid, before, leaks))
 }
 
 interface Target {
@@ -462,8 +429,7 @@ async function row(t: Test, queue: Target[], table: Table): Promise<void> {
     if (!subject) return
     const before = await settled(subject.pid)
     await subject.ask('harden', options)
-    await settled(subject.pid)
-    const why = deviation(subject.pid, before, 0)
+    const why = await deviation(subject.pid, before, 0)
     if (why) t.fail(`does not harden after a refusal: ${why}`)
     subject.kill()
     subject = undefined

@@ -2,7 +2,7 @@
  * A process as root sees it from another one. Written for the tests alone: it shares nothing with lib/, so that one
  * mistake cannot hide the other.
  */
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 
 export interface Task {
   tid: number
@@ -70,22 +70,54 @@ export function roots(pid: number): string[] {
   return [...new Set(readdirSync(`/proc/${pid}/task`).map((tid) => `${link(tid, 'root')} ${link(tid, 'cwd')}`))]
 }
 
-/** What the process shows beside credentials: signals, root, working directory, descriptors, children. */
-export function surroundings(pid: number) {
+/** All that shows of a process, each thread and descriptor by its number. */
+function snapshot(pid: number) {
+  const threads = Object.fromEntries(
+    readdirSync(`/proc/${pid}/task`).map((tid) => {
+      const path = `/proc/${pid}/task/${tid}`
+      const status = readFileSync(`${path}/status`, 'latin1')
+      const wanted = /^(?:Uid|Gid|Groups|Cap\w+|NoNewPrivs|Seccomp|Sig(?:Blk|Pnd)):.*$/gm
+      const children = readFileSync(`${path}/children`, 'latin1')
+      const links = [readlinkSync(`${path}/root`), readlinkSync(`${path}/cwd`)]
+      return [tid, [...(status.match(wanted) ?? []), ...links, children]]
+    }),
+  )
   const status = readFileSync(`/proc/${pid}/status`, 'latin1')
   return {
+    threads,
+    descriptors: readdirSync(`/proc/${pid}/fd`).map((fd) => `${fd} ${readlinkSync(`/proc/${pid}/fd/${fd}`)}`),
     ignored: line(status, 'SigIgn'),
     caught: line(status, 'SigCgt'),
-    masks: readdirSync(`/proc/${pid}/task`)
-      .map((tid) => line(readFileSync(`/proc/${pid}/task/${tid}/status`, 'latin1'), 'SigBlk'))
-      .sort(),
-    pending: [line(status, 'SigPnd'), line(status, 'ShdPnd')],
-    descriptors: readdirSync(`/proc/${pid}/fd`).length,
-    children: readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1'),
-    root: readlinkSync(`/proc/${pid}/root`),
-    cwd: readlinkSync(`/proc/${pid}/cwd`),
+    pending: line(status, 'ShdPnd'),
     // of /proc/PID/environ: the process's user while it is dumpable, and root otherwise (proc(5))
     owner: statSync(`/proc/${pid}/environ`).uid,
+  }
+}
+
+export type Snapshot = ReturnType<typeof snapshot>
+
+/** How often each thread has been scheduled; undefined unless all of them sleep. */
+function rest(pid: number): string | undefined {
+  const all = readdirSync(`/proc/${pid}/task`).map((tid) => {
+    const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'latin1')
+    const switches = [line(status, 'voluntary_ctxt_switches'), line(status, 'nonvoluntary_ctxt_switches')]
+    return line(status, 'State').startsWith('S') ? `${tid} ${switches}` : undefined
+  })
+  return all.includes(undefined) ? undefined : all.join()
+}
+
+/** A snapshot in which no thread has done anything from its beginning to its end: what differs in two has been changed. */
+export async function settled(pid: number): Promise<Snapshot> {
+  for (;;) {
+    try {
+      const before = rest(pid)
+      const now = snapshot(pid)
+      if (before !== undefined && rest(pid) === before) return now
+    } catch (error) {
+      // a thread or a descriptor that was there a moment ago, unless the process is gone
+      if (!existsSync(`/proc/${pid}/root`)) throw error
+    }
+    await new Promise(setImmediate)
   }
 }
 
