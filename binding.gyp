@@ -7,9 +7,11 @@
       "sources": [
         "src-native/addon.cc",
         "src-native/accounts.c",
+        "src-native/linux/attempts.c",
         "src-native/linux/captext.c",
         "src-native/linux/commit.c",
         "src-native/linux/every_thread.c",
+        "src-native/linux/hazards.c",
         "src-native/linux/observe.c",
         "src-native/linux/rehearse.c",
         "src-native/linux/signals.c",

@@ -12,7 +12,7 @@ import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { createTransport } from 'nodemailer'
-import { harden } from 'privdrop'
+import { audit, harden } from 'privdrop'
 import { SMTPServer } from 'smtp-server'
 import { type Thread, threadsOf } from './threads'
 import type { Question } from './witness'
@@ -75,6 +75,7 @@ async function demo(): Promise<void> {
 
   heading(`harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })`)
   const report = harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })
+  // The danger in it is true: the witness is still root.
   console.log(String(report).replace(/^/gm, '  '))
 
   const after: Thread[] = await ask('threads')
@@ -92,6 +93,7 @@ async function demo(): Promise<void> {
     NoNewPrivs: '1',
   }
   check('threads exactly as asked: ids, groups, all sets', count(after, asked), `${before.length} of ${before.length}`)
+  check('audit(), from inside', `${audit().discrepancies.length} discrepancies`, '0 discrepancies')
 
   heading('As nobody with cap_net_bind_service: still a mail server')
   await attempt(`the listener closed, and listen(${port}) again`, 'allowed', async () => {

@@ -33,6 +33,9 @@ export interface ThreadState extends Credentials {
   readonly name: string
 }
 
+/** One comparable word a field; what is not known is left out. */
+export type Words = Readonly<Record<string, string>>
+
 export interface Discrepancy {
   readonly tid: number
   readonly name: string
@@ -46,7 +49,12 @@ export interface Discrepancy {
  *
  * @throws Error if a field is missing or malformed: what the kernel did not say is not assumed
  */
-export function parseTask({ tid, status, securebits, jailed }: TaskText): ThreadState {
+export function parseTask({ securebits, ...task }: TaskText): ThreadState {
+  return { ...parseStatus(task), securebits }
+}
+
+/** The same without the securebits, of which the text does not tell. */
+export function parseStatus({ tid, status, jailed }: Omit<TaskText, 'securebits'>): Omit<ThreadState, 'securebits'> {
   const field = (name: string): string => {
     const start = status.indexOf(`\n${name}:\t`)
     const end = status.indexOf('\n', start + 1)
@@ -81,7 +89,6 @@ export function parseTask({ tid, status, securebits, jailed }: TaskText): Thread
     inheritable: mask('CapInh'),
     bounding: mask('CapBnd'),
     ambient: mask('CapAmb'),
-    securebits,
     noNewPrivileges: noNewPrivileges === '1',
     jailed,
   }
@@ -91,17 +98,22 @@ export const parseReading = (reading: Reading): ThreadState[] => reading.tasks.m
 
 /** Every difference, excess and lack alike, between what was wanted and what each thread is. */
 export function compare(wanted: Credentials, threads: readonly ThreadState[]): Discrepancy[] {
-  const plain = flatten(wanted)
-  return threads.flatMap((thread) => {
-    const found = flatten(thread)
-    return (Object.keys(plain) as (keyof typeof plain)[])
-      .filter((field) => plain[field] !== found[field])
-      .map((field) => ({ tid: thread.tid, name: thread.name, field, wanted: plain[field], found: found[field] }))
-  })
+  return compareWords(inWords(wanted), threads)
 }
 
-/** One comparable word a field. */
-function flatten(state: Credentials) {
+export function compareWords(plain: Words, threads: readonly Seen<ThreadState>[]): Discrepancy[] {
+  return threads.flatMap((thread) =>
+    Object.entries(inWords(thread)).flatMap(([field, found]) => {
+      const wanted = plain[field] ?? 'nothing'
+      return found === wanted ? [] : { tid: thread.tid, name: thread.name, field, wanted, found }
+    }),
+  )
+}
+
+/** As far as it could be seen: not every source tells of the securebits. */
+export type Seen<T extends Credentials> = Omit<T, 'securebits'> & { readonly securebits?: number | undefined }
+
+export function inWords(state: Seen<Credentials>): Words {
   const ids = ({ real, effective, saved, fs }: Ids) => `${real} ${effective} ${saved} ${fs}`
   const mask = (set: bigint) => `0x${set.toString(16).padStart(16, '0')}`
   return {
@@ -113,7 +125,7 @@ function flatten(state: Credentials) {
     inheritable: mask(state.inheritable),
     bounding: mask(state.bounding),
     ambient: mask(state.ambient),
-    securebits: state.securebits.toString(),
+    ...(state.securebits !== undefined && { securebits: state.securebits.toString() }),
     noNewPrivileges: state.noNewPrivileges.toString(),
     jailed: state.jailed.toString(),
   }

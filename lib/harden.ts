@@ -1,8 +1,10 @@
 import { channel } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { closeRoot, refuseOpenDirectories } from './chroot'
+import { inWords } from './audit'
+import { closeRoot, enteredRoot } from './chroot'
 import { HardenError } from './errors'
+import { examine, timed } from './examine'
 import { refuseInspector } from './inspector'
 import { type HardenOptions, validate } from './options'
 import { makePlan } from './plan'
@@ -34,16 +36,14 @@ export function harden(options: HardenOptions): HardenReport {
   const plan = timed(steps, 'resolve', () => makePlan(asked, seen.state))
   let report: HardenReport
   try {
-    refuseOpenDirectories(plan.root)
-    timed(steps, 'rehearse', () => platform.rehearse(plan, seen))
-    refuseInspector(asked) // as late as possible: a SIGUSR1 may come at any time
+    const findings = examine(plan, seen, asked, steps, (part) => part())
     report = platform.commit(plan, seen, (threads, commitSteps) => {
       // Past the line: what throws here ends the process.
       refuseInspector(asked)
       Reflect.defineProperty(process, HARDENED, { value: true })
-      if (plan.root) process.chdir('/') // it is there already; Node remembers what process.cwd() was
-      closeRoot(plan.root)
-      return makeReport(threads, [...steps, ...commitSteps], plan)
+      enteredRoot(plan.root)
+      platform.remember(inWords(plan.wanted), plan.root)
+      return makeReport(threads, [...steps, ...commitSteps], findings, plan.root?.path)
     })
   } catch (error) {
     closeRoot(plan.root)
@@ -66,13 +66,6 @@ function refuseHere(): void {
       message: 'this process has given up its privileges already, and cannot do so twice',
       remedy: 'call harden() once; to change what is retained, restart the process',
     })
-}
-
-function timed<T>(steps: Timing[], name: string, part: () => T): T {
-  const start = process.hrtime.bigint()
-  const result = part()
-  steps.push({ name, us: Number((process.hrtime.bigint() - start) / 1000n) })
-  return result
 }
 
 /** Where Node's users look: dangers as warnings, the report on a channel, each part under NODE_DEBUG=privdrop. */

@@ -1,4 +1,6 @@
+export { type AuditReport, audit } from './audit-report'
 export { HardenError, type HardenErrorCode } from './errors'
 export { harden } from './harden'
 export type { HardenOptions } from './options'
-export type { Finding, HardenReport } from './report'
+export { type HardenPlan, plan } from './plan-report'
+export type { CredentialsReport, Finding, HardenReport } from './report'

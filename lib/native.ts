@@ -39,6 +39,23 @@ export interface NativePlan {
   readonly root: number
   /** The application listens for SIGUSR1 itself. */
   readonly keepSigusr1: boolean
+  /** For the rehearsal. */
+  readonly attempts: readonly Attempt[]
+}
+
+/** Something that the new identity must be able to use. */
+export interface Attempt {
+  readonly step: 'read' | 'write' | 'bind'
+  /** Of a file; else ''. */
+  readonly path: string
+  /** TCP; else 0. */
+  readonly port: number
+}
+
+/** A descriptor that means something to a plan; see enum descriptor_kind in src-native/plan.h. */
+export interface OpenDescriptor {
+  readonly descriptor: number
+  readonly kind: 'listens' | 'raw' | 'packet' | 'netlink'
 }
 
 /** One task: its /proc text, and the securebits that the text does not have. */
@@ -50,8 +67,28 @@ export interface TaskText {
   readonly jailed: boolean
 }
 
+/** What a thread says of itself. Ids: real, effective, saved, file system. */
+export interface SelfReport extends Masks {
+  readonly tid: number
+  readonly name: string
+  readonly user: readonly [number, number, number, number]
+  readonly group: readonly [number, number, number, number]
+  readonly groups: readonly number[]
+  readonly bounding: bigint
+  readonly ambient: bigint
+  readonly securebits: number
+  readonly noNewPrivileges: boolean
+  /** Of its root directory, as in stat(2). */
+  readonly rootDevice: bigint
+  readonly rootInode: bigint
+  /** Its working directory is inside of its root. */
+  readonly inside: boolean
+}
+
 export interface Reading {
   readonly tasks: readonly TaskText[]
+  /** Of a rehearsal: open files that the new identity could not open itself; at most 16. */
+  readonly foreign: readonly number[]
   /** prctl(2), PR_GET_DUMPABLE */
   readonly dumpable: number
   readonly parkMicroseconds: number
@@ -69,6 +106,8 @@ export interface Failure {
   readonly signal: number
   /** The thread that it is about, or 0. */
   readonly tid: number
+  /** The descriptor that it is about, or the place in `attempts`. */
+  readonly item: number
 }
 
 export interface Masks {
@@ -80,10 +119,19 @@ export interface Masks {
 export interface Native {
   /** The calling thread. */
   observe(): { status: string; securebits: number; credentials: ArrayBuffer } | Failure
+  /** Those that mean something. A Failure about one by which a plan would be undone. `root`: an open directory, or -1. */
+  descriptors(root: number): OpenDescriptor[] | Failure
+  /** Of any thread of this process. */
+  hasChildren(): boolean
   /** The plan in a child that is thrown away. Changes nothing. */
   rehearse(plan: NativePlan): Reading | Failure
   /** The plan in every thread. A Failure means that nothing has changed; an exception of `verify` ends the process. */
   commit<T extends object>(plan: NativePlan, verify: (reading: Reading) => T): T | Failure
+  /** Every thread about itself, each stopped for a moment. `stat`: /proc/self/stat, opened when there was a /proc. */
+  askEveryThread(stat: number): SelfReport[] | Failure
+  /** For recall(), in whatever thread of the process. */
+  remember(text: string): void
+  recall(): string | undefined
   /** cap_from_text(3), or its errno. */
   capabilitiesFromText(text: string): Masks | number
   /** cap_to_name(3) of each capability that this kernel has. */
@@ -112,3 +160,11 @@ export function native(): Native {
     })
   }
 }
+
+// Here rather than in harden(), which it would make a millisecond longer; and in a chroot there is nothing to load from.
+if (process.platform === 'linux')
+  try {
+    native()
+  } catch {
+    // whoever calls it is told
+  }

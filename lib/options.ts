@@ -39,6 +39,16 @@ export interface HardenOptions {
    * or not. Default: true.
    */
   noNewPrivileges?: boolean
+  /**
+   * What the new identity must be able to use, tried by the rehearsing child: absolute paths, as the process will see them
+   * (in the chroot), and TCP ports from 1 to 65535, for IPv4 and IPv6. Nothing is created or written. A directory in `write` is
+   * one to create files in. Default: nothing.
+   */
+  rehearse?: {
+    readonly read?: readonly string[]
+    readonly write?: readonly string[]
+    readonly bind?: readonly number[]
+  }
   /** Accept an inspector that is open when harden() is called. Default: false. */
   allowInspector?: boolean
 }
@@ -54,6 +64,7 @@ const known: Known = {
   chroot: absolutePath,
   ambientCapabilities: text,
   noNewPrivileges: boolean,
+  rehearse: attempts,
   allowInspector: boolean,
 }
 
@@ -68,13 +79,16 @@ const NGROUPS_MAX = 65536
  * @throws HardenError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; `option` names the culprit
  */
 export function validate(options: unknown): HardenOptions {
-  if (typeof options !== 'object' || options === null || !isPlain(options))
-    throw wrongType('options', 'a plain object', options)
+  if (!isPlain(options)) throw wrongType('options', 'a plain object', options)
 
   // Own properties only, each read once: whatever Object.prototype has been made to carry is no option.
   const copy: Record<string, unknown> = { __proto__: null, ...options }
   const groups = copy.supplementalGroups
   if (Array.isArray(groups) && groups.length <= NGROUPS_MAX) copy.supplementalGroups = [...groups]
+  if (isPlain(copy.rehearse))
+    copy.rehearse = Object.fromEntries(
+      Object.entries(copy.rehearse).map(([kind, items]) => [kind, Array.isArray(items) ? [...items] : items]),
+    )
   for (const [option, value] of Object.entries(copy)) {
     if (!Object.hasOwn(known, option))
       throw wrongValue(
@@ -87,7 +101,8 @@ export function validate(options: unknown): HardenOptions {
   return copy
 }
 
-function isPlain(value: object): boolean {
+function isPlain(value: unknown): value is object {
+  if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   // Object.prototype of whatever realm, or none
   return prototype === null || Object.getPrototypeOf(prototype) === null
@@ -110,6 +125,34 @@ function list(value: unknown, option: string): void {
     throw wrongValue(option, `${value.length} groups are too many`, `the kernel takes ${NGROUPS_MAX} (NGROUPS_MAX)`)
   // not forEach: that passes over holes
   for (const [index, element] of value.entries()) nameOrId(element, `${option}[${index}]`)
+}
+
+const attemptable: Record<string, (value: unknown, option: string) => void> = {
+  read: absolutePath,
+  write: absolutePath,
+  bind: port,
+}
+
+function attempts(value: unknown, option: string): void {
+  if (!isPlain(value)) throw wrongType(option, 'a plain object', value)
+  for (const [kind, items] of Object.entries(value)) {
+    const check = Object.hasOwn(attemptable, kind) ? attemptable[kind] : undefined
+    if (!check)
+      throw wrongValue(
+        `${option}.${kind.slice(0, 64)}`,
+        `${option} has no ${show(kind)}`,
+        `it has ${Object.keys(attemptable).join(', ')}`,
+      )
+    if (items === undefined) continue
+    if (!Array.isArray(items)) throw wrongType(`${option}.${kind}`, 'an array', items)
+    for (const [index, item] of items.entries()) check(item, `${option}.${kind}[${index}]`)
+  }
+}
+
+function port(value: unknown, option: string): void {
+  if (typeof value !== 'number') throw wrongType(option, 'a port number', value)
+  if (!Number.isInteger(value) || value < 1 || value > 65535)
+    throw wrongValue(option, `${option} ${value} is no port`, 'a port is a whole number from 1 to 65535')
 }
 
 function text(value: unknown, option: string): void {

@@ -14,7 +14,7 @@ import {
 } from './capabilities'
 import { openRoot, type Root } from './chroot'
 import { HardenError } from './errors'
-import type { Masks, Step } from './native'
+import type { Attempt, Masks, Step } from './native'
 import type { HardenOptions } from './options'
 import type { Finding } from './report'
 
@@ -28,6 +28,8 @@ export interface Plan {
   /** What has to be done for it, and nothing that holds already. */
   readonly steps: readonly Step[]
   readonly boundingDrop: bigint
+  /** What the new identity must be able to use, and which option says so. */
+  readonly attempts: readonly (Attempt & { readonly option: string })[]
   /** Open: to be closed by whoever made the plan. */
   readonly root?: Root
   readonly findings: readonly Finding[]
@@ -60,6 +62,7 @@ export function makePlan(options: HardenOptions, before: ThreadState): Plan {
     wanted: Object.freeze(wanted),
     steps: Object.freeze(dueSteps(wanted, before)),
     boundingDrop: before.bounding & ~bounding,
+    attempts: Object.freeze(listAttempts(options)),
     findings: Object.freeze(findings),
     // last, because nothing may throw while it is open
     root: options.chroot === undefined ? undefined : openRoot(options.chroot),
@@ -181,4 +184,12 @@ function dueSteps(wanted: Credentials, before: ThreadState): Step[] {
     no_new_privs: wanted.noNewPrivileges && !before.noNewPrivileges,
   }
   return (Object.keys(due) as Step[]).filter((step) => due[step])
+}
+
+function listAttempts({ rehearse: { read = [], write = [], bind = [] } = {} }: HardenOptions): Plan['attempts'] {
+  return [
+    ...read.map((path, index) => ({ step: 'read', path, port: 0, option: `rehearse.read[${index}]` }) as const),
+    ...write.map((path, index) => ({ step: 'write', path, port: 0, option: `rehearse.write[${index}]` }) as const),
+    ...bind.map((port, index) => ({ step: 'bind', path: '', port, option: `rehearse.bind[${index}]` }) as const),
+  ]
 }

@@ -1,9 +1,9 @@
 /**
- * What harden() returns: the kernel's words about every thread, for programs (JSON) and for logs (a table).
+ * What harden() returns: the kernel's words about every thread, for programs (JSON) and for logs (a table). And what the
+ * other reports have in common with it.
  */
-import type { Ids, ThreadState } from './audit'
+import type { Credentials, Ids, Seen, ThreadState } from './audit'
 import { capabilityNames } from './capabilities'
-import type { Plan } from './plan'
 
 /** True, worth knowing, and no reason to stop. */
 export interface Finding {
@@ -13,9 +13,8 @@ export interface Finding {
   readonly remedy: string
 }
 
-export interface HardenReport {
-  readonly platform: 'linux'
-  /** As the kernel reported it of every thread; all threads are equal, else the process would have ended. */
+/** The credentials of a thread (credentials(7), capabilities(7)). */
+export interface CredentialsReport {
   readonly user: Ids
   readonly group: Ids
   /** The supplementary groups, ascending. */
@@ -28,9 +27,14 @@ export interface HardenReport {
     readonly bounding: readonly string[]
     readonly ambient: readonly string[]
   }
+  readonly noNewPrivileges: boolean
+}
+
+/** The credentials are as the kernel reported them of every thread; all are equal, else the process would have ended. */
+export interface HardenReport extends CredentialsReport {
+  readonly platform: 'linux'
   /** prctl(2), PR_GET_SECUREBITS */
   readonly securebits: number
-  readonly noNewPrivileges: boolean
   /** The new root directory, as it was asked for. */
   readonly chroot?: string
   readonly threads: readonly { readonly tid: number; readonly name: string }[]
@@ -43,63 +47,79 @@ export interface HardenReport {
 export function makeReport(
   threads: readonly ThreadState[],
   steps: HardenReport['steps'],
-  { findings, root }: Pick<Plan, 'findings' | 'root'>,
+  findings: readonly Finding[],
+  chroot: string | undefined,
 ): HardenReport {
   const [first] = threads
   if (!first) throw new Error('there is no thread to report')
   const report: HardenReport = {
     platform: 'linux',
-    user: first.user,
-    group: first.group,
-    groups: first.groups,
-    capabilities: {
-      permitted: capabilityNames(first.permitted),
-      effective: capabilityNames(first.effective),
-      inheritable: capabilityNames(first.inheritable),
-      bounding: capabilityNames(first.bounding),
-      ambient: capabilityNames(first.ambient),
-    },
+    ...reportCredentials(first),
     securebits: first.securebits,
-    noNewPrivileges: first.noNewPrivileges,
-    ...(root && { chroot: root.path }),
+    ...(chroot !== undefined && { chroot }),
     threads: threads.map(({ tid, name }) => ({ tid, name })),
     steps,
     findings,
   }
+  return finish(report, () => [
+    ['threads', `${threads.length}, all alike`],
+    ...credentialRows(report),
+    ['securebits', `0x${report.securebits.toString(16)}`],
+    ['root directory', chroot ?? 'as before'],
+    ...findingRows(findings),
+  ])
+}
+
+export function reportCredentials(state: Seen<Credentials>): CredentialsReport {
+  const { user, group, groups, permitted, effective, inheritable, bounding, ambient, noNewPrivileges } = state
+  return {
+    user,
+    group,
+    groups,
+    capabilities: {
+      permitted: capabilityNames(permitted),
+      effective: capabilityNames(effective),
+      inheritable: capabilityNames(inheritable),
+      bounding: capabilityNames(bounding),
+      ambient: capabilityNames(ambient),
+    },
+    noNewPrivileges,
+  }
+}
+
+/** What a row is about, and what there is to say. */
+export type Row = readonly [name: string, value: string]
+
+export function credentialRows({ user, group, groups, capabilities, noNewPrivileges }: CredentialsReport): Row[] {
+  const ids = ({ real, effective, saved, fs }: Ids) =>
+    `real ${real}, effective ${effective}, saved ${saved}, file system ${fs}`
+  const words = (list: readonly (string | number)[]) => list.join(' ') || 'none'
+  return [
+    ['user', ids(user)],
+    ['group', ids(group)],
+    ['supplementary groups', words(groups)],
+    ...Object.entries(capabilities).map(([set, names]): Row => [set, words(names)]),
+    ['no_new_privs', noNewPrivileges ? '1' : '0'],
+  ]
+}
+
+export function findingRows(findings: readonly Finding[]): Row[] {
+  return findings.map(({ level, code, message, remedy }): Row => [level, `${code}: ${message} (${remedy})`])
+}
+
+/** Frozen, and a table as a string. */
+export function finish<T extends object>(report: T, rows: () => Row[]): T {
   // not enumerable, so that JSON and deep comparison see the data alone
-  Object.defineProperty(report, 'toString', { value: () => table(report) })
+  Object.defineProperty(report, 'toString', {
+    value: () =>
+      rows()
+        .map(([name, value]) => `${name.padEnd(22)}${value}`)
+        .join('\n'),
+  })
   return deepFreeze(report)
 }
 
 function deepFreeze<T extends object>(value: T): T {
   for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part)
   return Object.freeze(value)
-}
-
-function table({
-  user,
-  group,
-  groups,
-  capabilities,
-  securebits,
-  noNewPrivileges,
-  chroot,
-  threads,
-  findings,
-}: HardenReport): string {
-  const ids = ({ real, effective, saved, fs }: Ids) =>
-    `real ${real}, effective ${effective}, saved ${saved}, file system ${fs}`
-  const words = (list: readonly (string | number)[]) => list.join(' ') || 'none'
-  const rows: [string, string][] = [
-    ['threads', `${threads.length}, all alike`],
-    ['user', ids(user)],
-    ['group', ids(group)],
-    ['supplementary groups', words(groups)],
-    ...Object.entries(capabilities).map(([set, names]): [string, string] => [set, words(names)]),
-    ['securebits', `0x${securebits.toString(16)}`],
-    ['no_new_privs', noNewPrivileges ? '1' : '0'],
-    ['root directory', chroot ?? 'as before'],
-    ...findings.map(({ level, code, message, remedy }): [string, string] => [level, `${code}: ${message} (${remedy})`]),
-  ]
-  return rows.map(([name, value]) => `${name.padEnd(22)}${value}`).join('\n')
 }

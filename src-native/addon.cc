@@ -9,6 +9,7 @@
  */
 #include <napi.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
@@ -51,12 +52,14 @@ Object describe(Env env, const struct failure &why) {
 	failure.Set("errno", why.error);
 	failure.Set("signal", why.signo);
 	failure.Set("tid", why.tid);
+	failure.Set("item", why.item);
 	return failure;
 }
 
 Object describe(Env env, const struct reading &reading) {
 	Object result = Object::New(env);
 	Napi::Array tasks = Napi::Array::New(env, reading.count);
+	Napi::Array foreign = Napi::Array::New(env, reading.foreign_count);
 
 	for (size_t i = 0; i < reading.count; i++) {
 		const struct task_text &text = reading.tasks[i];
@@ -70,7 +73,10 @@ Object describe(Env env, const struct reading &reading) {
 		task.Set("status", status);
 		tasks.Set(static_cast<uint32_t>(i), task);
 	}
+	for (size_t i = 0; i < reading.foreign_count; i++)
+		foreign.Set(static_cast<uint32_t>(i), reading.foreign[i]);
 	result.Set("tasks", tasks);
+	result.Set("foreign", foreign);
 	result.Set("dumpable", reading.dumpable);
 	result.Set("parkMicroseconds", reading.park_us);
 	result.Set("applyMicroseconds", reading.apply_us);
@@ -83,20 +89,44 @@ uint64_t mask_at(const Object &object, const char *name) {
 	return object.Get(name).As<Napi::BigInt>().Uint64Value(&lossless);
 }
 
+/* The place of a name in step_names, from there on. A name that does not exist is a broken contract. */
+enum step step_at(const Value &value, int step, int last) {
+	char *name = copy_text(value);
+	while (strcmp(name, step_names[step].step))
+		if (++step > last) Napi::Error::Fatal("privdrop", "a plan has a step that does not exist");
+	free(name);
+	return static_cast<enum step>(step);
+}
+
+/* free_attempts() of it. */
+struct attempt *read_attempts(const Napi::Array &from) {
+	struct attempt *attempts = static_cast<struct attempt *>(calloc(from.Length() + 1, sizeof *attempts));
+	if (!attempts) abort();
+	for (uint32_t i = 0; i < from.Length(); i++) {
+		Object attempt = from.Get(i).As<Object>();
+		attempts[i].step = step_at(attempt.Get("step"), STEP_READ, STEP_BIND);
+		attempts[i].path = copy_text(attempt.Get("path"));
+		attempts[i].port = static_cast<uint16_t>(attempt.Get("port").As<Napi::Number>().Uint32Value());
+	}
+	return attempts;
+}
+
+void free_attempts(const struct plan &plan) {
+	for (size_t i = 0; i < plan.attempt_count; i++) free(const_cast<char *>(plan.attempts[i].path));
+	free(const_cast<struct attempt *>(plan.attempts));
+}
+
 /* The memory of before and groups stays JavaScript's; both outlive the call that they are read in. */
 struct plan read_plan(const Object &from) {
 	struct plan plan = {};
 	Napi::Array steps = from.Get("steps").As<Napi::Array>();
+	Napi::Array attempts = from.Get("attempts").As<Napi::Array>();
 	Napi::Uint32Array groups = from.Get("groups").As<Napi::Uint32Array>();
 
-	for (uint32_t i = 0; i < steps.Length(); i++) {
-		char *name = copy_text(steps.Get(i));
-		int step = STEP_CHROOT;
-		while (strcmp(name, step_names[step].step))
-			if (++step > STEP_NO_NEW_PRIVS) Napi::Error::Fatal("privdrop", "a plan has a step that does not exist");
-		plan.steps |= 1u << step;
-		free(name);
-	}
+	for (uint32_t i = 0; i < steps.Length(); i++)
+		plan.steps |= 1u << step_at(steps.Get(i), STEP_CHROOT, STEP_NO_NEW_PRIVS);
+	plan.attempts = read_attempts(attempts);
+	plan.attempt_count = attempts.Length();
 	plan.before = static_cast<struct credentials *>(from.Get("before").As<Napi::ArrayBuffer>().Data());
 	plan.uid = from.Get("uid").As<Napi::Number>().Uint32Value();
 	plan.gid = from.Get("gid").As<Napi::Number>().Uint32Value();
@@ -135,16 +165,96 @@ Value Observe(const CallbackInfo &info) {
 	return result;
 }
 
+/* (root) => { descriptor, kind }[] | failure */
+Value Descriptors(const CallbackInfo &info) {
+	static const char *const kinds[] = {"plain", "ring", "directory", "listens", "raw", "packet", "netlink"}; /* enum descriptor_kind */
+	int root = info[0].As<Napi::Number>().Int32Value();
+	struct descriptor *found = nullptr;
+	struct failure why;
+	long room = 0, count;
+
+	while ((count = list_descriptors(root, found, room, &why)) > room) {
+		free(found);
+		room = count;
+		if (!(found = static_cast<struct descriptor *>(calloc(room, sizeof *found)))) abort();
+	}
+	Napi::Array list = Napi::Array::New(info.Env());
+	for (long i = 0; i < count; i++) {
+		Object entry = Object::New(info.Env());
+		entry.Set("descriptor", found[i].number);
+		entry.Set("kind", kinds[found[i].kind]);
+		list.Set(static_cast<uint32_t>(i), entry);
+	}
+	free(found);
+	if (count < 0) return describe(info.Env(), why);
+	return list;
+}
+
+/* () => boolean */
+Value HasChildren(const CallbackInfo &info) { return Napi::Boolean::New(info.Env(), has_children()); }
+
 /* (plan) => reading of the child | failure */
 Value Rehearse(const CallbackInfo &info) {
 	struct plan plan = read_plan(info[0].As<Object>());
 	struct reading reading;
 	struct failure why;
 
-	if (rehearse(&plan, &reading, &why)) return describe(info.Env(), why);
+	int refused = rehearse(&plan, &reading, &why);
+	free_attempts(plan);
+	if (refused) return describe(info.Env(), why);
 	Object result = describe(info.Env(), reading);
 	release_reading(&reading);
 	return result;
+}
+
+/* (stat) => { tid, name, user, group, groups, ... root, inside }[] | failure */
+Value AskEveryThread(const CallbackInfo &info) {
+	Env env = info.Env();
+	struct failure why;
+
+	if (ask_every_thread(info[0].As<Napi::Number>().Int32Value(), &why)) return describe(env, why);
+	Napi::Array threads = Napi::Array::New(env);
+	const struct self_report *self;
+	for (uint32_t i = 0; (self = asked_thread(i)); i++) {
+		Object thread = Object::New(env);
+		Napi::Array user = Napi::Array::New(env), group = Napi::Array::New(env), groups = Napi::Array::New(env);
+		for (uint32_t id = 0; id < 4; id++) {
+			user.Set(id, self->own->uid[id]);
+			group.Set(id, self->own->gid[id]);
+		}
+		for (uint32_t id = 0; id < self->own->group_count; id++) groups.Set(id, self->own->groups[id]);
+		thread.Set("tid", self->tid);
+		thread.Set("name", self->name);
+		thread.Set("user", user);
+		thread.Set("group", group);
+		thread.Set("groups", groups);
+		thread.Set("permitted", Napi::BigInt::New(env, self->own->sets.permitted));
+		thread.Set("effective", Napi::BigInt::New(env, self->own->sets.effective));
+		thread.Set("inheritable", Napi::BigInt::New(env, self->own->sets.inheritable));
+		thread.Set("bounding", Napi::BigInt::New(env, self->own->sets.bounding));
+		thread.Set("ambient", Napi::BigInt::New(env, self->own->sets.ambient));
+		thread.Set("securebits", self->own->securebits);
+		thread.Set("noNewPrivileges", Napi::Boolean::New(env, self->own->no_new_privs));
+		thread.Set("rootDevice", Napi::BigInt::New(env, self->root_device));
+		thread.Set("rootInode", Napi::BigInt::New(env, self->root_inode));
+		thread.Set("inside", Napi::Boolean::New(env, self->inside));
+		threads.Set(i, thread);
+	}
+	forget_threads();
+	return threads;
+}
+
+/* What the process is to remember, in whatever thread it is asked again. Once; it is never freed. */
+std::atomic<char *> memory;
+
+/* (text) => undefined */
+void Remember(const CallbackInfo &info) { memory.store(copy_text(info[0])); }
+
+/* () => text | undefined */
+Value Recall(const CallbackInfo &info) {
+	const char *text = memory.load();
+	if (!text) return info.Env().Undefined();
+	return Napi::String::New(info.Env(), text);
 }
 
 /* What a function that must not fail has thrown, as the last line of this process. */
@@ -177,7 +287,9 @@ Value Commit(const CallbackInfo &info) {
 	struct failure why;
 	napi_value result;
 
-	if (commit(&plan, &reading, &why)) return describe(info.Env(), why);
+	int refused = commit(&plan, &reading, &why);
+	free_attempts(plan);
+	if (refused) return describe(info.Env(), why);
 
 	Object found = describe(info.Env(), reading);
 	napi_value argument = found;
@@ -254,15 +366,20 @@ Value GroupByName(const CallbackInfo &info) {
 	return account(info.Env(), found, nullptr, gid, error);
 }
 
-template <Value (*function)(const CallbackInfo &)>
+template <auto function>
 void add(Object exports, const char *name) {
 	exports.Set(name, Napi::Function::New<function>(exports.Env(), name));
 }
 
 Object Init(Env, Object exports) {
 	add<Observe>(exports, "observe");
+	add<Descriptors>(exports, "descriptors");
+	add<HasChildren>(exports, "hasChildren");
 	add<Rehearse>(exports, "rehearse");
 	add<Commit>(exports, "commit");
+	add<AskEveryThread>(exports, "askEveryThread");
+	add<Remember>(exports, "remember");
+	add<Recall>(exports, "recall");
 	add<CapabilitiesFromText>(exports, "capabilitiesFromText");
 	add<CapabilityNames>(exports, "capabilityNames");
 	add<UserByName>(exports, "userByName");

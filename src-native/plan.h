@@ -25,7 +25,10 @@ extern "C" {
 enum step {
 	STEP_NONE,
 
-	STEP_PROC,      /* open /proc/self/task and make sure that it is ours */
+	STEP_PROC,        /* open /proc/self/task and make sure that it is ours */
+	STEP_DESCRIPTORS, /* look at everything that is open; and what then is refused: */
+	STEP_RING,
+	STEP_DIRECTORY,
 	STEP_CHILD,     /* make and await the child that rehearses */
 	STEP_TABLE,     /* memory for what the threads report */
 	STEP_MASK,      /* block the main thread's signals, and unblock them */
@@ -51,9 +54,12 @@ enum step {
 	STEP_NO_NEW_PRIVS,
 
 	STEP_DUMPABLE,
-	STEP_REGAIN,    /* in the rehearsal: what must not succeed any more */
+
+	STEP_REGAIN,    /* in the rehearsal: what must not succeed any more, */
+	STEP_READ,      /* and what must: plan->attempts */
+	STEP_WRITE,
+	STEP_BIND,
 	STEP_READ_BACK, /* the kernel's own text about each thread */
-	STEP_VERIFY,    /* its comparison with the plan */
 	STEP_COUNT
 };
 
@@ -69,6 +75,30 @@ struct failure {
 	int error; /* errno; 0: no call failed, something is not as it must be */
 	int signo; /* the signal that ended the child in it, or 0 */
 	pid_t tid; /* the thread that it is about, or 0 */
+	int item;  /* the descriptor that it is about, or the place in plan->attempts */
+};
+
+/* What the new identity must be able to use. */
+struct attempt {
+	enum step step;   /* STEP_READ, STEP_WRITE, STEP_BIND */
+	const char *path; /* of the first two */
+	uint16_t port;    /* of the last */
+};
+
+/* What an open descriptor means to a plan. */
+enum descriptor_kind {
+	DESCRIPTOR_PLAIN,     /* nothing */
+	DESCRIPTOR_RING,      /* an io_uring that keeps root's credentials, or does not say: refused */
+	DESCRIPTOR_DIRECTORY, /* outside the new root: refused */
+	DESCRIPTOR_LISTENS,
+	DESCRIPTOR_RAW,
+	DESCRIPTOR_PACKET,
+	DESCRIPTOR_NETLINK
+};
+
+struct descriptor {
+	int number;
+	enum descriptor_kind kind;
 };
 
 struct capability_sets {
@@ -98,6 +128,8 @@ struct plan {
 	uint64_t bounding_drop; /* the bits of the bounding set to drop */
 	int root;               /* the directory for chroot(2), open; only for STEP_CHROOT */
 	bool keep_sigusr1;      /* the application listens for it: its disposition stays */
+	const struct attempt *attempts;
+	size_t attempt_count;
 };
 
 /* One task of this process as the kernel describes it. */
@@ -109,17 +141,21 @@ struct task_text {
 	size_t length;
 };
 
+enum { FOREIGN_MAX = 16 };
+
 /* What a rehearsal or a commit has led to. Valid until release_reading(). */
 struct reading {
 	struct task_text *tasks;
 	size_t count;
+	const int *foreign; /* rehearsal: open files that the new identity could not open itself, up to FOREIGN_MAX */
+	size_t foreign_count;
 	int dumpable;                        /* prctl(2), PR_GET_DUMPABLE */
 	uint32_t park_us, apply_us, read_us; /* microseconds */
 	size_t capacity, text_size, memory_size;
 	void *memory;
 };
 
-/* Each returns 0, or -1 with *why filled in and nothing changed.
+/* Each of the next three returns 0, or -1 with *why filled in and nothing changed.
  *
  * observe_main: the calling thread's credentials and status text; both to be freed by the caller.
  * rehearse: the plan's steps in a child that ends then; the reading is about that child.
@@ -128,6 +164,28 @@ int observe_main(struct credentials **own, char **status, struct failure *why);
 int rehearse(const struct plan *plan, struct reading *reading, struct failure *why);
 int commit(const struct plan *plan, struct reading *reading, struct failure *why);
 void release_reading(struct reading *reading);
+
+/* Every descriptor that is not plain, as many as there is room for; returns how many there are. -1: it could not look, or
+ * one is refused. `root`: an open directory, or -1. */
+long list_descriptors(int root, struct descriptor *found, size_t room, struct failure *why);
+
+/* Of any thread of this process, dead or alive (waitid(2)). */
+bool has_children(void);
+
+/* What a thread says of itself where there is no /proc to read it from. */
+struct self_report {
+	pid_t tid;
+	char name[16]; /* prctl(2), PR_GET_NAME */
+	uint64_t root_device, root_inode;
+	bool inside; /* its working directory is inside of its root */
+	const struct credentials *own;
+};
+
+/* Stop every thread for a moment and have it say who it is. `stat`: /proc/self/stat, opened when there was a /proc; it tells
+ * how many threads there are. 0, or -1 with *why. Then, until forget_threads(): the i-th, NULL after the last. */
+int ask_every_thread(int stat, struct failure *why);
+const struct self_report *asked_thread(size_t i);
+void forget_threads(void);
 
 /* One line on file descriptor 2, then SIGABRT. For a process that must not go on. */
 _Noreturn void end_process(const char *line, size_t length);

@@ -4,11 +4,16 @@ import t from 'tap'
 import {
   type Credentials,
   compare,
+  compareWords,
   type Discrepancy,
   describe as describeDifference,
+  inWords,
   parseReading,
+  parseStatus,
   parseTask,
+  type Seen,
   type ThreadState,
+  type Words,
 } from '../lib/audit'
 import type { TaskText } from '../lib/native'
 
@@ -73,10 +78,23 @@ t.test('a captured text', async (t) => {
   t.strictSame(parse(captured), state)
   const times = { parkMicroseconds: 0, applyMicroseconds: 0, readMicroseconds: 0 }
   const tasks = [text(captured), { tid: 4720, status: captured, securebits: 0, jailed: false }]
-  t.strictSame(parseReading({ dumpable: 0, ...times, tasks }), [
+  t.strictSame(parseReading({ dumpable: 0, foreign: [], ...times, tasks }), [
     state,
     { ...state, tid: 4720, securebits: 0, jailed: false },
   ])
+})
+
+t.test('without the securebits, of which the text does not tell', async (t) => {
+  const { securebits: _, ...rest } = state
+  for (const jailed of [true, false]) {
+    const found = parseStatus({ tid: 4719, status: captured, jailed })
+    t.strictSame(found, { ...rest, jailed })
+    t.notOk('securebits' in found, 'unknown is not none')
+  }
+  t.throws(() => parseStatus({ tid: 4719, status: withLine('CapBnd', ''), jailed: false }), {
+    name: 'Error',
+    message: 'the status of thread 4719 has no line CapBnd',
+  })
 })
 
 t.test('other values', async (t) => {
@@ -316,6 +334,75 @@ t.test('all of them, of all threads', async (t) => {
   t.strictSame(
     differences.map(({ tid, name, field }) => `${tid} ${name} ${field}`).sort(),
     [...Object.keys(wanted).map((field) => `4713 odd one ${field}`), '4714 node groups'].sort(),
+  )
+})
+
+const plain: Words = {
+  user: '1000 1000 1000 1000',
+  group: '100 100 100 100',
+  groups: '8 12',
+  permitted: '0x0000000000000401',
+  effective: '0x0000000000000400',
+  inheritable: '0x0000000000000400',
+  bounding: '0x0000000000000401',
+  ambient: '0x0000000000000400',
+  securebits: '5',
+  noNewPrivileges: 'true',
+  jailed: 'true',
+}
+
+t.test('a state in words', async (t) => {
+  t.strictSame(inWords(wanted), plain)
+  t.strictSame(inWords(thread), plain, 'neither the number nor the name of a thread')
+  t.strictSame(JSON.parse(JSON.stringify(inWords(wanted))), plain, 'they can be kept as JSON')
+  t.strictSame(
+    inWords({
+      ...wanted,
+      user: { real: 1, effective: 2, saved: 3, fs: 4 },
+      group: { real: 5, effective: 6, saved: 7, fs: 8 },
+      groups: [],
+      permitted: 1n,
+      effective: 2n,
+      inheritable: 4n,
+      bounding: 8n,
+      ambient: 2n ** 63n,
+      securebits: 0,
+      noNewPrivileges: false,
+      jailed: false,
+    }),
+    {
+      user: '1 2 3 4',
+      group: '5 6 7 8',
+      groups: '',
+      permitted: '0x0000000000000001',
+      effective: '0x0000000000000002',
+      inheritable: '0x0000000000000004',
+      bounding: '0x0000000000000008',
+      ambient: '0x8000000000000000',
+      securebits: '0',
+      noNewPrivileges: 'false',
+      jailed: 'false',
+    },
+  )
+  const { securebits: _, ...others } = plain
+  t.strictSame(inWords({ ...wanted, securebits: undefined }), others, 'what is not known is left out')
+})
+
+t.test('words that were kept', async (t) => {
+  const { securebits: _, ...inProc }: Seen<ThreadState> = thread
+  t.strictSame(compareWords(plain, [thread, inProc]), [], 'what could not be seen is no difference')
+  t.strictSame(compareWords(plain, [{ ...thread, securebits: 0 }]), [
+    { tid: 4711, name: 'node', field: 'securebits', wanted: '5', found: '0' },
+  ])
+  t.strictSame(compareWords(plain, [inProc, { ...inProc, tid: 4712, name: 'odd one', groups: [0, 8, 12] }]), [
+    { tid: 4712, name: 'odd one', field: 'groups', wanted: '8 12', found: '0 8 12' },
+  ])
+  t.strictSame(compareWords(plain, []), [])
+  const { ambient: _ambient, ...less } = plain
+  t.strictSame(
+    compareWords(less, [thread]),
+    [{ tid: 4711, name: 'node', field: 'ambient', wanted: 'nothing', found: '0x0000000000000400' }],
+    'a field that nobody has named is not taken for equal',
   )
 })
 

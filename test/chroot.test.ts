@@ -1,31 +1,35 @@
-/** Promise: the new root is the directory that was opened, and no directory outside it stays open. */
+/** Promise: the new root is the directory that was opened, and what was opened for it is closed again. */
 import {
   closeSync,
   constants,
   mkdirSync,
   mkdtempSync,
-  opendirSync,
   openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
+  readSync,
   realpathSync,
   renameSync,
-  rmdirSync,
   rmSync,
+  statSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { constants as os, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { closeRoot, openRoot, type Root, refuseOpenDirectories } from '../lib/chroot'
+import { closeRoot, enteredRoot, openRoot, placeOf } from '../lib/chroot'
 import { HardenError } from '../lib/errors'
 
 const O_PATH = 0o10000000
+const O_ACCMODE = 0o3
+const O_CLOEXEC = 0o2000000
 
 const openDescriptors = () => readdirSync('/proc/self/fd').length
 const target = (descriptor: number) => readlinkSync(`/proc/self/fd/${descriptor}`)
+const flagsOf = (descriptor: number) =>
+  Number.parseInt(/^flags:\t([0-7]+)$/m.exec(readFileSync(`/proc/self/fdinfo/${descriptor}`, 'latin1'))?.[1] ?? '', 8)
 
 /** A folder with the directories jail, jail/var and jailbreak, the file 'file', and links. */
 function surroundings(t: Test): string {
@@ -60,19 +64,68 @@ t.test('it is opened by its path, and closed', async (t) => {
     [join(folder, 'link'), join(folder, 'jail')],
   ] as const) {
     const root = openRoot(path)
+    t.strictSame(Object.keys(root), ['path', 'descriptor', 'place', 'stat'])
     t.equal(root.path, path, 'as it was asked for')
     t.equal(target(root.descriptor), real)
-    t.strictSame(Object.keys(root), ['path', 'descriptor'])
-    t.equal(openDescriptors(), before + 1)
-    const info = readFileSync(`/proc/self/fdinfo/${root.descriptor}`, 'latin1')
-    const flags = Number.parseInt(/^flags:\t([0-7]+)$/m.exec(info)?.[1] ?? '', 8)
-    for (const flag of [O_PATH, constants.O_DIRECTORY, 0o2000000])
+    t.equal(root.place, placeOf(statSync(real, { bigint: true })))
+    t.equal(target(root.stat), `/proc/${process.pid}/stat`)
+    t.equal(openDescriptors(), before + 2)
+    const flags = flagsOf(root.descriptor)
+    for (const flag of [O_PATH, constants.O_DIRECTORY, O_CLOEXEC])
       t.equal(flags & flag, flag, `flag 0${flag.toString(8)}: a handle, of a directory, closed by exec`)
+    t.equal(flagsOf(root.stat) & (O_ACCMODE | O_PATH | O_CLOEXEC), O_CLOEXEC, 'to be read, closed by exec')
     closeRoot(root)
     t.equal(openDescriptors(), before)
   }
-  t.throws(() => closeRoot({ path: '/', descriptor: 1_000_000 }), { code: 'EBADF' })
-  t.doesNotThrow(() => closeRoot(undefined))
+})
+
+t.test('without a root there is nothing to close', async (t) => {
+  const before = openDescriptors()
+  const directory = process.cwd()
+  for (const close of [closeRoot, enteredRoot]) t.doesNotThrow(() => close(undefined))
+  t.equal(openDescriptors(), before)
+  t.equal(process.cwd(), directory)
+})
+
+t.test('what is no open descriptor is not closed in silence', async (t) => {
+  const directory = process.cwd()
+  t.teardown(() => process.chdir(directory))
+  const spare = openSync('/', constants.O_RDONLY)
+  const none = 1_000_000
+  const nowhere = { path: '/', place: '0:0' }
+  t.throws(() => closeRoot({ ...nowhere, descriptor: none, stat: none }), { code: 'EBADF' })
+  t.throws(() => closeRoot({ ...nowhere, descriptor: spare, stat: none }), { code: 'EBADF' })
+  t.throws(() => closeSync(spare), { code: 'EBADF' }, 'that one is closed')
+  t.throws(() => enteredRoot({ ...nowhere, descriptor: none, stat: none }), { code: 'EBADF' })
+})
+
+t.test('what is kept open says how many threads there are', async (t) => {
+  const root = openRoot('/')
+  t.teardown(() => closeRoot(root))
+  const buffer = Buffer.alloc(4096)
+  // twice, from the beginning, as audit() does
+  for (const _ of [1, 2]) {
+    const stat = buffer.toString('latin1', 0, readSync(root.stat, buffer, 0, buffer.length, 0))
+    t.ok(stat.startsWith(`${process.pid} (`))
+    const threads = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[17]) // num_threads, proc_pid_stat(5)
+    t.ok(threads >= 1, `${threads}`)
+  }
+})
+
+t.test('in the new root its directory is closed, and Node knows where it is', async (t) => {
+  const folder = surroundings(t)
+  const directory = process.cwd()
+  t.teardown(() => process.chdir(directory))
+  process.chdir(folder)
+  t.equal(process.cwd(), folder)
+  const before = openDescriptors()
+  const root = openRoot(join(folder, 'jail'))
+  enteredRoot(root)
+  t.equal(process.cwd(), '/', 'not what process.cwd() remembered')
+  t.equal(openDescriptors(), before + 1)
+  t.throws(() => closeSync(root.descriptor), { code: 'EBADF' })
+  t.equal(target(root.stat), `/proc/${process.pid}/stat`, 'audit() reads it from there')
+  closeSync(root.stat)
   t.equal(openDescriptors(), before)
 })
 
@@ -83,10 +136,9 @@ t.test('its path may lead elsewhere afterwards', async (t) => {
   renameSync(join(folder, 'jail'), join(folder, 'moved'))
   mkdirSync(join(folder, 'jail'))
   t.equal(target(root.descriptor), join(folder, 'moved'))
-  const other = openSync(join(folder, 'jail'), constants.O_DIRECTORY)
-  t.equal(refusal(() => refuseOpenDirectories(root)).found, join(folder, 'jail'), 'what has its path now is outside')
-  closeSync(other)
-  t.doesNotThrow(() => refuseOpenDirectories(root))
+  t.equal(root.place, placeOf(statSync(join(folder, 'moved'), { bigint: true })))
+  t.not(root.place, placeOf(statSync(join(folder, 'jail'), { bigint: true })))
+  t.equal(root.path, join(folder, 'jail'))
 })
 
 t.test('what is no directory', async (t) => {
@@ -108,7 +160,8 @@ t.test('what is no directory', async (t) => {
     const error = refusal(() => openRoot(path))
     t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', option: 'chroot', step: 'chroot', syscall: 'open' }, title)
     t.equal(error.errno, -errno)
-    t.match(error.message, `cannot be opened: ${name}`)
+    t.match(error.message, /^chroot '/)
+    t.match(error.message, `cannot be opened: ${name}. `)
     t.ok(error.message.includes(path.slice(0, 60)))
     t.ok(error.message.length < 500)
     t.match(error.remedy, /exists/)
@@ -119,132 +172,55 @@ t.test('what is no directory', async (t) => {
   t.equal(openDescriptors(), before)
 })
 
-/** What refuseOpenDirectories says of this root while that is open, and how many descriptors it leaves. */
-function withOpen(path: string, root: string, flags: number) {
-  const descriptor = openSync(path, flags)
-  const opened: Root = openRoot(root)
+t.test('the place of a directory is exact, and that of no other', async (t) => {
+  t.equal(placeOf({ dev: 2n ** 64n - 1n, ino: 2n ** 53n + 1n }), '18446744073709551615:9007199254740993')
+  t.not(placeOf({ dev: 1n, ino: 23n }), placeOf({ dev: 12n, ino: 3n }))
+})
+
+t.test('if anything of it fails the directory is closed again', async (t) => {
+  const fs = require('node:fs') as typeof import('node:fs')
+  const { EMFILE, ENOENT, EACCES, EIO } = os.errno
   const before = openDescriptors()
-  let error: unknown
-  try {
-    refuseOpenDirectories(opened)
-  } catch (thrown) {
-    error = thrown
-  }
-  const left = openDescriptors() - before
-  closeRoot(opened)
-  closeSync(descriptor)
-  return { error, left, descriptor }
-}
-
-t.test('directories that are open', async (t) => {
-  const folder = surroundings(t)
-  const jail = join(folder, 'jail')
-  const table: [title: string, path: string, root: string, refused: boolean][] = [
-    ['the one above', folder, jail, true],
-    ['the one at the top', '/', jail, true],
-    ['another', '/proc', jail, true],
-    ['a neighbour whose name begins the same', join(folder, 'jailbreak'), jail, true],
-    ['the one above, when the root is deeper', jail, join(jail, 'var'), true],
-    ['the root itself', jail, jail, false],
-    ['one inside', join(jail, 'var'), jail, false],
-    ['one inside, of a root behind a link', join(jail, 'var'), join(folder, 'link'), false],
-    ['the root, of a root behind a link', jail, join(folder, 'link'), false],
-    ['one outside, of a root behind a link', join(folder, 'jailbreak'), join(folder, 'link'), true],
-    ['a file outside', join(folder, 'file'), jail, false],
-    ['a device outside', '/dev/null', jail, false],
-    ['the root /', '/', '/', false],
-    ['any, with the root /', folder, '/', false],
-    ['another, with the root /', '/proc', '/', false],
-  ]
-  for (const [title, path, root, refused] of table)
-    for (const flags of [constants.O_RDONLY, O_PATH]) {
-      const { error, left, descriptor } = withOpen(path, root, flags)
-      t.equal(left, 0, 'nothing else is left open')
-      if (!refused) t.equal(error, undefined, title)
-      else {
-        t.match(error, { code: 'ERR_HARDEN_OPEN_DIRECTORY', option: 'chroot', remedy: /close it/ }, title)
-        const { found, message } = error as HardenError
-        t.equal(found, path)
-        t.match(message, `descriptor ${descriptor} is the open directory '${path}'`)
-      }
-    }
-})
-
-t.test('as Node opens them', async (t) => {
-  const folder = surroundings(t)
-  const root = openRoot(join(folder, 'jail'))
-  t.teardown(() => closeRoot(root))
-  for (const [path, found] of [
-    ['jailbreak', join(folder, 'jailbreak')],
-    ['link', undefined],
+  for (const [call, syscall, code, errno] of [
+    ['openSync', 'open', 'EMFILE', EMFILE],
+    ['openSync', 'open', 'ENOENT', ENOENT],
+    ['openSync', 'open', 'EACCES', EACCES],
+    ['fstatSync', 'fstat', 'EIO', EIO],
   ] as const) {
-    const directory = opendirSync(join(folder, path))
-    if (found) t.match(refusal(() => refuseOpenDirectories(root)).found, found)
-    else t.doesNotThrow(() => refuseOpenDirectories(root))
-    t.doesNotThrow(() => refuseOpenDirectories(undefined), 'no new root, nothing to get out of')
-    directory.closeSync()
-  }
-  t.doesNotThrow(() => refuseOpenDirectories(root))
-})
-
-t.test('directories that are no more', async (t) => {
-  const folder = surroundings(t)
-  const root = openRoot(join(folder, 'jail'))
-  t.teardown(() => closeRoot(root))
-  for (const [path, refused] of [
-    ['jail/var', false],
-    ['jailbreak', true],
-  ] as const) {
-    const descriptor = openSync(join(folder, path), constants.O_DIRECTORY)
-    rmdirSync(join(folder, path))
-    if (refused) t.match(refusal(() => refuseOpenDirectories(root)).found, join(folder, path))
-    else t.doesNotThrow(() => refuseOpenDirectories(root))
-    closeSync(descriptor)
-  }
-  rmdirSync(join(folder, 'jail'))
-  t.doesNotThrow(() => refuseOpenDirectories(root), 'the root itself')
-})
-
-t.test('a directory out of reach of the process itself is outside of any root', async (t) => {
-  const fs = await import('node:fs')
-  const folder = surroundings(t)
-  const descriptor = openSync(folder, constants.O_DIRECTORY)
-  t.teardown(() => closeSync(descriptor))
-  const { refuseOpenDirectories } = t.mockRequire<typeof import('../lib/chroot')>('../lib/chroot', {
-    // as the kernel shows what lies outside the root of the process (getcwd(2))
-    'node:fs': {
-      ...fs,
-      readlinkSync: (path: string) =>
-        path === `/proc/self/fd/${descriptor}` ? `(unreachable)${folder}` : readlinkSync(path),
-    },
-  })
-  for (const path of ['/', folder]) {
-    const root = openRoot(path)
-    t.throws(() => refuseOpenDirectories(root), { code: 'ERR_HARDEN_OPEN_DIRECTORY', message: '(unreachable)/' }, path)
-    closeRoot(root)
-  }
-})
-
-t.test('what cannot be read is no success', async (t) => {
-  t.throws(() => refuseOpenDirectories({ path: '/', descriptor: 1_000_000 }), {
-    code: 'ERR_HARDEN_PROC',
-    step: 'open directories',
-    syscall: 'readlink',
-    errno: -2,
-  })
-  for (const [call, code] of [
-    ['fstatSync', 'EIO'],
-    ['readlinkSync', 'EACCES'],
-    ['readdirSync', 'EMFILE'],
-  ] as const) {
-    const fail = () => {
-      throw Object.assign(new Error(code), { code, errno: -5, syscall: 'odd' })
-    }
-    const { refuseOpenDirectories } = t.mockRequire<typeof import('../lib/chroot')>('../lib/chroot', {
-      'node:fs': { ...require('node:fs'), [call]: fail },
+    const opened: number[] = []
+    const cause = Object.assign(new Error(code), { code, errno: -errno, syscall })
+    const { openRoot } = t.mockRequire<typeof import('../lib/chroot')>('../lib/chroot', {
+      'node:fs': {
+        ...fs,
+        [call]: () => {
+          throw cause
+        },
+        // the first is the directory
+        openSync: (path: string, flags: number) => {
+          if (opened.length > 0 && call === 'openSync') throw cause
+          return opened[opened.push(openSync(path, flags)) - 1]
+        },
+      },
     })
-    const root = openRoot('/')
-    t.throws(() => refuseOpenDirectories(root), { code: 'ERR_HARDEN_PROC', syscall: 'odd', errno: -5 }, call)
-    closeRoot(root)
+    let error: unknown
+    try {
+      openRoot('/')
+    } catch (thrown) {
+      error = thrown
+    }
+    // not instanceof: the mocked copy of lib has an error class of its own
+    t.match(error, {
+      name: 'HardenError',
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      option: 'chroot',
+      step: 'chroot',
+      syscall,
+      errno: -errno,
+      message: new RegExp(`^chroot '/' cannot be opened: ${code}\\. `),
+      remedy: /RLIMIT_NOFILE, ulimit -n/,
+    })
+    t.equal((error as HardenError).cause, cause)
+    t.equal(opened.length, 1, 'the directory was open')
+    t.equal(openDescriptors(), before, 'and is no more')
   }
 })

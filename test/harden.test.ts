@@ -1,6 +1,8 @@
 /** Promise: the parts of the call come in one order, and the first that throws is the last that is done. */
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
+import * as util from 'node:util'
 import t, { type Test } from 'tap'
-import type { ThreadState } from '../lib/audit'
+import { inWords, type ThreadState } from '../lib/audit'
 import type { HardenError } from '../lib/errors'
 import type { HardenOptions } from '../lib/options'
 import type { Plan } from '../lib/plan'
@@ -15,50 +17,90 @@ const ids = { real: 990, effective: 990, saved: 990, fs: 990 }
 const none = { permitted: 0n, effective: 0n, inheritable: 0n, bounding: 0n, ambient: 0n }
 const wanted = { user: ids, group: ids, groups: [8], ...none, securebits: 0, noNewPrivileges: true, jailed: false }
 const thread: ThreadState = { ...wanted, tid: 4711, name: 'node' }
-const seen = { state: thread, token: new ArrayBuffer(8) }
+const before: ThreadState = { ...thread, noNewPrivileges: false }
+const seen = { state: before, token: new ArrayBuffer(8) }
 const finding = { code: 'HARDEN_ONE', level: 'note', message: 'one', remedy: 'none' } as const
-const plan: Plan = { wanted, steps: [], boundingDrop: 0n, findings: [finding] }
-const root = { path: '/srv/mail', descriptor: 17 }
-const jail: Plan = { ...plan, root }
+const hazard = { code: 'HARDEN_TWO', level: 'note', message: 'two', remedy: 'none' } as const
+const plan: Plan = { wanted, steps: [], boundingDrop: 0n, attempts: [], findings: [finding] }
+const root = { path: '/srv/mail', descriptor: 17, place: '8:2', stat: 18 }
+const jail: Plan = { ...plan, wanted: { ...wanted, jailed: true }, root }
+const descriptors = [{ descriptor: 21, kind: 'listens' }] as const
 
-const order = ['observe', 'plan', 'open directories', 'rehearse', 'inspector', 'commit', 'inspector']
+const order = [
+  ...['observe', 'plan', 'descriptors', 'hazards', 'rehearse', 'inspector'],
+  ...['commit', 'inspector', 'enter', 'remember'],
+]
 
-/** harden() with every other part, and `process`, replaced; the n-th part to be done throws, if n is given. */
-function withParts(t: Test, { breaks, made = plan }: { breaks?: number; made?: Plan } = {}) {
+interface Parts {
+  /** The n-th part to be done throws. */
+  breaks?: number
+  made?: Plan
+  /** As the kernel describes them when all is done. */
+  threads?: ThreadState[]
+}
+
+/** harden() with every other part, and `process`, replaced. */
+function withParts(t: Test, { breaks, made = plan, threads = [thread] }: Parts = {}) {
   const done: string[] = []
   const given: unknown[][] = []
+  const logged: unknown[][] = []
   const part = (name: string, ...args: unknown[]) => {
     done.push(name)
     given.push(args)
+    // a second copy of the package would know
+    if (Object.hasOwn(own, HARDENED)) marked.push(name)
     if (done.length === breaks) throw new RangeError(name)
   }
+  const marked: string[] = []
   const platform: Platform = {
     observe: () => {
       part('observe')
       return seen
     },
-    rehearse: (...args) => part('rehearse', ...args),
+    descriptors: (...args) => {
+      part('descriptors', ...args)
+      return descriptors
+    },
+    rehearse: (...args) => {
+      part('rehearse', ...args)
+      return []
+    },
     commit: (ofPlan, before, conclude) => {
       part('commit', ofPlan, before)
-      return conclude([thread], [{ name: 'park', us: 7 }]) as never
+      return conclude(threads, [{ name: 'park', us: 7 }]) as never
     },
+    remember: (...args) => part('remember', ...args),
+    look: () => t.fail('nobody has asked for it') as never,
   }
   const mocked = t.mockRequire<typeof import('../lib/harden')>('../lib/harden', {
+    'node:util': {
+      ...util,
+      debuglog:
+        (section: string) =>
+        (...args: unknown[]) =>
+          logged.push([section, ...args]),
+    },
     '../lib/plan': {
       makePlan: (...args: unknown[]) => {
         part('plan', ...args)
         return made
       },
     },
+    '../lib/hazards': {
+      findHazards: (...args: unknown[]) => {
+        part('hazards', ...args)
+        return [hazard]
+      },
+    },
     '../lib/chroot': {
-      refuseOpenDirectories: (...args: unknown[]) => part('open directories', ...args),
+      enteredRoot: (...args: unknown[]) => part('enter', ...args),
       closeRoot: (...args: unknown[]) => part('close', ...args),
     },
     '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', ...args) },
     '../lib/platform': { platform },
   })
   // what is marked as hardened stays so
-  const own: NodeJS.Process = Object.create(process, { chdir: { value: (path: string) => part('chdir', path) } })
+  const own: NodeJS.Process = Object.create(process)
   const harden = (asked: HardenOptions): HardenReport => {
     const real = globalThis.process
     globalThis.process = own
@@ -68,30 +110,38 @@ function withParts(t: Test, { breaks, made = plan }: { breaks?: number; made?: P
       globalThis.process = real
     }
   }
-  return { harden, done, given, own }
+  return { harden, done, given, own, marked, logged }
 }
 
 t.test('all goes well', async (t) => {
-  const { harden, done, given } = withParts(t)
+  const { harden, done, given, marked } = withParts(t)
+  const asked = { ...options, __proto__: null }
   const report = harden(options)
-  t.strictSame(done, [...order, 'close'])
+  t.strictSame(done, order)
   t.strictSame(given, [
     [],
-    [{ ...options, __proto__: null }, thread],
-    [undefined],
+    [asked, before],
     [plan, seen],
-    [{ ...options, __proto__: null }],
+    [plan, before, descriptors],
     [plan, seen],
-    [{ ...options, __proto__: null }],
+    [asked],
+    [plan, seen],
+    [asked],
     [undefined],
+    [inWords(wanted), undefined],
   ])
+  t.strictSame(marked, ['enter', 'remember'], 'it is marked when nothing is left to be refused')
   t.strictSame({ ...report.user }, ids)
   t.strictSame(
+    report.threads.map(({ tid }) => tid),
+    [4711],
+  )
+  t.strictSame(
     report.steps.map(({ name }) => name),
-    ['resolve', 'rehearse', 'park'],
+    ['resolve', 'descriptors', 'hazards', 'rehearse', 'park'],
   )
   t.ok(report.steps.every(({ us }) => Number.isInteger(us) && us >= 0))
-  t.strictSame(report.findings, [finding])
+  t.strictSame(report.findings, [finding, hazard])
   t.notOk('chroot' in report)
   t.ok(Object.isFrozen(report))
 })
@@ -99,10 +149,15 @@ t.test('all goes well', async (t) => {
 t.test('all goes well, with another root', async (t) => {
   const { harden, done, given } = withParts(t, { made: jail })
   const report = harden({ ...options, chroot: '/srv/mail' })
-  t.strictSame(done, [...order, 'chdir', 'close'])
-  t.strictSame(given[2], [root], 'open directories')
-  t.strictSame(given.slice(-2), [['/'], [root]], 'chdir, close')
+  t.strictSame(done, order, 'it is not closed: /proc/self/stat is needed later')
+  t.strictSame(given.slice(-2), [[root], [inWords(jail.wanted), root]], 'enter, remember')
   t.equal(report.chroot, '/srv/mail')
+})
+
+t.test('what is remembered is what was wanted, not what was before', async (t) => {
+  const { harden, given } = withParts(t)
+  harden(options)
+  t.match(given.at(-1)?.[0], { user: '990 990 990 990', groups: '8', noNewPrivileges: 'true', jailed: 'false' })
 })
 
 t.test('microseconds', async (t) => {
@@ -118,23 +173,31 @@ t.test('microseconds', async (t) => {
   })
   t.strictSame(harden(options).steps, [
     { name: 'resolve', us: 5999 },
+    { name: 'descriptors', us: 5999 },
+    { name: 'hazards', us: 5999 },
     { name: 'rehearse', us: 5999 },
     { name: 'park', us: 7 },
   ])
 })
 
 t.test('one part throws', async (t) => {
-  const all = [...order, 'chdir']
-  for (let breaks = 1; breaks <= all.length; breaks++) {
-    const { harden, done, given, own } = withParts(t, { breaks, made: jail })
-    const last = all[breaks - 1]
+  for (let breaks = 1; breaks <= order.length; breaks++) {
+    const { harden, done, given, own, logged } = withParts(t, { breaks, made: jail })
+    const last = order[breaks - 1] as string
     t.throws(() => harden(options), { name: 'RangeError', message: last })
     // what a plan has opened is closed, whatever happens
-    const opened = breaks > all.indexOf('plan') + 1
-    t.strictSame(done, [...all.slice(0, breaks), ...(opened ? ['close'] : [])], `${last} is the last`)
+    const opened = breaks > order.indexOf('plan') + 1
+    t.strictSame(done, [...order.slice(0, breaks), ...(opened ? ['close'] : [])], `${last} is the last`)
     if (opened) t.strictSame(given.at(-1), [root])
-    t.equal(Object.hasOwn(own, HARDENED), last === 'chdir', 'it is marked when nothing is left to be refused')
+    t.equal(Object.hasOwn(own, HARDENED), breaks > order.indexOf('enter'), 'marked past the line only')
+    t.strictSame(logged, [], 'nothing is announced')
   }
+})
+
+t.test('no thread is left to report: that is no success', async (t) => {
+  const { harden, done } = withParts(t, { threads: [] })
+  t.throws(() => harden(options), { name: 'Error', message: /no thread/ })
+  t.strictSame(done, [...order, 'close'])
 })
 
 t.test('once in a process', async (t) => {
@@ -178,24 +241,26 @@ t.test('a mark that is inherited is none', async (t) => {
   prototype[HARDENED] = true
   harden(options)
   delete prototype[HARDENED]
-  t.strictSame(done, [...order, 'close'])
+  t.strictSame(done, order)
 })
 
 t.test('wrong arguments: no part is done', async (t) => {
-  for (const wrong of [
-    undefined,
-    null,
-    [],
-    { usr: 'x' },
-    { user: '' },
-    { user: -1 },
-    { user: 'x', group: null },
-    { chroot: 'srv' },
-    { chroot: '/srv\0' },
-    { ambientCapabilities: 7 },
-  ]) {
+  const table: [unknown, string][] = [
+    [undefined, 'ERR_INVALID_ARG_TYPE'],
+    [null, 'ERR_INVALID_ARG_TYPE'],
+    [[], 'ERR_INVALID_ARG_TYPE'],
+    [{ usr: 'x' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ user: '' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ user: -1 }, 'ERR_INVALID_ARG_VALUE'],
+    [{ user: 'x', group: null }, 'ERR_INVALID_ARG_TYPE'],
+    [{ chroot: 'srv' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ chroot: '/srv\0' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ ambientCapabilities: 7 }, 'ERR_INVALID_ARG_TYPE'],
+    [{ rehearse: { bind: ['25'] } }, 'ERR_INVALID_ARG_TYPE'],
+  ]
+  for (const [wrong, code] of table) {
     const { harden, done } = withParts(t)
-    t.throws(() => harden(wrong as never), { name: 'HardenError' })
+    t.throws(() => harden(wrong as never), { name: 'HardenError', code })
     t.strictSame(done, [])
   }
 })
@@ -210,7 +275,7 @@ t.test('in a Worker: no part is done', async (t) => {
     t.fail('it was not refused')
   } catch (error) {
     t.equal((error as HardenError).code, 'ERR_HARDEN_NOT_MAIN_THREAD')
-    t.ok((error as HardenError).remedy)
+    t.match((error as HardenError).remedy, /main thread/)
   }
   t.throws(() => harden({ usr: 'x' } as never), { code: 'ERR_INVALID_ARG_VALUE' }, 'arguments are checked all the same')
 })
@@ -222,4 +287,24 @@ t.test('a danger is a warning as well', async (t) => {
   Object.defineProperty(own, 'emitWarning', { value: (...args: unknown[]) => warned.push(args) })
   harden(options)
   t.strictSame(warned, [['odd', { type: 'PrivdropWarning', code: 'HARDEN_ODD', detail: 'mend it' }]])
+})
+
+t.test('the report is published, once, when all is done; its steps are lines for NODE_DEBUG', async (t) => {
+  const { harden, done, logged } = withParts(t)
+  const published: unknown[] = []
+  const listener = (report: unknown) => {
+    t.equal(done.at(-1), 'remember')
+    published.push(report)
+  }
+  subscribe('privdrop:hardened', listener)
+  t.teardown(() => unsubscribe('privdrop:hardened', listener))
+  const report = harden(options)
+  t.equal(published.length, 1)
+  t.equal(published[0], report)
+  t.strictSame(
+    logged,
+    report.steps.map(({ name, us }) => ['privdrop', '%s: %d us', name, us]),
+  )
+  t.throws(() => harden(options), { code: 'ERR_HARDEN_ALREADY_APPLIED' })
+  t.equal(published.length, 1, 'a refusal is not published')
 })

@@ -24,6 +24,9 @@ const megabyte = 'x'.repeat(1_000_000)
 const names = ['user', 'group'] as const
 const texts = ['capabilities', 'privileges', 'ambientCapabilities', 'chroot'] as const
 const booleans = ['noNewPrivileges', 'allowInspector'] as const
+/** What `rehearse` has. */
+const files = ['read', 'write'] as const
+const kinds = [...files, 'bind'] as const
 
 class Account {
   user = 'nobody'
@@ -81,6 +84,7 @@ t.test('an option that does not exist', async (t) => {
     t.equal(error.option, option.slice(0, 64))
     t.match(error.message, /^there is no option '/)
     t.match(error.remedy, 'user, group, supplementalGroups, ', 'the remedy lists those that exist')
+    t.match(error.remedy, 'rehearse')
     t.ok(error.message.length < 500)
   }
   t.equal(refusal(() => validate({ User: undefined })).option, 'User', 'not even as undefined')
@@ -204,7 +208,7 @@ t.test('a root directory is an absolute path, or refused', async (t) => {
 t.test('however long a value is, the message is short, and soon there', async (t) => {
   const long = [megabyte, '\u{1f4ec}'.repeat(500_000), Array(1_000_000).fill(megabyte)]
   for (const value of long)
-    for (const option of [...booleans, 'supplementalGroups', 'users', 'user', 'capabilities']) {
+    for (const option of [...booleans, 'supplementalGroups', 'rehearse', 'users', 'user', 'capabilities']) {
       if (typeof value === 'string' && (option === 'user' || option === 'capabilities')) continue
       const start = process.hrtime.bigint()
       const error = refusal(() => validate({ [option]: value }))
@@ -305,8 +309,140 @@ t.test('lists of groups', async (t) => {
   }
 })
 
+t.test('what to rehearse is a plain object', async (t) => {
+  for (const rehearse of [...oddities, ...arrays, '', '/etc/passwd', 0, 25, NaN, true, false]) {
+    const error = refusal(() => validate({ rehearse }))
+    t.equal(error.code, 'ERR_INVALID_ARG_TYPE', word(rehearse))
+    t.equal(error.option, 'rehearse')
+    t.match(error.message, /^rehearse must be a plain object, and is /)
+    t.ok(error.remedy)
+  }
+  const foreign = runInNewContext(`({ read: ['/etc/passwd'], bind: [25] })`)
+  const bare = Object.assign(Object.create(null), { read: ['/etc/passwd'], bind: [25] })
+  for (const rehearse of [foreign, bare])
+    t.strictSame({ ...validate({ rehearse }).rehearse }, { read: ['/etc/passwd'], bind: [25] })
+})
+
+t.test('what it does not have', async (t) => {
+  for (const kind of ['Read', 'execute', 'listen', 'bind ', '', '0', 'toString', 'hasOwnProperty', megabyte])
+    for (const value of [['/etc/passwd'], [], undefined]) {
+      const error = refusal(() => validate({ rehearse: { read: ['/etc/passwd'], [kind]: value } }))
+      t.equal(error.code, 'ERR_INVALID_ARG_VALUE', word(kind))
+      t.equal(error.option, `rehearse.${kind.slice(0, 64)}`)
+      t.match(error.message, /^rehearse has no '/)
+      t.match(error.remedy, 'it has read, write, bind')
+      t.ok(error.message.length < 500)
+    }
+  const odd = refusal(() => validate(JSON.parse('{ "rehearse": { "__proto__": { "read": ["/etc/passwd"] } } }')))
+  t.match(odd, { code: 'ERR_INVALID_ARG_VALUE', option: 'rehearse.__proto__' })
+})
+
+t.test('each of what to rehearse is an array', async (t) => {
+  const noArrays = [...oddities, ...plainObjects, '', '/etc/passwd', 0, 25, NaN, true, false, new Set(['/etc/passwd'])]
+  for (const kind of kinds)
+    for (const value of [...noArrays, { length: 1, 0: '/etc/passwd' }, ['/etc/passwd'].values()]) {
+      const error = refusal(() => validate({ rehearse: { [kind]: value } }))
+      t.equal(error.code, 'ERR_INVALID_ARG_TYPE', `${kind}: ${word(value)}`)
+      t.equal(error.option, `rehearse.${kind}`)
+      t.match(error.message, `rehearse.${kind} must be an array, and is `)
+      t.ok(error.remedy)
+    }
+})
+
+t.test('what cannot be rehearsed', async (t) => {
+  const neither = [...oddities, ...plainObjects, ...arrays, undefined, true, false]
+  const holes = Object.assign(Array(3), { 0: '/etc/passwd', 2: '/etc/passwd' })
+  const relative = ['', '.', '..', 'etc', './etc', 'etc/', '~', ' /etc', '\\etc', 'C:\\etc', 'file:///etc', megabyte]
+  const noPorts = [0, -0, -1, 65536, 65537, 2 ** 32, 2 ** 32 + 25, 2 ** 53, 1.5, 24.999, -25, NaN, Infinity, -Infinity]
+  const table: [kinds: readonly string[], code: string, message: RegExp, values: readonly unknown[]][] = [
+    [files, 'ERR_INVALID_ARG_TYPE', / must be a string, and is /, [...neither, 0, 25, NaN]],
+    [files, 'ERR_INVALID_ARG_VALUE', / contains a NUL byte\./, ['\0', '/\0', '/etc\0/passwd', `/${megabyte}\0`]],
+    [files, 'ERR_INVALID_ARG_VALUE', / is no absolute path\./, relative],
+    [['bind'], 'ERR_INVALID_ARG_TYPE', / must be a port number, and is /, [...neither, '', '25', 'smtp', 25n]],
+    [['bind'], 'ERR_INVALID_ARG_VALUE', / is no port\./, noPorts],
+  ]
+  for (const [kinds, code, message, values] of table)
+    for (const kind of kinds)
+      for (const value of values) {
+        const good = kind === 'bind' ? 25 : '/etc/passwd'
+        for (const [index, list] of [[value], [good, value], [good, good, value, good]].entries()) {
+          const error = refusal(() => validate({ rehearse: { [kind]: list } }))
+          t.equal(error.code, code, `${kind}: ${word(value)}`)
+          t.equal(error.option, `rehearse.${kind}[${index}]`)
+          t.ok(error.message.startsWith(`rehearse.${kind}[${index}] `))
+          t.match(error.message, message)
+          t.ok(error.remedy)
+          t.ok(error.message.length < 500)
+        }
+      }
+  for (const [kind, list, index] of [
+    ['read', holes, 1],
+    ['write', holes, 1],
+    ['read', Array(3), 0],
+    ['bind', Object.assign(Array(3), { 0: 25, 1: 587 }), 2],
+  ] as const)
+    t.match(
+      refusal(() => validate({ rehearse: { [kind]: list } })),
+      { code: 'ERR_INVALID_ARG_TYPE', option: `rehearse.${kind}[${index}]`, message: /and is undefined\./ },
+      `holes: ${kind}`,
+    )
+  t.equal(
+    refusal(() => validate({ rehearse: { bind: [0], read: ['etc'] } })).option,
+    'rehearse.bind[0]',
+    'the first of several, as they were written',
+  )
+})
+
+t.test('what can be', async (t) => {
+  const paths = ['/', '//', '/etc/passwd', '/etc/', '/srv/../etc', '/ ', '/é\n', `/${megabyte}`]
+  const accepted = [
+    {},
+    { read: [], write: [], bind: [] },
+    { read: undefined, write: undefined, bind: undefined },
+    { read: paths, write: paths },
+    { read: ['/etc/passwd', '/etc/passwd'] },
+    { bind: [1, 25, 25, 1023, 1024, 65535] },
+    { bind: [25], write: undefined },
+  ]
+  for (const rehearse of accepted)
+    t.strictSame({ ...validate(Object.freeze({ rehearse: Object.freeze(rehearse) })) }, { rehearse }, word(rehearse))
+})
+
+t.test('what to rehearse is copied, down to the last port', async (t) => {
+  const rehearse: Record<string, unknown[]> = { read: ['/etc/a'], write: ['/var/a'], bind: [25] }
+  const options = { rehearse }
+  const copy = validate(options)
+  const written = { read: ['/etc/a'], write: ['/var/a'], bind: [25] }
+  for (const list of Object.values(rehearse)) {
+    list[0] = 'changed'
+    list.push('more')
+  }
+  delete rehearse.read
+  rehearse.execute = []
+  options.rehearse = {}
+  t.strictSame(copy.rehearse, written)
+
+  let reads = 0
+  const list = Object.defineProperty([25], 0, { enumerable: true, get: () => (reads++ === 0 ? 25 : -1) })
+  let asked = 0
+  const once = Object.defineProperty({}, 'bind', { enumerable: true, get: () => (asked++ === 0 ? list : 'other') })
+  t.strictSame(validate({ rehearse: once }).rehearse, { bind: [25] })
+  t.strictSame([reads, asked], [1, 1], 'each value is read once')
+
+  const lying = [
+    Object.assign([-1], { entries: () => [25].entries() }),
+    Object.assign([25], { [Symbol.iterator]: () => [-1].values() }),
+  ]
+  for (const bind of lying)
+    t.match(
+      refusal(() => validate({ rehearse: { bind } })),
+      { code: 'ERR_INVALID_ARG_VALUE', option: 'rehearse.bind[0]' },
+      'what has been checked is what is kept',
+    )
+})
+
 t.test('undefined is as good as left out, for each option', async (t) => {
-  const all = [...names, ...texts, ...booleans, 'supplementalGroups']
+  const all = [...names, ...texts, ...booleans, 'supplementalGroups', 'rehearse']
   const copy = validate(Object.fromEntries(all.map((option) => [option, undefined])))
   t.strictSame(Object.values(copy), Array(all.length).fill(undefined))
   t.strictSame({ ...validate({}) }, {})
@@ -322,6 +458,7 @@ t.test('everything at once is accepted as it was written', async (t) => {
     chroot: '/srv/mail',
     ambientCapabilities: 'cap_net_bind_service',
     noNewPrivileges: false,
+    rehearse: { read: ['/etc/mail/key.pem'], write: ['/var/spool/mail'], bind: [25, 587] },
     allowInspector: true,
   }
   t.strictSame({ ...validate(Object.freeze(options)) }, options)
@@ -398,14 +535,21 @@ t.test('an error of a getter is passed on', async (t) => {
 
 t.test('whatever Object.prototype carries is no option', async (t) => {
   const prototype = Object.prototype as Record<string, unknown>
-  const polluted = { user: 'root', supplementalGroups: [0], capabilities: 'all=eip', noNewPrivileges: false, evil: 1 }
+  const polluted = {
+    user: 'root',
+    supplementalGroups: [0],
+    capabilities: 'all=eip',
+    noNewPrivileges: false,
+    evil: 1,
+    rehearse: { bind: [25] },
+  }
   t.teardown(() => {
     for (const option of Object.keys(polluted)) delete prototype[option]
   })
   Object.assign(prototype, polluted)
-  const { user, supplementalGroups, capabilities, noNewPrivileges } = validate({ group: 8 })
+  const { user, supplementalGroups, capabilities, noNewPrivileges, rehearse } = validate({ group: 8 })
   for (const option of Object.keys(polluted)) delete prototype[option]
-  t.strictSame([user, supplementalGroups, capabilities, noNewPrivileges], [undefined, undefined, undefined, undefined])
+  t.strictSame([user, supplementalGroups, capabilities, noNewPrivileges, rehearse], Array(5).fill(undefined))
 })
 
 t.test('an inherited option is none', async (t) => {

@@ -659,16 +659,46 @@ t.test('whoever may call chroot(2) gets out of a chroot', async (t) => {
 t.test('the root of a plan is open', async (t) => {
   const open = openDescriptors()
   const { root: opened } = makeOpenPlan({ ...become, chroot: '/proc' }, root)
-  t.equal(openDescriptors(), open + 1)
+  t.equal(openDescriptors(), open + 2, 'the directory, and what audit() will need in it')
   t.equal(opened?.path, '/proc')
   closeRoot(opened)
   t.equal(openDescriptors(), open)
   t.equal(makeOpenPlan(become, root).root, undefined)
 })
 
+t.test('what the rehearsal tries', async (t) => {
+  const read = (path: string, index: number) => ({ step: 'read', path, port: 0, option: `rehearse.read[${index}]` })
+  const write = (path: string, index: number) => ({ step: 'write', path, port: 0, option: `rehearse.write[${index}]` })
+  const listen = (port: number, index: number) => ({ step: 'bind', path: '', port, option: `rehearse.bind[${index}]` })
+  const table: [string, HardenOptions['rehearse'], object[]][] = [
+    ['nothing asked for', undefined, []],
+    ['nothing', {}, []],
+    ['nothing of each kind', { read: [], write: [], bind: [] }, []],
+    ['undefined of each kind', { read: undefined, write: undefined, bind: undefined }, []],
+    ['files to read', { read: ['/etc/a', '/etc/b'] }, [read('/etc/a', 0), read('/etc/b', 1)]],
+    ['files to write', { write: ['/var/a', '/var/b'] }, [write('/var/a', 0), write('/var/b', 1)]],
+    ['ports', { bind: [25, 65535] }, [listen(25, 0), listen(65535, 1)]],
+    [
+      'everything, in the order read, write, bind, and each as often as it is named',
+      { bind: [587, 25, 25], write: ['/spool', '/spool'], read: ['/b', '/a', '/b'] },
+      [
+        ...[read('/b', 0), read('/a', 1), read('/b', 2)],
+        ...[write('/spool', 0), write('/spool', 1)],
+        ...[listen(587, 0), listen(25, 1), listen(25, 2)],
+      ],
+    ],
+  ]
+  for (const [title, rehearse, attempts] of table) {
+    const plan = makePlan({ ...bind, rehearse }, root)
+    t.strictSame(plan.attempts, attempts, title)
+    t.ok(Object.isFrozen(plan.attempts))
+    t.strictSame(plan, { ...makePlan(bind, root), attempts }, 'it makes no other difference')
+  }
+})
+
 t.test('a plan is frozen', async (t) => {
-  const plan = makePlan({ ...bind, user: 0 }, root)
-  for (const part of [plan, plan.wanted, plan.steps, plan.findings]) t.ok(Object.isFrozen(part))
+  const plan = makePlan({ ...bind, user: 0, rehearse: { bind: [25] } }, root)
+  for (const part of [plan, plan.wanted, plan.steps, plan.attempts, plan.findings]) t.ok(Object.isFrozen(part))
 })
 
 function refusal(options: HardenOptions, before: ThreadState): HardenError {

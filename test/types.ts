@@ -3,12 +3,16 @@
  * be an error and is none fails. Never executed.
  */
 import {
+  type AuditReport,
+  audit,
   type Finding,
   HardenError,
   type HardenErrorCode,
   type HardenOptions,
+  type HardenPlan,
   type HardenReport,
   harden,
+  plan,
 } from 'privdrop'
 
 export const complete: HardenOptions = {
@@ -21,6 +25,7 @@ export const complete: HardenOptions = {
   ambientCapabilities: 'cap_net_bind_service',
   noNewPrivileges: true,
   allowInspector: false,
+  rehearse: { read: ['/etc/aliases'], write: ['/var/spool/mail'], bind: [25, 465] },
 }
 export const empty: HardenOptions = {}
 export const constant: HardenOptions = { supplementalGroups: ['adm'] as const }
@@ -31,6 +36,10 @@ export const misspelt: HardenOptions = { supplementaryGroups: [] }
 export const wide: HardenOptions = { user: 8n }
 // @ts-expect-error a list, not one name
 export const single: HardenOptions = { supplementalGroups: 'adm' }
+// @ts-expect-error a port is a number
+export const named: HardenOptions = { rehearse: { bind: ['smtp'] } }
+// @ts-expect-error there is nothing to execute
+export const executed: HardenOptions = { rehearse: { execute: [] } }
 // @ts-expect-error options are required
 export const nothing = () => harden()
 
@@ -45,3 +54,11 @@ export function use(report: HardenReport, error: HardenError): (string | number 
 }
 
 export const isOurs = (error: unknown): error is HardenError => error instanceof HardenError
+
+export function plans(): (string | number | boolean | undefined)[] {
+  const made: HardenPlan = plan({ user: 'mail' })
+  const found: AuditReport = audit()
+  // @ts-expect-error a plan has no threads
+  made.threads
+  return [made.refusals[0]?.remedy, made.steps[0]?.rehearsed, found.source, found.threads[0]?.securebits]
+}

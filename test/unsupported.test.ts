@@ -1,4 +1,4 @@
-/** Promise: importing works everywhere; where nothing can be given up, harden() says so and does not pretend. */
+/** Promise: importing works everywhere; where nothing can be given up, each function says so and does not pretend. */
 import t, { type Test } from 'tap'
 
 type Index = typeof import('../lib/index')
@@ -7,7 +7,8 @@ function fieldsOf(call: () => unknown): Record<string, unknown> {
   try {
     call()
   } catch (error) {
-    return { name: (error as Error).name, ...(error as object), cause: (error as Error).cause }
+    const { name, message, cause } = error as Error
+    return { name, message, ...(error as object), cause }
   }
   throw new Error('it was not refused')
 }
@@ -28,19 +29,31 @@ const user = 'no-such-account'
 
 for (const platform of others)
   t.test(platform, async (t) => {
-    const { harden, HardenError } = importOn(t, platform)
+    const { audit, harden, HardenError, plan } = importOn(t, platform)
     t.type(HardenError, 'function')
-    for (const options of [{ user }, {}, { user, capabilities: 'cap_net_raw+EP' }]) {
-      const error = fieldsOf(() => harden(options))
-      t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /./ })
+    const refusal = {
+      name: 'HardenError',
+      code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
+      message: `privileges cannot be given up on ${platform}: only Linux is supported`,
+      remedy: /process\.platform is 'linux'/,
     }
-    for (const options of [undefined, { user: null }, { usr: user }])
-      t.match(fieldsOf(() => harden(options as never)).code, /^ERR_INVALID_ARG_/, 'arguments are checked all the same')
+    for (const call of [harden, plan]) {
+      for (const options of [{ user }, {}, { user, capabilities: 'cap_net_raw+EP' }])
+        t.match(
+          fieldsOf(() => call(options)),
+          refusal,
+        )
+      for (const options of [undefined, { user: null }, { usr: user }])
+        t.match(fieldsOf(() => call(options as never)).code, /^ERR_INVALID_ARG_/, 'arguments are checked all the same')
+    }
+    t.match(fieldsOf(audit), refusal)
   })
 
 t.test('each of its methods refuses', async (t) => {
   const { unsupported } = t.mockRequire<typeof import('../lib/platform/unsupported')>('../lib/platform/unsupported')
-  for (const method of ['observe', 'rehearse', 'commit'] as const) {
+  const methods = ['observe', 'descriptors', 'rehearse', 'commit', 'remember', 'look'] as const
+  t.strictSame(Object.keys(unsupported).sort(), [...methods].sort(), 'no method is left out')
+  for (const method of methods) {
     const error = fieldsOf(() => (unsupported[method] as () => void)())
     t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /./ }, method)
   }
@@ -58,8 +71,10 @@ t.test('which platform it is', async (t) => {
 })
 
 t.test('Linux, but the addon cannot be loaded', async (t) => {
-  const { harden } = importOn(t, 'linux')
-  const error = fieldsOf(() => harden({ user }))
-  t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /build:native/ })
-  t.match(error.cause, { message: /no native build/ }, 'the cause is kept')
+  const { audit, harden, plan } = importOn(t, 'linux')
+  for (const call of [() => harden({ user }), () => plan({ user }), audit]) {
+    const error = fieldsOf(call)
+    t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /build:native/ })
+    t.match(error.cause, { message: /no native build/ }, 'the cause is kept')
+  }
 })

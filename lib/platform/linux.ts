@@ -1,24 +1,28 @@
 /**
  * Linux: the native addon's answers as states and errors.
  */
-import { readFileSync } from 'node:fs'
 import { constants } from 'node:os'
-import { compare, type Discrepancy, describe, parseReading, parseTask, type ThreadState } from '../audit'
-import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT, capabilityNames } from '../capabilities'
+import { compare, type Discrepancy, describe, parseReading, parseTask, type ThreadState, type Words } from '../audit'
+import { placeOf, type Root } from '../chroot'
 import { errnoName, HardenError } from '../errors'
-import { type Failure, type NativePlan, native, type Reading } from '../native'
+import { type Failure, type NativePlan, native, type OpenDescriptor, type Reading, type SelfReport } from '../native'
 import type { Plan } from '../plan'
-import type { Observation, Platform } from './index'
+import { idsOf, isProcOurs, readThreads } from '../threads'
+import type { Look, Observation, Platform } from './index'
+import { noProc, refusal, unreachable } from './refusal'
 
-export const linux: Platform = { observe, rehearse, commit }
+export const linux: Platform = { observe, descriptors, rehearse, commit, remember, look }
 
 const isFailure = (answer: object): answer is Failure => Object.hasOwn(answer, 'syscall')
 
 function observe(): Observation {
   const seen = native().observe()
-  if (isFailure(seen)) throw noProc(`${seen.syscall}: ${errnoName(seen.errno)}`, seen)
-  // A pid for each namespace from that of this /proc down to ours: more than one means that it is not ours.
-  const pids = /^NSpid:\t(.*)$/m.exec(seen.status)?.[1] ?? String(process.pid)
+  if (isFailure(seen)) {
+    const { step, syscall, errno } = seen
+    throw noProc(`${syscall}: ${errnoName(errno)}`, { step, syscall, errno: -errno })
+  }
+  // More than one means that this /proc is not that of our pid namespace.
+  const pids = idsOf(seen.status)
   if (pids !== String(process.pid)) throw noProc(`it shows this process as ${pids}, not as ${process.pid}`)
   const { status, securebits, credentials } = seen
   return {
@@ -27,17 +31,7 @@ function observe(): Observation {
   }
 }
 
-function noProc(reason: string, failed?: Pick<Failure, 'syscall' | 'errno'>): HardenError {
-  return new HardenError({
-    code: 'ERR_HARDEN_PROC',
-    step: 'proc',
-    ...(failed && { syscall: failed.syscall, errno: -failed.errno }),
-    message: `the threads of this process cannot be read from /proc: ${reason}`,
-    remedy: 'mount procfs on /proc in the pid namespace of the process: mount -t proc proc /proc',
-  })
-}
-
-function nativePlan({ wanted, steps, boundingDrop, root }: Plan, { token }: Observation): NativePlan {
+function nativePlan({ wanted, steps, boundingDrop, root, attempts }: Plan, { token }: Observation): NativePlan {
   return {
     before: token,
     steps,
@@ -51,12 +45,19 @@ function nativePlan({ wanted, steps, boundingDrop, root }: Plan, { token }: Obse
     boundingDrop,
     root: root?.descriptor ?? -1,
     keepSigusr1: process.listenerCount('SIGUSR1') > 0,
+    attempts,
   }
 }
 
-function rehearse(plan: Plan, seen: Observation): void {
+function descriptors(plan: Plan, { state }: Observation): OpenDescriptor[] {
+  const found = native().descriptors(plan.root?.descriptor ?? -1)
+  if (isFailure(found)) throw refusal(found, plan, state)
+  return found
+}
+
+function rehearse(plan: Plan, seen: Observation): readonly number[] {
   const reading = native().rehearse(nativePlan(plan, seen))
-  if (isFailure(reading)) throw notPermitted(reading, plan, seen)
+  if (isFailure(reading)) throw refusal(reading, plan, seen.state)
   const difference = readable(() => firstDifference(plan, parseReading(reading), reading))
   if (difference)
     throw new HardenError({
@@ -68,6 +69,7 @@ function rehearse(plan: Plan, seen: Observation): void {
       message: `the rehearsal came out otherwise than asked for: ${difference.field}: wanted ${difference.wanted || 'none'}, found ${difference.found || 'none'}`,
       remedy: 'look for a security module or a sandbox that alters credentials',
     })
+  return reading.foreign
 }
 
 /** What the kernel's text lacks is said as everything else that speaks against a commit. */
@@ -83,71 +85,6 @@ function firstDifference(plan: Plan, threads: ThreadState[], { dumpable }: Readi
   const [difference] = compare(plan.wanted, threads)
   if (difference || dumpable === 0) return difference
   return { tid: process.pid, name: 'the process', field: 'dumpable', wanted: '0', found: dumpable.toString() }
-}
-
-function notPermitted({ step, syscall, errno, signal }: Failure, plan: Plan, { state }: Observation): HardenError {
-  if (step === 'regain')
-    return new HardenError({
-      code: 'ERR_HARDEN_NOT_PERMITTED',
-      step,
-      syscall,
-      message: 'the rehearsing child could take root back, or its groups or capabilities',
-      remedy: 'find what grants it: a security module, or a system call filter that claims success',
-    })
-  const outcome = signal ? `the child was ended by signal ${signal}` : errnoName(errno)
-  return new HardenError({
-    code: 'ERR_HARDEN_NOT_PERMITTED',
-    step,
-    syscall,
-    ...(errno ? { errno: -errno } : {}),
-    message: `the kernel refuses step '${step}': ${syscall}: ${outcome}`,
-    remedy: signal
-      ? remedyForSignal(signal, step)
-      : remedyFor(step, syscall, errno ? errnoName(errno) : '', plan, state),
-  })
-}
-
-function remedyForSignal(signal: number, step: string): string {
-  return signal === constants.signals.SIGKILL
-    ? 'find out who killed the rehearsing child (out of memory?), and call harden() again'
-    : `allow ${step} in the seccomp filter of the process`
-}
-
-function remedyFor(step: string, syscall: string, errno: string, plan: Plan, before: Observation['state']): string {
-  if (errno === 'EAGAIN' || errno === 'ENOMEM')
-    return 'raise the limit on processes or memory (pids.max, RLIMIT_NPROC), and call harden() again'
-  if (errno === 'EINVAL' && step.startsWith('set'))
-    return 'map these ids in the user namespace of the process (/proc/self/uid_map, gid_map)'
-  if (syscall === 'chdir' && errno === 'EACCES') return 'let the new user enter that directory (chmod o+x)'
-
-  const lacking = capabilityNames((plan.wanted.permitted | plan.wanted.inheritable) & ~before.permitted).join(', ')
-  if (step === 'capset' && lacking)
-    return `start the process with ${lacking} (in a container: add it), or leave it out of 'capabilities'`
-
-  const needed = neededFor[step] ?? 0n
-  const name = capabilityNames(needed).join()
-  if (before.permitted & needed & ~before.effective)
-    return before.user.real === 0 || before.user.saved === 0
-      ? `the process has set root aside: call process.seteuid(0) before harden(), which brings ${name} back`
-      : `raise ${name} into the effective set of the process, or start it without`
-  if (needed & ~before.effective)
-    return before.user.effective === 0
-      ? `start the process with ${name} (in a container: add it)`
-      : `start the process as root, with ${name}; for development, call harden() only if process.getuid() is 0`
-
-  if (step === 'setgroups')
-    return 'the user namespace of the process denies setgroups (/proc/self/setgroups): map its groups as root (newgidmap)'
-  if (before.securebits)
-    return `start the process without securebits (now 0x${before.securebits.toString(16)}; systemd: SecureBits=)`
-  return `find what refuses ${step}: a seccomp filter, or a security module`
-}
-
-const neededFor: Partial<Record<string, bigint>> = {
-  chroot: CAP_SYS_CHROOT,
-  bounding: CAP_SETPCAP,
-  setgroups: CAP_SETGID,
-  setresgid: CAP_SETGID,
-  setresuid: CAP_SETUID,
 }
 
 function commit<T extends object>(plan: Plan, seen: Observation, conclude: Parameters<Platform['commit']>[2]): T {
@@ -171,7 +108,7 @@ function commit<T extends object>(plan: Plan, seen: Observation, conclude: Param
     }
   }
   const answer = native().commit(asked, verify)
-  if (isFailure(answer)) throw notCommitted(answer, seen)
+  if (isFailure(answer)) throw refusal(answer, plan, seen.state)
   return answer as T
 }
 
@@ -183,62 +120,37 @@ function ignoresSigusr1({ tasks }: Reading): boolean {
   return tasks.every(({ status }) => (ignored(status) & SIGUSR1) !== 0n)
 }
 
-/** Refused by, or about, one thread; nothing has changed. */
-function notCommitted({ step, syscall, errno, tid }: Failure, { state }: Observation): HardenError {
-  if (step === 'proc') return noProc(`${syscall}: ${errnoName(errno)}`, { syscall, errno })
-  const status = readStatus(tid)
-  const name = /^Name:\t(.*)$/m.exec(status)?.[1]
-  const thread = name === undefined ? 'a thread that has ended since' : `thread ${tid} (${name})`
-  const fields = { step, syscall, ...(tid && { tid }), ...(errno && { errno: -errno }) }
-
-  if (step === 'compare') {
-    const others = status ? [parseTask({ tid, status, securebits: state.securebits, jailed: false })] : []
-    const [difference] = compare(state, others)
-    const own = syscall === 'kcmp' ? 'a root directory or a file table' : 'securebits or a seccomp mode'
-    return new HardenError({
-      ...fields,
-      code: 'ERR_HARDEN_THREAD_DIFFERS',
-      message: difference ? describe(difference) : `${thread} has ${own} of its own`,
-      remedy:
-        'find the native module that changes its own threads (setresuid, prctl, unshare), and harden before it does',
-      wanted: difference?.wanted,
-      found: difference?.found,
-    })
-  }
-  if (step === 'park' && name?.startsWith('iou-'))
-    return new HardenError({
-      ...fields,
-      code: 'ERR_HARDEN_IO_URING',
-      message: `${thread} is an io_uring thread of the kernel: it keeps root's credentials for ever`,
-      remedy: 'start Node without UV_USE_IO_URING, or with UV_USE_IO_URING=0',
-    })
-  if (step === 'park')
-    return new HardenError({
-      ...fields,
-      code: 'ERR_HARDEN_THREAD_UNREACHABLE',
-      message: `${thread} could not be stopped: ${syscall}: ${errnoName(errno)}`,
-      remedy:
-        errno === constants.errno.EAGAIN
-          ? 'raise the limit on pending signals (RLIMIT_SIGPENDING, ulimit -i)'
-          : 'find the native module whose thread blocks signal 33 or is stuck in a system call; a debugger stops threads, too',
-    })
-  return new HardenError({
-    ...fields,
-    code: 'ERR_HARDEN_NOT_PERMITTED',
-    message: `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}`,
-    remedy: limits[step] ?? `find what refuses ${syscall}: a seccomp filter, or a security module`,
-  })
+/** What the process keeps natively, for its Workers have this module anew. */
+interface Memory {
+  readonly wanted: Words
+  /** Where the new root is. */
+  readonly root?: string
+  /** Root.stat */
+  readonly stat?: number
 }
 
-const limits: Partial<Record<string, string>> = {
-  memory: 'raise the limit on memory (RLIMIT_AS, memory.max)',
-  'read back': 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)',
+function remember(wanted: Words, root: Root | undefined): void {
+  const memory: Memory = { wanted, ...(root && { root: root.place, stat: root.stat }) }
+  native().remember(JSON.stringify(memory))
 }
 
-function readStatus(tid: number): string {
-  try {
-    return readFileSync(`/proc/self/task/${tid}/status`, 'latin1')
-  } catch {
-    return '' // the thread has ended
+function look(): Look {
+  const { wanted, root, stat } = JSON.parse(native().recall() ?? '{}') as Partial<Memory>
+  if (isProcOurs()) return { source: 'proc', threads: readable(() => readThreads(root)), wanted }
+  if (stat === undefined) throw noProc('there is none of the pid namespace of this process')
+  const answer = native().askEveryThread(stat)
+  if (isFailure(answer)) throw unreachable(answer)
+  return { source: 'threads', threads: answer.map((self) => fromSelf(self, root)), wanted }
+}
+
+function fromSelf(self: SelfReport, root: string | undefined): ThreadState {
+  const { tid, name, permitted, effective, inheritable, bounding, ambient, securebits, noNewPrivileges } = self
+  const ids = ([real, effective, saved, fs]: SelfReport['user']) => ({ real, effective, saved, fs })
+  return {
+    ...{ tid, name, permitted, effective, inheritable, bounding, ambient, securebits, noNewPrivileges },
+    user: ids(self.user),
+    group: ids(self.group),
+    groups: self.groups.toSorted((a, b) => a - b),
+    jailed: self.inside && placeOf({ dev: self.rootDevice, ino: self.rootInode }) === root,
   }
 }

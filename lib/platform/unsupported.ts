@@ -10,4 +10,11 @@ function refuse(): never {
   })
 }
 
-export const unsupported: Platform = { observe: refuse, rehearse: refuse, commit: refuse }
+export const unsupported: Platform = {
+  observe: refuse,
+  descriptors: refuse,
+  rehearse: refuse,
+  commit: refuse,
+  remember: refuse,
+  look: refuse,
+}

@@ -65,7 +65,7 @@ static int map_reading(const struct plan *plan, struct reading *reading, struct 
 {
 	uint32_t capacity = count_parked_threads();
 
-	reading->count = 0;
+	reading->count = reading->foreign_count = 0;
 	reading->text_size = status_size(plan->group_count);
 	reading->memory_size = capacity * (sizeof(struct task_text) + reading->text_size);
 	reading->memory =
@@ -125,7 +125,7 @@ static int read_back(const struct plan *plan, int tasks, struct reading *reading
 
 	errno = 0;
 	reading->dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
-	if (each_task(tasks, read_task, &(struct read_back){tasks, root, reading}))
+	if (each_number(tasks, read_task, &(struct read_back){tasks, root, reading}))
 		return -1;
 	return reading->count == reading->capacity ? 0 : -1;
 }
@@ -135,7 +135,7 @@ static int prepare(const struct plan *plan, int tasks, struct reading *reading, 
 {
 	if (park_every_thread(plan, tasks, why))
 		return -1;
-	if (!compare_every_thread(why) && !map_reading(plan, reading, why)) {
+	if (!compare_every_thread(why) && !refuse_descriptors(plan, tasks, why) && !map_reading(plan, reading, why)) {
 		/* Is there a descriptor left to read with? Nobody can take it any more. */
 		if (read_status(tasks, this_thread(), texts(reading), reading->text_size) >= 0)
 			return 0;
@@ -149,7 +149,7 @@ static int prepare(const struct plan *plan, int tasks, struct reading *reading, 
 /* What harden() promises, thread by thread; to be called with every thread parked. Does not return from a failure. */
 static void cross(const struct plan *plan, int tasks, struct reading *reading, struct timespec *clock)
 {
-	struct failure why = {STEP_NONE, 0, 0, 0};
+	struct failure why = {.step = STEP_NONE};
 
 	/* Node opens its inspector on SIGUSR1, and a process of the new user may be sending that already: deaf to it
 	 * before the first thread can be reached from there. */
@@ -176,9 +176,11 @@ int commit(const struct plan *plan, struct reading *reading, struct failure *why
 
 	if (tasks < 0)
 		return -1;
+	lock_threads();
 	clock_gettime(CLOCK_MONOTONIC, &clock);
 	if (block_signals(&mask)) {
 		*why = (struct failure){.step = STEP_MASK, .error = errno};
+		unlock_threads();
 		close(tasks);
 		return -1;
 	}
@@ -196,6 +198,7 @@ int commit(const struct plan *plan, struct reading *reading, struct failure *why
 	}
 	if (restore_signals(mask))
 		end_here(STEP_MASK);
+	unlock_threads();
 	if (refused)
 		close(tasks);
 	return refused;

@@ -18,22 +18,40 @@ int change_root(const struct plan *plan, struct failure *now);
 int apply_steps(const struct plan *plan, struct failure *now);
 
 /* observe.c */
+enum { DECIMAL_SIZE = 12 };
+void decimal(char text[DECIMAL_SIZE], int number);
 pid_t this_thread(void);
 size_t credentials_size(size_t group_count);
 /* Ask the kernel about the calling thread. `room`: how many groups *own holds; more than that are only counted. */
 int observe_this_thread(struct credentials *own, size_t room);
+/* And about what only it can say where there is no /proc. 0, or -1 with errno. */
+int describe_this_thread(struct self_report *self);
+/* The number of threads, from /proc/self/stat; -1 with errno. */
+long count_threads(int stat);
 /* A descriptor of /proc/self/task, or -1. */
 int open_tasks(struct failure *why);
 /* The number of tasks in it, or -1 with errno. */
 long count_tasks(int tasks);
-/* Call visit(tid) for each task listed; stops at the first that is not 0 and returns it. -1 with errno. */
-int each_task(int tasks, int (*visit)(pid_t tid, void *context), void *context);
+/* Call visit() for each number that a folder of /proc lists: tasks, or descriptors. Stops at the first answer that is not 0
+ * and returns it. -1 with errno. */
+int each_number(int folder, int (*visit)(int number, void *context), void *context);
 /* The status text of a task. Bytes read, or -1 with errno. */
 ssize_t read_status(int tasks, pid_t tid, char *text, size_t size);
 /* Are that task's root and working directory this open directory? */
 bool is_jailed(int tasks, pid_t tid, int root);
 /* How many bytes that text can need. */
 size_t status_size(size_t group_count);
+
+/* hazards.c: by each descriptor that is not plain; stops at the first answer that is not 0 and returns it. -1 with *why. */
+int each_descriptor(int tasks, int root, int (*visit)(int descriptor, enum descriptor_kind kind, void *context),
+                    void *context, struct failure *why);
+/* 0: none by which the plan would be undone. */
+int refuse_descriptors(const struct plan *plan, int tasks, struct failure *why);
+
+/* attempts.c: by the rehearsing child, as the new identity. 0: what must fail has failed, and what must not has not. */
+int try_as_new_identity(const struct plan *plan, int tasks, struct failure *now);
+/* How many of the descriptors it could not open itself. */
+size_t list_foreign(int tasks, int found[FOREIGN_MAX]);
 
 /* signals.c: dispositions and masks by raw system calls */
 #if !defined(__x86_64__) && !defined(__aarch64__)
@@ -57,7 +75,10 @@ void return_from_signal(void) __attribute__((visibility("hidden")));
 /* commit.c: the end of the process, with errno: past the line, or where a refusal would leave something changed. */
 _Noreturn void end_here(enum step step);
 
-/* every_thread.c: by the main thread, with its signals blocked; in this order */
+/* every_thread.c: one at a time. Who waits here can be stopped. */
+void lock_threads(void);
+void unlock_threads(void);
+/* by the main thread, with its signals blocked; in this order */
 int take_park_signal(struct failure *why);
 int park_every_thread(const struct plan *plan, int tasks, struct failure *why);
 uint32_t count_parked_threads(void);

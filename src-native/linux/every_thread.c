@@ -20,6 +20,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <linux/kcmp.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -39,6 +40,8 @@ enum {
 
 enum order { STAY, APPLY, LEAVE };
 
+enum { ANYBODY = UINT32_MAX }; /* instead of the index of a slot */
+
 /* What the threads meet when the signal reaches them. The table lives as long as any thread may look at it: a late
  * one counts itself in, then looks whether the generation on its signal is still the present one. */
 static _Atomic uint32_t generation; /* 0: nobody is called */
@@ -46,6 +49,7 @@ static _Atomic uint32_t inside;     /* threads in the handler */
 static _Atomic uint32_t order;
 static _Atomic uint32_t done;       /* how many have parked, later how many have applied the list */
 static _Atomic uint32_t awaited;    /* whoever makes `done` this many wakes the coordinator */
+static _Atomic uint32_t taken;      /* slots, where threads are called without their numbers */
 
 /* What is known of one thread. */
 struct thread_slot {
@@ -57,10 +61,11 @@ struct thread_slot {
 	struct failure now;      /* the step under way */
 	uint32_t securebits;     /* afterwards */
 	_Atomic bool applied;    /* it has done all of the list */
+	struct self_report self; /* where there is no plan */
 };
 
 static struct {
-	const struct plan *plan;
+	const struct plan *plan; /* NULL: they are only asked */
 	int tasks;
 	pid_t process;
 	uint32_t generation;
@@ -71,6 +76,18 @@ static struct {
 } table;
 
 static struct kernel_sigaction foreign_action; /* what signal 33 did before */
+
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+
+void lock_threads(void)
+{
+	pthread_mutex_lock(&turn);
+}
+
+void unlock_threads(void)
+{
+	pthread_mutex_unlock(&turn);
+}
 
 static long futex_wait(_Atomic uint32_t *word, uint32_t value, unsigned milliseconds)
 {
@@ -111,10 +128,18 @@ static void apply_here(struct thread_slot *slot)
 	atomic_store(&slot->applied, securebits >= 0);
 }
 
+static void introduce(struct thread_slot *slot)
+{
+	slot->error = observe_this_thread(slot->own, table.room) ||
+	                              (!table.plan && describe_this_thread(&slot->self))
+	                      ? errno
+	                      : 0;
+	atomic_store(&slot->parked, true);
+}
+
 static void park(struct thread_slot *slot)
 {
-	slot->error = observe_this_thread(slot->own, table.room) ? errno : 0;
-	atomic_store(&slot->parked, true);
+	introduce(slot);
 	count_me();
 	stay_while(STAY);
 	if (atomic_load(&order) == APPLY) {
@@ -134,9 +159,13 @@ static void on_signal(int signo, siginfo_t *info, void *context)
 
 		/* Another process may send anything: only the thread that a slot is for, and only once, takes it. */
 		atomic_fetch_add(&inside, 1);
-		if (ticket >> 32 && ticket >> 32 == atomic_load(&generation) && index < table.capacity &&
-		    table.slots[index].tid == this_thread() && !atomic_load(&table.slots[index].parked))
-			park(&table.slots[index]);
+		if (ticket >> 32 && ticket >> 32 == atomic_load(&generation)) {
+			if (index == ANYBODY && (index = atomic_fetch_add(&taken, 1)) < table.capacity)
+				table.slots[index].tid = this_thread();
+			if (index < table.capacity && table.slots[index].tid == this_thread() &&
+			    !atomic_load(&table.slots[index].parked))
+				park(&table.slots[index]);
+		}
 		if (atomic_fetch_sub(&inside, 1) == 1)
 			futex_wake_all(&inside);
 	} else if (info->si_code == SI_TKILL && foreign_action.handler != SIG_DFL && foreign_action.handler != SIG_IGN) {
@@ -180,7 +209,7 @@ struct roll_call {
 	const struct thread_slot *absent; /* one that is listed and does not */
 };
 
-/* each_task(): see that this task is called. */
+/* each_number(): see that this task is called. */
 static int call_task(pid_t tid, void *context)
 {
 	struct roll_call *roll = context;
@@ -230,7 +259,7 @@ static int gather(struct roll_call *roll, uint64_t deadline_us)
 		int result;
 
 		*roll = (struct roll_call){0};
-		if ((result = each_task(table.tasks, call_task, roll)))
+		if ((result = each_number(table.tasks, call_task, roll)))
 			return result == ENOSPC ? 1 : -1;
 		/* Both: one that stood here may have died since, with a newborn to make up the number. */
 		if (roll->here == present && count_tasks(table.tasks) == (long)present)
@@ -242,19 +271,16 @@ static int gather(struct roll_call *roll, uint64_t deadline_us)
 }
 
 /* Sized by what there is now; a try that meets more threads than fit is followed by one with a larger table. */
-static int map_table(const struct plan *plan, int tasks, struct failure *why)
+static int map_table(long present, size_t room, struct failure *why)
 {
-	long present = count_tasks(tasks);
-	size_t own_size = credentials_size(plan->before->group_count);
+	size_t own_size = credentials_size(room);
 
 	if (present < 0) {
 		*why = (struct failure){.step = STEP_PROC, .error = errno};
 		return -1;
 	}
-	table.plan = plan;
-	table.tasks = tasks;
 	table.process = getpid();
-	table.room = plan->before->group_count;
+	table.room = room;
 	table.count = table.last_found = 0;
 	table.capacity = present + present / 2 + 16;
 	table.size = table.capacity * (sizeof *table.slots + own_size);
@@ -276,9 +302,10 @@ static void open_table(void)
 	struct thread_slot *own = &table.slots[0];
 
 	own->tid = this_thread();
-	own->error = observe_this_thread(own->own, table.room) ? errno : 0;
-	atomic_store(&own->parked, true);
+	introduce(own);
 	table.count = 1;
+	/* Where each is called by his number, none is for anybody. */
+	atomic_store(&taken, table.plan ? table.capacity : 1);
 	atomic_store(&done, 1);
 	atomic_store(&order, STAY);
 	table.generation = ++serial;
@@ -314,7 +341,8 @@ int give_park_signal_back(void)
 	return signal_action(PARK_SIGNAL, &foreign_action, NULL);
 }
 
-void release_every_thread(void)
+/* All go on; false: not all of them have been seen to, and the table has to stay. */
+static bool let_go(void)
 {
 	uint32_t still = 0;
 
@@ -326,7 +354,12 @@ void release_every_thread(void)
 	for (unsigned quiet_ms = 0; (still = atomic_load(&inside)) && quiet_ms < LEAVE_MS;)
 		if (futex_wait(&inside, still, 10) && errno == ETIMEDOUT)
 			quiet_ms += 10;
-	if (!still)
+	return !still;
+}
+
+void release_every_thread(void)
+{
+	if (let_go())
 		munmap(table.memory, table.size);
 }
 
@@ -335,12 +368,14 @@ int park_every_thread(const struct plan *plan, int tasks, struct failure *why)
 	const struct timespec pause = {.tv_nsec = 5000000};
 	uint64_t deadline_us = now_us() + ALL_TRIES_MS * UINT64_C(1000);
 
+	table.plan = plan;
+	table.tasks = tasks;
 	*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
 	for (int tries = 0; tries < TRIES && now_us() < deadline_us; tries++) {
 		struct roll_call roll = {0};
 		int result;
 
-		if (map_table(plan, tasks, why))
+		if (map_table(count_tasks(tasks), plan->before->group_count, why))
 			return -1;
 		open_table();
 		if (!(result = gather(&roll, deadline_us)))
@@ -430,4 +465,126 @@ uint32_t securebits_of(pid_t tid)
 	const struct thread_slot *slot = slot_of(tid);
 
 	return slot ? slot->securebits : UINT32_MAX;
+}
+
+/* ---- where there is no /proc: nobody is known by his number, so anybody is called until all have come ---- */
+
+/* A signal to the process is given to a thread that does not block it, so to one that does not stand here yet (signal(7)). */
+static int call_anybody(void)
+{
+	siginfo_t info;
+
+	memset(&info, 0, sizeof info);
+	info.si_signo = PARK_SIGNAL;
+	info.si_code = SI_QUEUE;
+	info.si_pid = table.process;
+	info.si_value.sival_ptr = (void *)(uintptr_t)((uint64_t)table.generation << 32 | ANYBODY);
+	return (int)syscall(SYS_rt_sigqueueinfo, table.process, PARK_SIGNAL, &info);
+}
+
+/* 0: as many stand parked as the kernel counts. 1: not all of them came. -1: errno. */
+static int gather_anybody(int stat, uint64_t deadline_us)
+{
+	for (unsigned quiet_ms = 0; quiet_ms < QUIET_MS && now_us() < deadline_us;) {
+		uint32_t present = atomic_load(&done);
+		long threads = count_threads(stat);
+
+		if (threads < 0)
+			return -1;
+		if (threads == (long)present)
+			return 0;
+		if (threads > (long)table.capacity)
+			return 1; /* the next try has a larger table */
+		for (long called = present; called < threads; called++)
+			if (call_anybody() && errno != EAGAIN)
+				return -1;
+		await((uint32_t)threads, 1);
+		quiet_ms = atomic_load(&done) == present ? quiet_ms + 1 : 0;
+	}
+	return 1;
+}
+
+/* 0: each has said who it is. Else errno. *most: the most groups that any has; beyond the room they were only counted. */
+static int look_through(size_t *most)
+{
+	int error = 0;
+
+	for (size_t i = 0; i < table.count; i++) {
+		if (table.slots[i].error)
+			error = table.slots[i].error;
+		else if (table.slots[i].own->group_count > *most)
+			*most = table.slots[i].own->group_count;
+	}
+	return error;
+}
+
+static int ask_parked(int stat, struct failure *why)
+{
+	const struct timespec pause = {.tv_nsec = 5000000};
+	uint64_t deadline_us = now_us() + ALL_TRIES_MS * UINT64_C(1000);
+	size_t room = 32;
+
+	table.plan = NULL;
+	*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
+	for (int tries = 0; tries < TRIES && now_us() < deadline_us; tries++) {
+		size_t most = room;
+		int result;
+		bool all_left;
+
+		if (map_table(count_threads(stat), room, why))
+			return -1;
+		open_table();
+		if ((result = gather_anybody(stat, deadline_us)) < 0)
+			why->error = errno;
+		table.count = atomic_load(&done);
+		all_left = let_go();
+		if (!result && (result = look_through(&most)))
+			why->error = result;
+		if (!result && all_left && most <= room)
+			return 0;
+		room = most;
+		if (all_left)
+			munmap(table.memory, table.size);
+		nanosleep(&pause, NULL);
+	}
+	return -1;
+}
+
+int ask_every_thread(int stat, struct failure *why)
+{
+	uint64_t mask;
+	int result;
+
+	lock_threads();
+	if (block_signals(&mask)) {
+		*why = (struct failure){.step = STEP_MASK, .error = errno};
+		unlock_threads();
+		return -1;
+	}
+	result = take_park_signal(why);
+	if (!result) {
+		result = ask_parked(stat, why);
+		if (give_park_signal_back())
+			end_here(STEP_SIGNAL);
+	}
+	if (restore_signals(mask))
+		end_here(STEP_MASK);
+	if (result)
+		unlock_threads();
+	return result;
+}
+
+const struct self_report *asked_thread(size_t i)
+{
+	if (i >= table.count)
+		return NULL;
+	table.slots[i].self.tid = table.slots[i].tid;
+	table.slots[i].self.own = table.slots[i].own;
+	return &table.slots[i].self;
+}
+
+void forget_threads(void)
+{
+	munmap(table.memory, table.size);
+	unlock_threads();
 }

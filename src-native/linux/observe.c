@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/capability.h>
 #include <linux/magic.h>
 #include <stdlib.h>
@@ -17,10 +18,10 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
-
-enum { DECIMAL_SIZE = 12 };
 
 pid_t this_thread(void)
 {
@@ -88,7 +89,56 @@ int observe_this_thread(struct credentials *own, size_t room)
 	return 0;
 }
 
-static void decimal(char text[DECIMAL_SIZE], pid_t number)
+bool has_children(void)
+{
+	siginfo_t info;
+
+	/* __WALL: also those that send no SIGCHLD. WNOWAIT: whoever waits for them goes on doing so. */
+	return !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) || errno != ECHILD;
+}
+
+int describe_this_thread(struct self_report *self)
+{
+	struct statx root;
+	char path[PATH_MAX];
+
+	if (syscall(SYS_prctl, PR_GET_NAME, self->name, 0, 0, 0) ||
+	    syscall(SYS_statx, AT_FDCWD, "/", 0, STATX_INO, &root))
+		return -1;
+	self->root_device = makedev(root.stx_dev_major, root.stx_dev_minor);
+	self->root_inode = root.stx_ino;
+	/* "(unreachable)/...": it is not (getcwd(2)) */
+	self->inside = syscall(SYS_getcwd, path, sizeof path) > 0 && path[0] == '/';
+	return 0;
+}
+
+/* num_threads, the 20th field of proc_pid_stat(5): by an open descriptor it can be read in a chroot, too. */
+long count_threads(int stat)
+{
+	char text[1024];
+	struct statfs system;
+	const char *at = NULL;
+	ssize_t length;
+	long count = 0;
+
+	if (fstatfs(stat, &system) || (length = pread(stat, text, sizeof text - 1, 0)) < 0)
+		return -1;
+	text[length] = '\0';
+	/* The 2nd is a name in brackets, which may have anything in it. */
+	if (system.f_type == PROC_SUPER_MAGIC)
+		at = strrchr(text, ')');
+	for (unsigned field = 2; at && field < 20; field++)
+		at = strchr(at + 1, ' ');
+	if (!at) {
+		errno = ENODEV; /* somebody has closed it, and opened something else */
+		return -1;
+	}
+	while (*++at >= '0' && *at <= '9')
+		count = count * 10 + (*at - '0');
+	return count;
+}
+
+void decimal(char text[DECIMAL_SIZE], int number)
 {
 	char *end = text + DECIMAL_SIZE - 1;
 
@@ -109,9 +159,10 @@ int open_tasks(struct failure *why)
 	if (tasks < 0)
 		return -1;
 
-	/* A file system of another kind, or the /proc of a pid namespace in which this thread has another number. */
+	/* A file system of another kind, or the /proc of a pid namespace in which this thread has another number. Not by
+	 * faccessat(3): that is faccessat2(2), which older seccomp filters refuse. */
 	decimal(tid, this_thread());
-	if (fstatfs(tasks, &system) || (system.f_type == PROC_SUPER_MAGIC && faccessat(tasks, tid, F_OK, 0)))
+	if (fstatfs(tasks, &system) || (system.f_type == PROC_SUPER_MAGIC && syscall(SYS_faccessat, tasks, tid, F_OK)))
 		why->error = errno;
 	else
 		why->error = system.f_type == PROC_SUPER_MAGIC ? 0 : ENODEV;
@@ -132,25 +183,27 @@ long count_tasks(int tasks)
 	return (long)directory.stx_nlink - 2;
 }
 
-int each_task(int tasks, int (*visit)(pid_t tid, void *context), void *context)
+int each_number(int folder, int (*visit)(int number, void *context), void *context)
 {
 	char buffer[8192] __attribute__((aligned(8)));
 	long length;
 
-	if (lseek(tasks, 0, SEEK_SET) < 0)
+	if (lseek(folder, 0, SEEK_SET) < 0)
 		return -1;
-	while ((length = syscall(SYS_getdents64, tasks, buffer, sizeof buffer)) > 0)
+	while ((length = syscall(SYS_getdents64, folder, buffer, sizeof buffer)) > 0)
 		for (long at = 0; at < length;) {
 			/* struct linux_dirent64, getdents(2) */
 			const char *entry = buffer + at;
 			const char *digit = entry + 19;
-			pid_t tid = 0;
+			int number = 0;
 			int result;
 
 			at += *(const unsigned short *)(entry + 16);
+			if (*digit == '.')
+				continue; /* itself, and what is above */
 			while (*digit >= '0' && *digit <= '9')
-				tid = tid * 10 + (*digit++ - '0');
-			if (tid > 0 && (result = visit(tid, context)))
+				number = number * 10 + (*digit++ - '0');
+			if ((result = visit(number, context)))
 				return result;
 		}
 	return length < 0 ? -1 : 0;

@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -27,23 +26,10 @@ struct stage {
 	struct failure now; /* its step under way */
 	struct task_text task;
 	int dumpable;
+	int foreign[FOREIGN_MAX];
+	size_t foreign_count;
 	char text[];
 };
-
-/* Is there a way back that the plan does not itself leave open? None of these may succeed. */
-static bool regains_root(const struct plan *plan)
-{
-	static const gid_t root_group;
-	struct plan back = {.sets = plan->before->sets, .steps = 1u << STEP_CAPSET};
-	bool may_set_users = plan->sets.permitted >> CAP_SETUID & 1;
-	bool may_set_groups = plan->sets.permitted >> CAP_SETGID & 1;
-	struct failure now;
-
-	return (plan->uid != 0 && !may_set_users && !syscall(SYS_setresuid, 0, 0, 0)) ||
-	       (plan->gid != 0 && !may_set_groups && !syscall(SYS_setresgid, 0, 0, 0)) ||
-	       (!may_set_groups && !syscall(SYS_setgroups, 1, &root_group)) ||
-	       (plan->before->sets.permitted & ~plan->sets.permitted && !apply_steps(&back, &now));
-}
 
 /* Returns when it is through, or at the step that has failed, with errno. */
 static void rehearse_here(const struct plan *plan, struct stage *stage, size_t text_size)
@@ -63,11 +49,9 @@ static void rehearse_here(const struct plan *plan, struct stage *stage, size_t t
 	if (chroot && syscall(SYS_chdir, "/"))
 		return;
 
-	stage->now.step = STEP_REGAIN;
-	if (regains_root(plan)) {
-		errno = 0;
+	if (try_as_new_identity(plan, tasks, &stage->now))
 		return;
-	}
+	stage->foreign_count = list_foreign(tasks, stage->foreign);
 
 	stage->now.step = STEP_READ_BACK;
 	if ((securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
@@ -169,6 +153,8 @@ int rehearse(const struct plan *plan, struct reading *reading, struct failure *w
 	reading->tasks = &stage->task;
 	reading->count = 1;
 	reading->dumpable = stage->dumpable;
+	reading->foreign = stage->foreign;
+	reading->foreign_count = stage->foreign_count;
 	if (result)
 		release_reading(reading);
 	return result;

@@ -21,6 +21,9 @@
 const struct step_name step_names[STEP_COUNT] = {
 	[STEP_NONE] = {"", ""},
 	[STEP_PROC] = {"proc", "open"},
+	[STEP_DESCRIPTORS] = {"descriptors", "readlink"},
+	[STEP_RING] = {"descriptors", "io_uring_setup"},
+	[STEP_DIRECTORY] = {"descriptors", "open"},
 	[STEP_CHILD] = {"rehearsal child", "clone"},
 	[STEP_TABLE] = {"memory", "mmap"},
 	[STEP_MASK] = {"signal mask", "rt_sigprocmask"},
@@ -43,8 +46,10 @@ const struct step_name step_names[STEP_COUNT] = {
 	[STEP_NO_NEW_PRIVS] = {"no_new_privs", "prctl"},
 	[STEP_DUMPABLE] = {"dumpable", "prctl"},
 	[STEP_REGAIN] = {"regain", "setresuid"},
+	[STEP_READ] = {"read", "open"},
+	[STEP_WRITE] = {"write", "faccessat2"},
+	[STEP_BIND] = {"bind", "bind"},
 	[STEP_READ_BACK] = {"read back", "read"},
-	[STEP_VERIFY] = {"verify", "read"},
 };
 
 static bool due(const struct plan *plan, struct failure *now, enum step step)

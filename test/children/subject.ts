@@ -12,7 +12,7 @@ import { url } from 'node:inspector'
 import { createServer, type Server } from 'node:net'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { harden } from 'privdrop'
+import { audit, harden, plan } from 'privdrop'
 import { answer } from './answer'
 
 let server: Server | undefined
@@ -30,13 +30,29 @@ const workerSource = `
   const { parentPort } = require('node:worker_threads')
   const { readFileSync } = require('node:fs')
   const net = require('node:net')
-  let server
+  let server, directory
   const actions = {
     read: (path) => readFileSync(path, 'latin1').length,
     listen: (port, host) => new Promise((resolve, reject) => {
       server = net.createServer().on('error', reject).listen(port, host, () => resolve(server.address().port))
     }),
     harden: (options) => require(process.argv[2]).harden(options),
+    plan: (options) => JSON.parse(JSON.stringify(require(process.argv[2]).plan(options))),
+    audit: () => JSON.parse(JSON.stringify(require(process.argv[2]).audit())),
+    // As soon as there is a rehearsing child, which is too late for it to have this directory.
+    openInRehearsal: (path, main) => {
+      const { opendirSync } = require('node:fs')
+      setImmediate(() => {
+        while (readFileSync('/proc/self/task/' + main + '/children', 'latin1') === '');
+        directory = opendirSync(path)
+      })
+      return 'watching'
+    },
+    closedir: () => directory.closeSync(),
+    audits: (times) => {
+      for (let i = 0; i < times; i++) if (require(process.argv[2]).audit().discrepancies.length) return false
+      return true
+    },
     readdir: (path) => require('node:fs').readdirSync(path),
     cwd: () => process.cwd(),
   }
@@ -83,6 +99,24 @@ export const actions = {
   harden: (options: unknown) => {
     const report = harden(options as never)
     return { report: JSON.parse(JSON.stringify(report)), table: String(report), frozen: Object.isFrozen(report.user) }
+  },
+  plan: (options: unknown) => {
+    const made = plan(options as never)
+    return { made: JSON.parse(JSON.stringify(made)), table: String(made), frozen: Object.isFrozen(made.steps) }
+  },
+  audit: () => {
+    const report = audit()
+    return {
+      report: JSON.parse(JSON.stringify(report)),
+      table: String(report),
+      frozen: Object.isFrozen(report.threads),
+    }
+  },
+  /** In main and in each Worker at once: is there ever a discrepancy? */
+  auditAll: async (times: number) => {
+    const others = workers.map((worker) => askWorker(worker, 'audits', times))
+    for (let i = 0; i < times; i++) if (audit().discrepancies.length > 0) return false
+    return (await Promise.all(others)).every(Boolean)
   },
   hardenByCopy: (path: string, options: unknown) => require(path).harden(options),
   listen: async (port: number, host: string) => {

@@ -84,6 +84,25 @@ live('an open directory is refused, unless it is inside', ['root'], async (t) =>
   await subject.ask('harden', { ...options, chroot: root })
 })
 
+live('a directory that is opened when all has been looked at', ['root', 'strace'], async (t) => {
+  const root = jail(t)
+  // main is held where the rehearsing child has ended, and a Worker waits for that
+  const slow = ['-e', 'trace=wait4', '-e', 'inject=wait4:delay_enter=300000']
+  const subject = await start(t, { wrapper: ['strace', '-D', '-f', '-qq', '-o', '/dev/null', ...slow] })
+  await subject.ask('startWorkers', 1)
+  t.equal(await subject.ask('askWorker', 0, 'openInRehearsal', '/etc', subject.pid), 'watching')
+  t.match(await subject.refusal('harden', { ...options, chroot: root }), {
+    code: 'ERR_HARDEN_OPEN_DIRECTORY',
+    step: 'descriptors',
+    found: '/etc',
+  })
+  t.match(common(subject.pid), { uid: '0 0 0 0' })
+  t.same(roots(subject.pid), ['/ /'])
+  await subject.ask('askWorker', 0, 'closedir')
+  await subject.ask('harden', { ...options, chroot: root })
+  t.same(roots(subject.pid), [`${root} ${root}`])
+})
+
 live('a neighbour whose name begins alike is not inside', ['root'], async (t) => {
   const root = jail(t)
   const subject = await start(t)

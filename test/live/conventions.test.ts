@@ -4,6 +4,7 @@ import { start } from './subject'
 
 live('dangers are warnings, with their code; notes are not', ['root', 'setpriv'], async (t) => {
   const subject = await start(t, { wrapper: ['setpriv', '--bounding-set', '-setpcap', '--'] })
+  await subject.ask('listen', 0, '127.0.0.1')
   const { report } = await subject.ask('harden', { user: 'root', capabilities: 'cap_net_bind_service+ep' })
   const { warnings } = await subject.ask('heard')
   t.match(report.findings, [

@@ -1,4 +1,7 @@
 /** Promise: either it throws, and nothing at all has changed, or it is done. After each refusal the same process hardens. */
+import { execFileSync } from 'node:child_process'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { live } from './live'
@@ -152,6 +155,79 @@ for (const call of ['setresuid', 'setresgid', 'capset'])
     const subject = await start(t, { wrapper: ['strace', '-D', '-f', '-qq', '-o', '/dev/null', ...fault] })
     t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'regain' })
   })
+
+live('what a container lacks, and how it is granted', ['root', 'setpriv'], async (t) => {
+  for (const [name, step] of [
+    ['setuid', 'setresuid'],
+    ['net_raw', 'capset'],
+  ] as const) {
+    const subject = await start(t, { wrapper: ['setpriv', '--bounding-set', `-${name}`, '--'] })
+    const capabilities = 'cap_net_bind_service,cap_net_raw+ep'
+    const { remedy } = await refused(t, subject, { ...options, capabilities, ...(name === 'setuid' && options) })
+    for (const wording of [
+      `cap_${name}`,
+      `Docker: --cap-add ${name.toUpperCase()};`,
+      `Kubernetes: securityContext.capabilities.add: [${name.toUpperCase()}];`,
+      'systemd: CapabilityBoundingSet=',
+    ])
+      t.match(remedy, wording, `${step}: ${wording}`)
+  }
+})
+
+/** Of x86-64: call, number, step, and the errno of a refusal where the filter's own is not the last word. */
+const filtered = [
+  ['chroot', 161, 'chroot', -1],
+  ['setgroups', 116, 'setgroups', -1],
+  ['setresgid', 119, 'setresgid', -1],
+  ['setresuid', 117, 'setresuid', -1],
+  ['capset', 126, 'capset', -1],
+  ['faccessat2', 439, 'write', -13], // older filters refuse it, so it is asked in the older way
+] as const
+
+live('a seccomp filter that refuses, or kills', ['root', 'cc'], async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  chmodSync(folder, 0o755)
+  const filter = join(folder, 'filter')
+  execFileSync('cc', ['-o', filter, join(__dirname, '../children/filter.c')])
+  const asked = { ...options, supplementalGroups: ['mail'], chroot: folder, rehearse: { write: ['/'] } }
+  for (const [syscall, number, step, errno] of filtered) {
+    const refuses = await start(t, { wrapper: [filter, String(number), '1'] })
+    t.match(await refused(t, refuses, asked), { step, syscall, errno }, `${syscall}: EPERM`)
+    const kills = await start(t, { wrapper: [filter, String(number), '0'] })
+    t.match(await refused(t, kills, asked), {
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      step,
+      syscall,
+      message: /signal 31/,
+      remedy: new RegExp(`allow ${syscall} in the seccomp filter .*Docker.*Kubernetes.*systemd`),
+    })
+  }
+})
+
+live('the child is killed from outside, or cannot be made', ['root', 'strace'], async (t) => {
+  const fault = (call: string, what: string) => ({
+    wrapper: ['strace', '-D', '-f', '-qq', '-o', '/dev/null', '-e', `trace=${call}`, '-e', `inject=${call}:${what}`],
+  })
+  const killed = await start(t, fault('setresgid', 'signal=SIGKILL'))
+  t.match(await refused(t, killed, options), {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'setresgid',
+    message: /signal 9/,
+    remedy: /who killed/,
+  })
+  for (const [error, errno] of [
+    ['EAGAIN', -11],
+    ['ENOMEM', -12],
+  ] as const)
+    t.match(await refused(t, await start(t, fault('clone', `error=${error}`)), options), {
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      step: 'rehearsal child',
+      syscall: 'clone',
+      errno,
+      remedy: /pids\.max/,
+    })
+})
 
 live('a thread that blocks signal 33 cannot be stopped', ['root', 'cc'], async (t) => {
   const subject = await start(t)

@@ -1,0 +1,61 @@
+/** How the hazards look at the process. */
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import type { ThreadState } from '../audit'
+import type { OpenDescriptor } from '../native'
+import { show } from '../options'
+import type { Plan } from '../plan'
+import type { Finding } from '../report'
+
+export interface Scene {
+  readonly plan: Plan
+  readonly before: ThreadState
+  /** Those that are not plain; undefined: they could not all be looked at. */
+  readonly descriptors: readonly OpenDescriptor[] | undefined
+}
+
+export function danger(code: string, message: string, remedy: string): Finding {
+  return { code, level: 'danger', message, remedy }
+}
+
+export function note(code: string, message: string, remedy: string): Finding {
+  return { code, level: 'note', message, remedy }
+}
+
+/** By hand, for readFileSync() of a path leaves it open when fstat(2) fails. */
+function text(path: string): string {
+  const descriptor = openSync(path, 'r')
+  try {
+    return readFileSync(descriptor, 'latin1')
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+/** undefined: it is not there, or not for us. */
+export function attempt<T>(look: () => T): T | undefined {
+  try {
+    return look()
+  } catch {
+    return undefined
+  }
+}
+
+export const read = (path: string): string | undefined => attempt(() => text(path))
+export const list = (folder: string): string[] => attempt(() => readdirSync(folder)) ?? []
+
+/** "descriptor 19 ('/var/log/mail.log')" */
+export function describeDescriptor(descriptor: number): string {
+  const path = attempt(() => readlinkSync(`/proc/self/fd/${descriptor}`))
+  return `descriptor ${descriptor} (${path === undefined ? 'closed by now' : show(path)})`
+}
+
+/** A field of proc_pid_stat(5), from the third on; the second is a name that may look like anything. */
+export function statField(stat: string | undefined, field: number): number | undefined {
+  return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[field - 3])
+}
+
+/** With root among its ids, and not a zombie, which can do nothing any more. */
+export function isRoot(pid: number): boolean {
+  const status = read(`/proc/${pid}/status`) ?? ''
+  return /^Uid:.*\t0\b/m.test(status) && !/^State:\tZ/m.test(status)
+}

@@ -1,0 +1,92 @@
+/**
+ * What harden() would do, and whether it would: the same engine without the commit.
+ */
+import { closeRoot } from './chroot'
+import { HardenError, type HardenErrorFields } from './errors'
+import { examine, type Run } from './examine'
+import type { Step } from './native'
+import { type HardenOptions, validate } from './options'
+import { makePlan, type Plan } from './plan'
+import { platform } from './platform'
+import {
+  type CredentialsReport,
+  credentialRows,
+  type Finding,
+  findingRows,
+  finish,
+  type Row,
+  reportCredentials,
+} from './report'
+
+/** The credentials are what every thread would have. */
+export interface HardenPlan extends CredentialsReport {
+  readonly platform: 'linux'
+  readonly securebits: number
+  readonly chroot?: string
+  /** What each thread would do, in this order; `rehearsed` if a child of this process could do it. */
+  readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
+  /** What harden() would throw, if it were called now in this process; empty: it would succeed. */
+  readonly refusals: readonly Readonly<HardenErrorFields>[]
+  readonly findings: readonly Finding[]
+}
+
+/**
+ * Make harden()'s plan, look for hazards and rehearse it in a child, and change nothing. Works in any thread and for any
+ * user: without privileges it says what could not be rehearsed.
+ *
+ * @returns frozen, serialisable as JSON, a table as a string
+ * @throws HardenError what is wrong with the options themselves, and unknown accounts
+ */
+export function plan(options: HardenOptions): HardenPlan {
+  const asked = validate(options)
+  const seen = platform.observe()
+  const made = makePlan(asked, seen.state)
+  const refusals: HardenError[] = []
+  const collect: Run = (part) => {
+    try {
+      return part()
+    } catch (error) {
+      if (!(error instanceof HardenError)) throw error
+      refusals.push(error)
+      return undefined
+    }
+  }
+  try {
+    return report(made, refusals, examine(made, seen, asked, [], collect))
+  } finally {
+    closeRoot(made.root)
+  }
+}
+
+function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings: readonly Finding[]): HardenPlan {
+  const rehearsed = steps.slice(0, stepsRehearsed(steps, refusals))
+  const made: HardenPlan = {
+    platform: 'linux',
+    ...reportCredentials(wanted),
+    securebits: wanted.securebits,
+    ...(root && { chroot: root.path }),
+    steps: steps.map((name) => ({ name, rehearsed: rehearsed.includes(name) })),
+    refusals: refusals.map(({ message, ...fields }) => ({ message, ...fields })),
+    findings,
+  }
+  return finish(made, () => rows(made))
+}
+
+/** Those before the one that was refused; of what comes after the last of them, all. */
+function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]): number {
+  const refused = refusals.find(({ step }) => step !== undefined && step !== 'descriptors')?.step
+  if (refused === undefined || ['regain', 'read', 'write', 'bind', 'verify', 'read back'].includes(refused))
+    return steps.length
+  return Math.max(0, steps.indexOf(refused as Step))
+}
+
+function rows({ steps, refusals, findings, securebits, ...made }: HardenPlan): Row[] {
+  return [
+    ...credentialRows(made),
+    ['securebits', `0x${securebits.toString(16)}`],
+    ['root directory', made.chroot ?? 'as before'],
+    ['steps', steps.map(({ name, rehearsed }) => (rehearsed ? name : `${name} (not rehearsed)`)).join(', ')],
+    ...refusals.map(({ code, message }): Row => ['refused', `${code}: ${message}`]),
+    ...findingRows(findings),
+  ]
+}

@@ -1,0 +1,268 @@
+/** Promise: plan() says what harden() would do and all that it would throw, and leaves nothing behind. */
+import t, { type Test } from 'tap'
+import type { Credentials, ThreadState } from '../lib/audit'
+import * as errors from '../lib/errors'
+import type { Step } from '../lib/native'
+import type { Plan } from '../lib/plan'
+import type { HardenPlan } from '../lib/plan-report'
+import type { Observation } from '../lib/platform/index'
+import type { Finding } from '../lib/report'
+
+const { HardenError } = errors
+const BIND = 1n << 10n
+
+const only = (id: number) => ({ real: id, effective: id, saved: id, fs: id })
+const wanted: Credentials = {
+  user: only(990),
+  group: only(991),
+  groups: [8, 12],
+  permitted: BIND,
+  effective: BIND,
+  inheritable: 1n << 13n,
+  bounding: 1n,
+  ambient: 1n << 7n,
+  securebits: 47,
+  noNewPrivileges: true,
+  jailed: false,
+}
+const before: ThreadState = { ...wanted, user: only(0), securebits: 0, noNewPrivileges: false, tid: 4711, name: 'node' }
+const seen: Observation = { state: before, token: new ArrayBuffer(8) }
+const note: Finding = { code: 'HARDEN_ONE', level: 'note', message: 'one is not', remedy: 'leave it' }
+const danger: Finding = { code: 'HARDEN_TWO', level: 'danger', message: 'two is bad', remedy: 'mend it' }
+const steps: Step[] = ['chroot', 'bounding', 'setgroups', 'setresgid', 'setresuid', 'capset', 'no_new_privs']
+const made: Plan = { wanted, steps, boundingDrop: 0n, attempts: [], findings: [note] }
+const root = { path: '/srv/mail', descriptor: 17, place: '8:2', stat: 18 }
+const jail: Plan = { ...made, root }
+
+const order = ['observe', 'plan', 'descriptors', 'hazards', 'rehearse', 'inspector', 'close']
+
+/** plan() where these parts throw these errors. */
+function withParts(t: Test, throws: Partial<Record<string, Error>> = {}, ofPlan: Plan = made) {
+  const done: string[] = []
+  const given: unknown[][] = []
+  const part = <T>(name: string, args: unknown[], result: T): T => {
+    done.push(name)
+    given.push(args)
+    const error = throws[name]
+    if (error) throw error
+    return result
+  }
+  const { plan } = t.mockRequire<typeof import('../lib/plan-report')>('../lib/plan-report', {
+    '../lib/errors': errors, // one class for all
+    '../lib/plan': { makePlan: (...args: unknown[]) => part('plan', args, ofPlan) },
+    '../lib/hazards': { findHazards: (...args: unknown[]) => part('hazards', args, [danger]) },
+    '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', args, undefined) },
+    '../lib/chroot': { closeRoot: (...args: unknown[]) => part('close', args, undefined) },
+    '../lib/platform': {
+      platform: {
+        observe: (...args: unknown[]) => part('observe', args, seen),
+        descriptors: (...args: unknown[]) => part('descriptors', args, []),
+        rehearse: (...args: unknown[]) => part('rehearse', args, []),
+        commit: () => t.fail('it commits to nothing'),
+        remember: () => t.fail('there is nothing to remember'),
+      },
+    },
+  })
+  return { plan, done, given }
+}
+
+const refused = (step: string | undefined, fields: Partial<errors.HardenErrorFields> = {}) =>
+  new HardenError({
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    message: `no to ${step}`,
+    remedy: 'ask again',
+    ...(step !== undefined && { step }),
+    ...fields,
+  })
+
+const data = {
+  platform: 'linux',
+  user: only(990),
+  group: only(991),
+  groups: [8, 12],
+  capabilities: {
+    permitted: ['cap_net_bind_service'],
+    effective: ['cap_net_bind_service'],
+    inheritable: ['cap_net_raw'],
+    bounding: ['cap_chown'],
+    ambient: ['cap_setuid'],
+  },
+  securebits: 47,
+  noNewPrivileges: true,
+  steps: steps.map((name) => ({ name, rehearsed: true })),
+  refusals: [],
+  findings: [note, danger],
+}
+
+t.test('nothing is refused', async (t) => {
+  const { plan, done, given } = withParts(t)
+  const report = plan({ user: 'no-such-account' })
+  const asked = { user: 'no-such-account', __proto__: null }
+  t.strictSame({ ...report }, data)
+  t.strictSame(JSON.parse(JSON.stringify(report)), data, 'as JSON')
+  t.strictSame(done, order)
+  t.strictSame(given, [[], [asked, before], [made, seen], [made, before, []], [made, seen], [asked], [undefined]])
+  const { done: all, given: closed, plan: inJail } = withParts(t, {}, jail)
+  t.strictSame(JSON.parse(JSON.stringify(inJail({ chroot: '/srv/mail' }))), { ...data, chroot: '/srv/mail' })
+  t.strictSame([all.at(-1), closed.at(-1)], ['close', [root]])
+})
+
+t.test('all that is refused, in the order in which harden() would meet it', async (t) => {
+  const throws = {
+    descriptors: refused('descriptors', { code: 'ERR_HARDEN_OPEN_DIRECTORY', option: 'chroot', found: '/etc' }),
+    rehearse: refused('setgroups', {
+      syscall: 'setgroups',
+      errno: -1,
+      tid: 4711,
+      wanted: '8',
+      cause: new Error('why'),
+    }),
+    inspector: refused(undefined, { code: 'ERR_HARDEN_INSPECTOR' }),
+  }
+  const first = {
+    code: 'ERR_HARDEN_OPEN_DIRECTORY',
+    message: throws.descriptors.message,
+    remedy: 'ask again',
+    step: 'descriptors',
+    option: 'chroot',
+    found: '/etc',
+  }
+  const second = {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    message: throws.rehearse.message,
+    remedy: 'ask again',
+    step: 'setgroups',
+    syscall: 'setgroups',
+    errno: -1,
+    tid: 4711,
+    wanted: '8',
+  }
+  const third = { code: 'ERR_HARDEN_INSPECTOR', message: throws.inspector.message, remedy: 'ask again' }
+  const { plan, done, given } = withParts(t, throws, jail)
+  const report = plan({})
+  t.strictSame([...report.refusals], [first, second, third])
+  t.strictSame(JSON.parse(JSON.stringify(report)).refusals, [first, second, third], 'as JSON')
+  t.strictSame(done, order)
+  t.equal(given[3]?.[2], undefined, 'it is not known which descriptors are open')
+  t.strictSame(given.at(-1), [root], 'the root is closed')
+  t.strictSame([...report.findings], [note, danger], 'findings are none the less')
+
+  for (const name of Object.keys(throws) as (keyof typeof throws)[]) {
+    const { code, message } = throws[name]
+    const { refusals } = withParts(t, { [name]: throws[name] }).plan({})
+    t.match(refusals, [{ code, message }], name)
+    t.equal(refusals.length, 1)
+  }
+})
+
+t.test('what is no refusal is thrown on, and the root is closed', async (t) => {
+  const mine = new RangeError('mine')
+  for (const name of ['descriptors', 'hazards', 'rehearse', 'inspector']) {
+    const { plan, done, given } = withParts(t, { [name]: mine }, jail)
+    t.throws(() => plan({}), mine, name)
+    t.strictSame(done, [...order.slice(0, order.indexOf(name) + 1), 'close'])
+    t.strictSame(given.at(-1), [root])
+  }
+  const { plan, done } = withParts(t, { descriptors: refused('descriptors'), rehearse: mine })
+  t.throws(() => plan({}), mine, 'after a refusal, too')
+  t.strictSame(done, [...order.slice(0, order.indexOf('rehearse') + 1), 'close'])
+  t.throws(() => withParts(t, {}, { ...made, wanted: undefined as never }).plan({}), TypeError)
+})
+
+t.test('without a plan there is nothing to report, and nothing to close', async (t) => {
+  for (const name of ['observe', 'plan'])
+    for (const error of [refused('proc'), new RangeError('mine')]) {
+      const { plan, done } = withParts(t, { [name]: error })
+      t.throws(() => plan({}), error, name)
+      t.strictSame(done, order.slice(0, order.indexOf(name) + 1))
+    }
+})
+
+t.test('wrong arguments: no part is done', async (t) => {
+  for (const [wrong, code] of [
+    [undefined, 'ERR_INVALID_ARG_TYPE'],
+    [{ usr: 'x' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ rehearse: { bind: [0] } }, 'ERR_INVALID_ARG_VALUE'],
+  ] as const) {
+    const { plan, done } = withParts(t)
+    t.throws(() => plan(wrong as never), { name: 'HardenError', code })
+    t.strictSame(done, [])
+  }
+})
+
+t.test('which steps a child could do', async (t) => {
+  const table: [title: string, step: string | undefined, rehearsed: number][] = [
+    ['there was no child', 'rehearsal child', 0],
+    ['there was no memory', 'memory', 0],
+    ['there is no /proc', 'proc', 0],
+    ['a step that is none of them', 'keepcaps', 0],
+    ...steps.map((step, index): [string, string, number] => ['a step', step, index]),
+    ...['regain', 'read', 'write', 'bind', 'verify', 'read back'].map((step): [string, string, number] => [
+      'what comes after the steps',
+      step,
+      steps.length,
+    ]),
+    ['it was about no step', undefined, steps.length],
+  ]
+  for (const [title, step, rehearsed] of table)
+    for (const more of [{}, { descriptors: refused('descriptors') }, { inspector: refused(undefined) }]) {
+      const { plan } = withParts(t, { rehearse: refused(step), ...more })
+      t.strictSame(
+        [...plan({}).steps],
+        steps.map((name, index) => ({ name, rehearsed: index < rehearsed })),
+        `${title}: ${step}`,
+      )
+    }
+  for (const more of [{}, { descriptors: refused('descriptors') }, { inspector: refused(undefined) }])
+    t.strictSame([...withParts(t, more).plan({}).steps], data.steps, 'the rehearsal was not refused')
+  t.strictSame([...withParts(t, {}, { ...made, steps: [] }).plan({}).steps], [], 'nothing is due')
+})
+
+t.test('it is frozen, all the way down', async (t) => {
+  const { plan } = withParts(t, { rehearse: refused('setgroups') }, jail)
+  const seen: object[] = []
+  const walk = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return
+    seen.push(value)
+    for (const part of Object.values(value)) walk(part)
+  }
+  walk(plan({}))
+  t.ok(seen.length > 20)
+  t.ok(seen.every(Object.isFrozen))
+})
+
+t.test('the table', async (t) => {
+  const rows = (report: HardenPlan) =>
+    String(report)
+      .split('\n')
+      .map((row) => [row.slice(0, 22).trimEnd(), row.slice(22)])
+  const [code, message] = ['ERR_HARDEN_INSPECTOR', 'no to undefined. Remedy: ask again.'] as const
+  const throws = { rehearse: refused('setresgid'), inspector: refused(undefined, { code }) }
+  t.strictSame(rows(withParts(t, throws, jail).plan({})), [
+    ['user', 'real 990, effective 990, saved 990, file system 990'],
+    ['group', 'real 991, effective 991, saved 991, file system 991'],
+    ['supplementary groups', '8 12'],
+    ['permitted', 'cap_net_bind_service'],
+    ['effective', 'cap_net_bind_service'],
+    ['inheritable', 'cap_net_raw'],
+    ['bounding', 'cap_chown'],
+    ['ambient', 'cap_setuid'],
+    ['no_new_privs', '1'],
+    ['securebits', '0x2f'],
+    ['root directory', '/srv/mail'],
+    [
+      'steps',
+      'chroot, bounding, setgroups, setresgid (not rehearsed), setresuid (not rehearsed), capset (not rehearsed), no_new_privs (not rehearsed)',
+    ],
+    ['refused', 'ERR_HARDEN_NOT_PERMITTED: no to setresgid. Remedy: ask again.'],
+    ['refused', `${code}: ${message}`],
+    ['note', 'HARDEN_ONE: one is not (leave it)'],
+    ['danger', 'HARDEN_TWO: two is bad (mend it)'],
+  ])
+  const plain = rows(withParts(t).plan({}))
+  t.strictSame(plain.slice(10, 12), [
+    ['root directory', 'as before'],
+    ['steps', 'chroot, bounding, setgroups, setresgid, setresuid, capset, no_new_privs'],
+  ])
+  t.notOk(plain.some(([name]) => name === 'refused'))
+})
