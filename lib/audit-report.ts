@@ -46,14 +46,10 @@ function rows({ threads, discrepancies }: AuditReport, states: readonly Seen<Thr
   const words = states.map((state) => JSON.stringify(inWords(state)))
   const kinds = [...new Set(words)].map((kind) => threads.filter((_, index) => words[index] === kind))
   return [
-    ...kinds.flatMap(([first, ...more]): Row[] =>
-      first
-        ? [
-            ['threads', [first, ...more].map(({ tid, name }) => `${tid} (${name})`).join(', ')],
-            ...credentialRows(first),
-          ]
-        : [],
-    ),
+    ...kinds.flatMap((alike): Row[] => [
+      ['threads', alike.map(({ tid, name }) => `${tid} (${name})`).join(', ')],
+      ...alike.slice(0, 1).flatMap(credentialRows),
+    ]),
     ...discrepancies.map((difference): Row => ['discrepancy', describe(difference)]),
   ]
 }

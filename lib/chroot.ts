@@ -26,7 +26,7 @@ export function openRoot(path: string): Root {
   const directory = O_PATH | constants.O_DIRECTORY
   const descriptor = ask(path, 'name a directory that exists', () => openSync(path, directory))
   try {
-    return ask(path, 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)', () => {
+    return ask(path, 'mount /proc, and raise the limit on open files (RLIMIT_NOFILE, ulimit -n)', () => {
       const place = placeOf(fstatSync(descriptor, { bigint: true }))
       return { path, descriptor, place, stat: openSync('/proc/self/stat', 'r') }
     })

@@ -70,6 +70,8 @@ const known: Known = {
 
 /** The largest id. The next one is (uid_t)-1, which means "leave it as it is" to setresuid(2). */
 export const LARGEST_ID = 0xfffffffe
+/** Each is a few system calls of the rehearsing child. */
+const ATTEMPTS_MAX = 1024
 /** The kernel's limit (getgroups(2), NGROUPS_MAX); it has been a constant since Linux 2.6.4. */
 const NGROUPS_MAX = 65536
 
@@ -85,10 +87,7 @@ export function validate(options: unknown): HardenOptions {
   const copy: Record<string, unknown> = { __proto__: null, ...options }
   const groups = copy.supplementalGroups
   if (Array.isArray(groups) && groups.length <= NGROUPS_MAX) copy.supplementalGroups = [...groups]
-  if (isPlain(copy.rehearse))
-    copy.rehearse = Object.fromEntries(
-      Object.entries(copy.rehearse).map(([kind, items]) => [kind, Array.isArray(items) ? [...items] : items]),
-    )
+  if (isPlain(copy.rehearse)) copy.rehearse = copyOfLists(copy.rehearse)
   for (const [option, value] of Object.entries(copy)) {
     if (!Object.hasOwn(known, option))
       throw wrongValue(
@@ -98,6 +97,14 @@ export function validate(options: unknown): HardenOptions {
       )
     if (value !== undefined) known[option as keyof Known](value, option)
   }
+  return copy
+}
+
+/** Without a prototype, as all of the copy is. */
+function copyOfLists(lists: object): object {
+  const copy: Record<string, unknown> = { __proto__: null, ...lists }
+  for (const [kind, items] of Object.entries(copy))
+    if (Array.isArray(items) && items.length <= ATTEMPTS_MAX) copy[kind] = [...items]
   return copy
 }
 
@@ -145,6 +152,8 @@ function attempts(value: unknown, option: string): void {
       )
     if (items === undefined) continue
     if (!Array.isArray(items)) throw wrongType(`${option}.${kind}`, 'an array', items)
+    if (items.length > ATTEMPTS_MAX)
+      throw wrongValue(`${option}.${kind}`, `${items.length} are too many`, `name at most ${ATTEMPTS_MAX}`)
     for (const [index, item] of items.entries()) check(item, `${option}.${kind}[${index}]`)
   }
 }

@@ -25,7 +25,7 @@ export interface HardenPlan extends CredentialsReport {
   readonly chroot?: string
   /** What each thread would do, in this order; `rehearsed` if a child of this process could do it. */
   readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
-  /** What harden() would throw, if it were called now in this process; empty: it would succeed. */
+  /** What harden() would throw, if it were called now in this process (`message` as there); empty: it would succeed. */
   readonly refusals: readonly Readonly<HardenErrorFields>[]
   readonly findings: readonly Finding[]
 }
@@ -47,7 +47,8 @@ export function plan(options: HardenOptions): HardenPlan {
       return part()
     } catch (error) {
       if (!(error instanceof HardenError)) throw error
-      refusals.push(error)
+      // The rehearsal may find what has been found before.
+      if (!refusals.some(({ message }) => message === error.message)) refusals.push(error)
       return undefined
     }
   }
@@ -72,12 +73,12 @@ function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings
   return finish(made, () => rows(made))
 }
 
-/** Those before the one that was refused; of what comes after the last of them, all. */
+/** Those before the one that was refused; none if there was no child to do them. What comes after them is none of them. */
 function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]): number {
-  const refused = refusals.find(({ step }) => step !== undefined && step !== 'descriptors')?.step
-  if (refused === undefined || ['regain', 'read', 'write', 'bind', 'verify', 'read back'].includes(refused))
-    return steps.length
-  return Math.max(0, steps.indexOf(refused as Step))
+  const refused = refusals.map(({ step = '' }) => step)
+  if (refused.some((step) => ['proc', 'memory', 'signal mask', 'rehearsal child'].includes(step))) return 0
+  const first = steps.findIndex((step) => refused.includes(step))
+  return first < 0 ? steps.length : first
 }
 
 function rows({ steps, refusals, findings, securebits, ...made }: HardenPlan): Row[] {

@@ -186,7 +186,9 @@ function dueSteps(wanted: Credentials, before: ThreadState): Step[] {
   return (Object.keys(due) as Step[]).filter((step) => due[step])
 }
 
-function listAttempts({ rehearse: { read = [], write = [], bind = [] } = {} }: HardenOptions): Plan['attempts'] {
+function listAttempts({ rehearse }: HardenOptions): Plan['attempts'] {
+  if (!rehearse) return []
+  const { read = [], write = [], bind = [] } = rehearse
   return [
     ...read.map((path, index) => ({ step: 'read', path, port: 0, option: `rehearse.read[${index}]` }) as const),
     ...write.map((path, index) => ({ step: 'write', path, port: 0, option: `rehearse.write[${index}]` }) as const),

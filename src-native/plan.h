@@ -55,7 +55,8 @@ enum step {
 
 	STEP_DUMPABLE,
 
-	STEP_REGAIN,    /* in the rehearsal: what must not succeed any more, */
+	STEP_ENTER,     /* in the rehearsal: the new root, as the new identity; */
+	STEP_REGAIN,    /* what must not succeed any more, */
 	STEP_READ,      /* and what must: plan->attempts */
 	STEP_WRITE,
 	STEP_BIND,

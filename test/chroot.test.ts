@@ -217,7 +217,7 @@ t.test('if anything of it fails the directory is closed again', async (t) => {
       syscall,
       errno: -errno,
       message: new RegExp(`^chroot '/' cannot be opened: ${code}\\. `),
-      remedy: /RLIMIT_NOFILE, ulimit -n/,
+      remedy: /^mount \/proc, and raise the limit on open files \(RLIMIT_NOFILE, ulimit -n\)$/,
     })
     t.equal((error as HardenError).cause, cause)
     t.equal(opened.length, 1, 'the directory was open')

@@ -1,4 +1,6 @@
 /** Promise: what takes from the worth of a plan is named, with a remedy, and what vanishes or is hidden does no harm. */
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import fs, { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -7,8 +9,7 @@ import type { Credentials, Ids, ThreadState } from '../lib/audit'
 import { closeRoot, openRoot } from '../lib/chroot'
 import { findHazards as findRealHazards } from '../lib/hazards'
 import { foreignFiles } from '../lib/hazards/notes'
-import type { OpenDescriptor } from '../lib/native'
-import { native } from '../lib/native'
+import { native, type OpenDescriptor } from '../lib/native'
 import type { Plan } from '../lib/plan'
 import type { Finding } from '../lib/report'
 
@@ -301,6 +302,16 @@ t.test('children', async (t) => {
   hasChildren = false
   t.same(find({ entries: { ...entries, ...both } }), [], 'nobody is looked at who is none, says waitid(2)')
   hasChildren = true
+})
+
+t.test('a child for the kernel as it is', async (t) => {
+  const child = spawn('cat', { stdio: ['pipe', 'ignore', 'ignore'] })
+  const exit = once(child, 'exit')
+  const found = findRealHazards(plan, before, []).find(({ code }) => code === 'HARDEN_CHILDREN_ROOT')
+  child.stdin.end()
+  await exit
+  const pids: string[] = found?.message.match(/\d+/g) ?? []
+  t.equal(pids.includes(`${child.pid}`), process.getuid?.() === 0, 'it is found if it is root')
 })
 
 t.test('the primary', async (t) => {

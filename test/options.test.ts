@@ -405,7 +405,28 @@ t.test('what can be', async (t) => {
     { bind: [25], write: undefined },
   ]
   for (const rehearse of accepted)
-    t.strictSame({ ...validate(Object.freeze({ rehearse: Object.freeze(rehearse) })) }, { rehearse }, word(rehearse))
+    t.strictSame(
+      { ...validate(Object.freeze({ rehearse: Object.freeze(rehearse) })).rehearse },
+      rehearse,
+      word(rehearse),
+    )
+})
+
+t.test('what to rehearse has an end', async (t) => {
+  for (const kind of kinds) {
+    const [most, more] = [1024, 1025].map((length) => Array(length).fill(kind === 'bind' ? 25 : '/'))
+    t.equal(validate({ rehearse: { [kind]: most } }).rehearse?.[kind as 'read']?.length, 1024)
+    const error = refusal(() => validate({ rehearse: { [kind]: more } }))
+    t.match(error, { code: 'ERR_INVALID_ARG_VALUE', option: `rehearse.${kind}`, message: /^1025 are too many/ })
+    t.equal(refusal(() => validate({ rehearse: { [kind]: Array(2 ** 32 - 1) } })).option, `rehearse.${kind}`)
+  }
+})
+
+t.test('what to rehearse is its own, whatever all objects have been made to carry', async (t) => {
+  const prototype = Object.prototype as { bind?: unknown }
+  prototype.bind = [0]
+  t.teardown(() => delete prototype.bind)
+  t.equal(validate({ rehearse: {} }).rehearse?.bind, undefined)
 })
 
 t.test('what to rehearse is copied, down to the last port', async (t) => {
@@ -420,13 +441,13 @@ t.test('what to rehearse is copied, down to the last port', async (t) => {
   delete rehearse.read
   rehearse.execute = []
   options.rehearse = {}
-  t.strictSame(copy.rehearse, written)
+  t.strictSame({ ...copy.rehearse }, written)
 
   let reads = 0
   const list = Object.defineProperty([25], 0, { enumerable: true, get: () => (reads++ === 0 ? 25 : -1) })
   let asked = 0
   const once = Object.defineProperty({}, 'bind', { enumerable: true, get: () => (asked++ === 0 ? list : 'other') })
-  t.strictSame(validate({ rehearse: once }).rehearse, { bind: [25] })
+  t.strictSame({ ...validate({ rehearse: once }).rehearse }, { bind: [25] })
   t.strictSame([reads, asked], [1, 1], 'each value is read once')
 
   const lying = [
@@ -461,7 +482,8 @@ t.test('everything at once is accepted as it was written', async (t) => {
     rehearse: { read: ['/etc/mail/key.pem'], write: ['/var/spool/mail'], bind: [25, 587] },
     allowInspector: true,
   }
-  t.strictSame({ ...validate(Object.freeze(options)) }, options)
+  const copy = validate(Object.freeze(options))
+  t.strictSame({ ...copy, rehearse: { ...copy.rehearse } }, options)
 })
 
 t.test('the copy is a copy', async (t) => {

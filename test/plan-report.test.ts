@@ -1,8 +1,9 @@
 /** Promise: plan() says what harden() would do and all that it would throw, and leaves nothing behind. */
-import t, { type Test } from 'tap'
+import t from 'tap'
 import type { Credentials, ThreadState } from '../lib/audit'
 import * as errors from '../lib/errors'
 import type { Step } from '../lib/native'
+import type { HardenOptions } from '../lib/options'
 import type { Plan } from '../lib/plan'
 import type { HardenPlan } from '../lib/plan-report'
 import type { Observation } from '../lib/platform/index'
@@ -36,34 +37,42 @@ const jail: Plan = { ...made, root }
 
 const order = ['observe', 'plan', 'descriptors', 'hazards', 'rehearse', 'inspector', 'close']
 
+/** What each part of plan() does. */
+let part: <T>(name: string, args: unknown[], result: T) => T
+let toBeMade: Plan
+
+const { plan } = t.mockRequire<typeof import('../lib/plan-report')>('../lib/plan-report', {
+  '../lib/errors': errors, // one class for all
+  '../lib/plan': { makePlan: (...args: unknown[]) => part('plan', args, toBeMade) },
+  '../lib/hazards': { findHazards: (...args: unknown[]) => part('hazards', args, [danger]) },
+  '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', args, undefined) },
+  '../lib/chroot': { closeRoot: (...args: unknown[]) => part('close', args, undefined) },
+  '../lib/platform': {
+    // nothing else is asked of it: to commit, or to remember
+    platform: {
+      observe: (...args: unknown[]) => part('observe', args, seen),
+      descriptors: (...args: unknown[]) => part('descriptors', args, []),
+      rehearse: (...args: unknown[]) => part('rehearse', args, []),
+    },
+  },
+})
+
 /** plan() where these parts throw these errors. */
-function withParts(t: Test, throws: Partial<Record<string, Error>> = {}, ofPlan: Plan = made) {
+function withParts(throws: Partial<Record<string, Error>> = {}, ofPlan: Plan = made) {
   const done: string[] = []
   const given: unknown[][] = []
-  const part = <T>(name: string, args: unknown[], result: T): T => {
-    done.push(name)
-    given.push(args)
-    const error = throws[name]
-    if (error) throw error
-    return result
+  const ask = (options: HardenOptions): HardenPlan => {
+    toBeMade = ofPlan
+    part = (name, args, result) => {
+      done.push(name)
+      given.push(args)
+      const error = throws[name]
+      if (error) throw error
+      return result
+    }
+    return plan(options)
   }
-  const { plan } = t.mockRequire<typeof import('../lib/plan-report')>('../lib/plan-report', {
-    '../lib/errors': errors, // one class for all
-    '../lib/plan': { makePlan: (...args: unknown[]) => part('plan', args, ofPlan) },
-    '../lib/hazards': { findHazards: (...args: unknown[]) => part('hazards', args, [danger]) },
-    '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', args, undefined) },
-    '../lib/chroot': { closeRoot: (...args: unknown[]) => part('close', args, undefined) },
-    '../lib/platform': {
-      platform: {
-        observe: (...args: unknown[]) => part('observe', args, seen),
-        descriptors: (...args: unknown[]) => part('descriptors', args, []),
-        rehearse: (...args: unknown[]) => part('rehearse', args, []),
-        commit: () => t.fail('it commits to nothing'),
-        remember: () => t.fail('there is nothing to remember'),
-      },
-    },
-  })
-  return { plan, done, given }
+  return { plan: ask, done, given }
 }
 
 const refused = (step: string | undefined, fields: Partial<errors.HardenErrorFields> = {}) =>
@@ -95,14 +104,14 @@ const data = {
 }
 
 t.test('nothing is refused', async (t) => {
-  const { plan, done, given } = withParts(t)
+  const { plan, done, given } = withParts()
   const report = plan({ user: 'no-such-account' })
   const asked = { user: 'no-such-account', __proto__: null }
   t.strictSame({ ...report }, data)
   t.strictSame(JSON.parse(JSON.stringify(report)), data, 'as JSON')
   t.strictSame(done, order)
   t.strictSame(given, [[], [asked, before], [made, seen], [made, before, []], [made, seen], [asked], [undefined]])
-  const { done: all, given: closed, plan: inJail } = withParts(t, {}, jail)
+  const { done: all, given: closed, plan: inJail } = withParts({}, jail)
   t.strictSame(JSON.parse(JSON.stringify(inJail({ chroot: '/srv/mail' }))), { ...data, chroot: '/srv/mail' })
   t.strictSame([all.at(-1), closed.at(-1)], ['close', [root]])
 })
@@ -138,7 +147,7 @@ t.test('all that is refused, in the order in which harden() would meet it', asyn
     wanted: '8',
   }
   const third = { code: 'ERR_HARDEN_INSPECTOR', message: throws.inspector.message, remedy: 'ask again' }
-  const { plan, done, given } = withParts(t, throws, jail)
+  const { plan, done, given } = withParts(throws, jail)
   const report = plan({})
   t.strictSame([...report.refusals], [first, second, third])
   t.strictSame(JSON.parse(JSON.stringify(report)).refusals, [first, second, third], 'as JSON')
@@ -149,7 +158,7 @@ t.test('all that is refused, in the order in which harden() would meet it', asyn
 
   for (const name of Object.keys(throws) as (keyof typeof throws)[]) {
     const { code, message } = throws[name]
-    const { refusals } = withParts(t, { [name]: throws[name] }).plan({})
+    const { refusals } = withParts({ [name]: throws[name] }).plan({})
     t.match(refusals, [{ code, message }], name)
     t.equal(refusals.length, 1)
   }
@@ -158,21 +167,21 @@ t.test('all that is refused, in the order in which harden() would meet it', asyn
 t.test('what is no refusal is thrown on, and the root is closed', async (t) => {
   const mine = new RangeError('mine')
   for (const name of ['descriptors', 'hazards', 'rehearse', 'inspector']) {
-    const { plan, done, given } = withParts(t, { [name]: mine }, jail)
+    const { plan, done, given } = withParts({ [name]: mine }, jail)
     t.throws(() => plan({}), mine, name)
     t.strictSame(done, [...order.slice(0, order.indexOf(name) + 1), 'close'])
     t.strictSame(given.at(-1), [root])
   }
-  const { plan, done } = withParts(t, { descriptors: refused('descriptors'), rehearse: mine })
+  const { plan, done } = withParts({ descriptors: refused('descriptors'), rehearse: mine })
   t.throws(() => plan({}), mine, 'after a refusal, too')
   t.strictSame(done, [...order.slice(0, order.indexOf('rehearse') + 1), 'close'])
-  t.throws(() => withParts(t, {}, { ...made, wanted: undefined as never }).plan({}), TypeError)
+  t.throws(() => withParts({}, { ...made, wanted: undefined as never }).plan({}), TypeError)
 })
 
 t.test('without a plan there is nothing to report, and nothing to close', async (t) => {
   for (const name of ['observe', 'plan'])
     for (const error of [refused('proc'), new RangeError('mine')]) {
-      const { plan, done } = withParts(t, { [name]: error })
+      const { plan, done } = withParts({ [name]: error })
       t.throws(() => plan({}), error, name)
       t.strictSame(done, order.slice(0, order.indexOf(name) + 1))
     }
@@ -184,7 +193,7 @@ t.test('wrong arguments: no part is done', async (t) => {
     [{ usr: 'x' }, 'ERR_INVALID_ARG_VALUE'],
     [{ rehearse: { bind: [0] } }, 'ERR_INVALID_ARG_VALUE'],
   ] as const) {
-    const { plan, done } = withParts(t)
+    const { plan, done } = withParts()
     t.throws(() => plan(wrong as never), { name: 'HardenError', code })
     t.strictSame(done, [])
   }
@@ -195,18 +204,16 @@ t.test('which steps a child could do', async (t) => {
     ['there was no child', 'rehearsal child', 0],
     ['there was no memory', 'memory', 0],
     ['there is no /proc', 'proc', 0],
-    ['a step that is none of them', 'keepcaps', 0],
+    ['the main thread could not block its signals', 'signal mask', 0],
     ...steps.map((step, index): [string, string, number] => ['a step', step, index]),
-    ...['regain', 'read', 'write', 'bind', 'verify', 'read back'].map((step): [string, string, number] => [
-      'what comes after the steps',
-      step,
-      steps.length,
-    ]),
+    ...['dumpable', 'enter', 'regain', 'read', 'write', 'bind', 'verify', 'read back'].map(
+      (step): [string, string, number] => ['what comes after the steps', step, steps.length],
+    ),
     ['it was about no step', undefined, steps.length],
   ]
   for (const [title, step, rehearsed] of table)
     for (const more of [{}, { descriptors: refused('descriptors') }, { inspector: refused(undefined) }]) {
-      const { plan } = withParts(t, { rehearse: refused(step), ...more })
+      const { plan } = withParts({ rehearse: refused(step), ...more })
       t.strictSame(
         [...plan({}).steps],
         steps.map((name, index) => ({ name, rehearsed: index < rehearsed })),
@@ -214,12 +221,12 @@ t.test('which steps a child could do', async (t) => {
       )
     }
   for (const more of [{}, { descriptors: refused('descriptors') }, { inspector: refused(undefined) }])
-    t.strictSame([...withParts(t, more).plan({}).steps], data.steps, 'the rehearsal was not refused')
-  t.strictSame([...withParts(t, {}, { ...made, steps: [] }).plan({}).steps], [], 'nothing is due')
+    t.strictSame([...withParts(more).plan({}).steps], data.steps, 'the rehearsal was not refused')
+  t.strictSame([...withParts({}, { ...made, steps: [] }).plan({}).steps], [], 'nothing is due')
 })
 
 t.test('it is frozen, all the way down', async (t) => {
-  const { plan } = withParts(t, { rehearse: refused('setgroups') }, jail)
+  const { plan } = withParts({ rehearse: refused('setgroups') }, jail)
   const seen: object[] = []
   const walk = (value: unknown): void => {
     if (typeof value !== 'object' || value === null) return
@@ -238,7 +245,7 @@ t.test('the table', async (t) => {
       .map((row) => [row.slice(0, 22).trimEnd(), row.slice(22)])
   const [code, message] = ['ERR_HARDEN_INSPECTOR', 'no to undefined. Remedy: ask again.'] as const
   const throws = { rehearse: refused('setresgid'), inspector: refused(undefined, { code }) }
-  t.strictSame(rows(withParts(t, throws, jail).plan({})), [
+  t.strictSame(rows(withParts(throws, jail).plan({})), [
     ['user', 'real 990, effective 990, saved 990, file system 990'],
     ['group', 'real 991, effective 991, saved 991, file system 991'],
     ['supplementary groups', '8 12'],
@@ -259,7 +266,7 @@ t.test('the table', async (t) => {
     ['note', 'HARDEN_ONE: one is not (leave it)'],
     ['danger', 'HARDEN_TWO: two is bad (mend it)'],
   ])
-  const plain = rows(withParts(t).plan({}))
+  const plain = rows(withParts().plan({}))
   t.strictSame(plain.slice(10, 12), [
     ['root directory', 'as before'],
     ['steps', 'chroot, bounding, setgroups, setresgid, setresuid, capset, no_new_privs'],

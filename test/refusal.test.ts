@@ -626,17 +626,20 @@ t.test('what the new user will not be able to use', async (t) => {
   const give =
     'give it, and the way to it, to the new user (chown, chmod, or a supplementary group), or use it before harden()'
   const retain = `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
+  const find =
+    'find what stands in the way: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=), a security module, a limit'
   type Row = [item: number, syscall: string, errno: number, found: string, what: string, remedy: string]
   const table: Row[] = [
     [0, 'open', EACCES, '/etc/mail/key.pem', `read '/etc/mail/key.pem'`, give],
-    [0, 'open', EPERM, '/etc/mail/key.pem', `read '/etc/mail/key.pem'`, give],
+    [0, 'open', EPERM, '/etc/mail/key.pem', `read '/etc/mail/key.pem'`, find],
+    [0, 'open', EMFILE, '/etc/mail/key.pem', `read '/etc/mail/key.pem'`, find],
     [1, 'open', ENOENT, '/etc/mail/aliases', `read '/etc/mail/aliases'`, create],
     [1, 'open', ENOTDIR, '/etc/mail/aliases', `read '/etc/mail/aliases'`, create],
     [2, 'faccessat2', EACCES, '/var/spool/mail', `write '/var/spool/mail'`, give],
     [2, 'faccessat2', ENOENT, '/var/spool/mail', `write '/var/spool/mail'`, create],
     [2, 'open', EROFS, '/var/spool/mail', `write '/var/spool/mail'`, mount],
     [3, 'bind', EACCES, '25', 'bind to TCP port 25', retain],
-    [4, 'bind', EPERM, '587', 'bind to TCP port 587', retain],
+    [4, 'bind', EPERM, '587', 'bind to TCP port 587', find],
   ]
   for (const [item, syscall, errno, found, what, remedy] of table)
     for (const jailed of [false, true]) {

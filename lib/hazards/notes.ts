@@ -36,7 +36,7 @@ export function sockets({ descriptors }: Scene): Finding | undefined {
 export function processLimit({ plan, before }: Scene): Finding | undefined {
   const uid = plan.wanted.user.real
   const limit = Number(/^Max processes +(\d+)/m.exec(read('/proc/self/limits') ?? '')?.[1] ?? Number.POSITIVE_INFINITY)
-  if (limit > 1024 || uid === before.user.real) return undefined
+  if (limit > 1024 || uid === 0 || uid === before.user.real) return undefined
   return note(
     'HARDEN_NPROC',
     `all processes of user ${uid} together may have ${limit} threads; beyond that Workers and child processes fail with EAGAIN`,

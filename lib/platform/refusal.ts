@@ -171,9 +171,11 @@ function noAccess(
 }
 
 function remedyForAccess(step: string, errno: number): string {
-  const { ENOENT, ENOTDIR, EROFS } = constants.errno
+  const { EACCES, ENOENT, ENOTDIR, EROFS } = constants.errno
   if (errno === ENOENT || errno === ENOTDIR) return 'create it; under a chroot, inside of it'
   if (errno === EROFS) return 'mount the file system writable'
+  if (errno !== EACCES)
+    return `find what stands in the way: a seccomp filter (${whereFilters}), a security module, a limit`
   if (step === 'bind') return `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
   return 'give it, and the way to it, to the new user (chown, chmod, or a supplementary group), or use it before harden()'
 }

@@ -67,7 +67,7 @@ static int refuse_exits(int tasks, struct failure *now)
 	if (result)
 		return -1;
 	close(folder);
-	now->step = STEP_CHDIR;
+	now->step = STEP_ENTER;
 	return (int)syscall(SYS_chdir, "/");
 }
 
@@ -140,12 +140,17 @@ static int try_attempts(const struct plan *plan, struct failure *now)
 
 int try_as_new_identity(const struct plan *plan, int tasks, struct failure *now)
 {
+	bool chroot = plan->steps & (1u << STEP_CHROOT);
+
+	now->step = STEP_ENTER;
+	if (chroot && syscall(SYS_chdir, "/"))
+		return -1;
 	now->step = STEP_REGAIN;
 	if (regains_root(plan)) {
 		errno = 0; /* no call has failed: that is the trouble */
 		return -1;
 	}
-	if (plan->steps & (1u << STEP_CHROOT) && refuse_exits(tasks, now))
+	if (chroot && refuse_exits(tasks, now))
 		return -1;
 	return try_attempts(plan, now);
 }

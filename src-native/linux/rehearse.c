@@ -44,11 +44,6 @@ static void rehearse_here(const struct plan *plan, struct stage *stage, size_t t
 	if (change_root(plan, &stage->now) || apply_steps(plan, &stage->now))
 		return;
 
-	/* Once more, as the new identity: may it enter there at all? */
-	stage->now.step = STEP_CHDIR;
-	if (chroot && syscall(SYS_chdir, "/"))
-		return;
-
 	if (try_as_new_identity(plan, tasks, &stage->now))
 		return;
 	stage->foreign_count = list_foreign(tasks, stage->foreign);

@@ -45,6 +45,7 @@ const struct step_name step_names[STEP_COUNT] = {
 	[STEP_AMBIENT] = {"ambient", "prctl"},
 	[STEP_NO_NEW_PRIVS] = {"no_new_privs", "prctl"},
 	[STEP_DUMPABLE] = {"dumpable", "prctl"},
+	[STEP_ENTER] = {"enter", "chdir"},
 	[STEP_REGAIN] = {"regain", "setresuid"},
 	[STEP_READ] = {"read", "open"},
 	[STEP_WRITE] = {"write", "faccessat2"},

@@ -103,6 +103,21 @@ live('a directory that is opened when all has been looked at', ['root', 'strace'
   t.same(roots(subject.pid), [`${root} ${root}`])
 })
 
+live('a directory that only looks as if it were inside: of another mount namespace', ['root'], async (t) => {
+  const root = jail(t)
+  const wrapper = ['sh', '-c', `exec 7<${root}/var; exec unshare --mount "$@"`, 'sh']
+  const subject = await start(t, { wrapper })
+  const before = await settled(subject.pid)
+  t.match(await subject.refusal('harden', { ...options, chroot: root }), {
+    code: 'ERR_HARDEN_OPEN_DIRECTORY',
+    message: /descriptor 7 /,
+    found: join(root, 'var'),
+  })
+  t.same(await settled(subject.pid), before, 'nothing has changed')
+  const inside = await start(t, { wrapper: ['sh', '-c', `exec 7<${root}/var; exec "$@"`, 'sh'] })
+  await inside.ask('harden', { ...options, chroot: root })
+})
+
 live('a neighbour whose name begins alike is not inside', ['root'], async (t) => {
   const root = jail(t)
   const subject = await start(t)

@@ -52,7 +52,7 @@ const options = {
 }
 
 /** The calls that tell the phases apart. */
-const markers = ['openat', 'mmap', 'rt_sigaction', 'getresuid', 'prctl']
+const markers = ['waitid', 'openat', 'mmap', 'rt_sigaction', 'getresuid', 'prctl']
 
 /** Neither has a way to fail. */
 const infallible = ['gettid', 'getpid']
@@ -141,9 +141,8 @@ function parse(log: string, main: number, only?: number): Call[] {
     counts.set(`${tid} ${name}`, nth)
 
     if (tid === main) {
-      if (name === 'openat' && args.includes('"/proc/self/task"'))
-        // readdir(3) opens it for the hazards
-        phase = args.includes('O_NONBLOCK') ? 'hazards' : next[phase ?? 'none']
+      if (name === 'openat' && args.includes('"/proc/self/task"')) phase = next[phase ?? 'none']
+      if (name === 'waitid') phase = 'hazards'
       if (name === 'mmap' && args.includes('MAP_SHARED|MAP_ANONYMOUS')) phase = 'rehearse'
       if (name === 'rt_sigaction' && args.startsWith('SIGUSR1, {sa_handler=SIG_IGN')) phase = 'past'
       if (name === 'write' && args.startsWith('3, ')) over = true

@@ -80,11 +80,7 @@ live('all that would be refused, not only the first', ['root'], async (t) => {
   const before = await settled(subject.pid)
   const { made } = await subject.ask('plan', { ...options, chroot: root, rehearse: { read: ['/no/such/file'] } })
   t.same(await settled(subject.pid), before, 'nor is a descriptor left')
-  t.match(made.refusals, [
-    { code: 'ERR_HARDEN_OPEN_DIRECTORY', found: '/etc' },
-    { code: 'ERR_HARDEN_OPEN_DIRECTORY', found: '/etc' },
-    { code: 'ERR_HARDEN_INSPECTOR' },
-  ])
+  t.match(made.refusals, [{ code: 'ERR_HARDEN_OPEN_DIRECTORY', found: '/etc' }, { code: 'ERR_HARDEN_INSPECTOR' }])
   await subject.ask('closeInspector')
   await subject.ask('closedir')
   const other = await subject.ask('plan', { ...options, chroot: root, rehearse: { read: ['/no/such/file'] } })
