@@ -77,12 +77,14 @@ int observe_this_thread(struct credentials *own, size_t room)
 
 	if (observe_sets(&own->sets) || (securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
 	    (no_new_privs = syscall(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) < 0 ||
-	    (seccomp = syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0)) < 0 ||
 	    (groups = syscall(SYS_getgroups, 0, NULL)) < 0)
+		return -1;
+	/* EINVAL: a kernel without seccomp (prctl(2), PR_GET_SECCOMP). */
+	if ((seccomp = syscall(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0)) < 0 && errno != EINVAL)
 		return -1;
 	own->securebits = securebits;
 	own->no_new_privs = no_new_privs;
-	own->seccomp = seccomp;
+	own->seccomp = seccomp < 0 ? 0 : seccomp;
 	own->group_count = groups;
 	if ((size_t)groups <= room && syscall(SYS_getgroups, groups, own->groups) != groups)
 		return -1;
