@@ -1,7 +1,8 @@
+# _GLIBCXX_ASSERTIONS: std::string, of which node-addon-api has one, is then instantiated here, so that no libstdc++ is needed
 {
   "targets": [{
     "target_name": "privdrop",
-    "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED"],
+    "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "_GLIBCXX_ASSERTIONS"],
     "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
     "conditions": [["OS=='linux'", {
       "sources": [
@@ -18,11 +19,13 @@
         "src-native/linux/steps.c"
       ],
       "cflags!": ["-O3"],
-      "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden", "-fstack-protector-strong", "-Os", "-ffunction-sections", "-fdata-sections"],
+      "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden", "-fstack-protector-strong", "-Os", "-ffunction-sections", "-fdata-sections",
+        "-fno-asynchronous-unwind-tables", "-fno-exceptions"],
       "cflags_c": ["-std=gnu11", "-Wshadow", "-Wstrict-prototypes"],
       "ldflags": [
         "-Wl,--version-script=<(module_root_dir)/src-native/exports.map",
-        "-Wl,--as-needed", "-Wl,--gc-sections", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack"
+        "-Wl,--as-needed", "-Wl,--gc-sections", "-Wl,-z,relro", "-Wl,-z,now", "-Wl,-z,noexecstack",
+        "-Wl,-z,noseparate-code"
       ],
       "libraries": ["-l:libcap.a"]
     }]]

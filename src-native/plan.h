@@ -16,7 +16,9 @@
 #include <sys/types.h>
 
 #ifdef __cplusplus
+#ifndef _Noreturn /* musl's headers have it */
 #define _Noreturn [[noreturn]]
+#endif
 extern "C" {
 #endif
 

@@ -11,6 +11,10 @@
 #include "../plan.h"
 
 #include <stdatomic.h>
+#include <sys/stat.h>
+#ifndef STATX_TYPE /* musl before 1.2.5 has no struct statx of its own, and a libc that has one may not bear the kernel's */
+#include <linux/stat.h>
+#endif
 
 /* steps.c: for the process, and for the calling thread. 0, or -1 with *now the step that failed. *now always names the step
  * under way, so that whoever finds this thread dead knows where it died. */

