@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <linux/filter.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <node_api.h>
 #include <pthread.h>
@@ -116,6 +117,17 @@ static void *churn(void *unused)
 	return unused;
 }
 
+/* An io_uring with a thread of the kernel; its descriptor. */
+static napi_value open_poller(napi_env env, napi_callback_info info)
+{
+	struct io_uring_params params = {.flags = IORING_SETUP_SQPOLL};
+	napi_value result;
+
+	(void)info;
+	napi_create_int32(env, syscall(SYS_io_uring_setup, 8, &params), &result);
+	return result;
+}
+
 static napi_value start(napi_env env, napi_callback_info info)
 {
 	void *(*kind)(void *);
@@ -153,6 +165,7 @@ NAPI_MODULE_INIT()
 		{"startFs", start, fs_of_its_own},
 		{"startFiles", start, files_of_its_own},
 		{"startChurn", start, churn},
+		{"openPoller", open_poller, NULL},
 		{"stop", stop, NULL},
 	};
 

@@ -94,20 +94,20 @@ live('a thread that has changed since', ['root', 'cc'], async (t) => {
     await loadThreads(t, subject)
     await subject.ask('harden', { ...options, capabilities: 'cap_setuid+ep', chroot })
     const tid = await subject.ask('native', 'startOther')
+    const name = tasks(subject.pid).find((task) => task.tid === tid)?.name
     const found = [
       {
         tid,
-        name: 'node',
+        name,
         field: 'user',
         wanted: '65534 65534 65534 65534',
         found: '65534 8 65534 8',
       },
-      // the effective set is not that of a user who is not 0, which is all that this thread has changed
     ]
     const { report, table } = await subject.ask('audit')
     t.equal(report.source, chroot ? 'threads' : 'proc')
     t.same(report.discrepancies, found)
-    t.match(table, `thread ${tid} (node): user: wanted 65534 65534 65534 65534, found 65534 8 65534 8`)
+    t.match(table, `thread ${tid} (${name}): user: wanted 65534 65534 65534 65534, found 65534 8 65534 8`)
     t.match(await subject.ask('askWorker', 1, 'audit'), { discrepancies: found })
   }
 })

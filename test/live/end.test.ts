@@ -103,7 +103,7 @@ for (const [call, field, found] of [
     await tracer(t, tid, call, 'retval=0')
     const { signal, line } = await ending(subject)
     t.equal(signal, 'SIGABRT')
-    isLastLine(t, line, new RegExp(`thread ${tid} \\(node\\): ${field}: wanted [0-9 ]+, found ${found}; ${otherwise}`))
+    isLastLine(t, line, new RegExp(`thread ${tid} \\([^)]+\\): ${field}: wanted [0-9 ]+, found ${found}; ${otherwise}`))
   })
 
 live('a fault in every thread is found in the rehearsal', ['root', 'strace'], async (t) => {

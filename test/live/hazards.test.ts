@@ -292,13 +292,6 @@ live('io_uring: credentials of root in a ring, where the kernel tells', ['root',
   t.same(await settled(subject.pid), before)
 })
 
-live('io_uring: a poller is refused before anything is tried', ['root'], async (t) => {
-  const subject = await start<typeof actions>(t, { program: 'hazards', env: { UV_USE_IO_URING: '1' } })
-  const before = await settled(subject.pid)
-  t.match(await subject.refusal('harden', options), { code: 'ERR_HARDEN_IO_URING', step: 'descriptors' })
-  t.same(await settled(subject.pid), before, 'not even a signal is pending')
-})
-
 live('HARDEN_DESCRIPTORS: files and devices that the new user could not open, and no others', ['root'], async (t) => {
   const path = folder(t)
   const [secret, log, open] = ['secret', 'log', 'open'].map((name) => join(path, name)) as [string, string, string]

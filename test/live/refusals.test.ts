@@ -291,9 +291,16 @@ live('no pending signals allowed', ['root'], async (t) => {
   })
 })
 
-live('io_uring with a kernel thread of its own', ['root'], async (t) => {
-  const subject = await start(t, { env: { UV_USE_IO_URING: '1' } })
-  t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_IO_URING', remedy: /UV_USE_IO_URING=0/ })
+live('io_uring with a kernel thread of its own', ['root', 'cc'], async (t) => {
+  const subject = await start(t)
+  await loadThreads(t, subject)
+  const ring = await subject.ask('native', 'openPoller')
+  t.match(await refused(t, subject, options), {
+    code: 'ERR_HARDEN_IO_URING',
+    step: 'descriptors',
+    message: new RegExp(`^descriptor ${ring} `),
+    remedy: /UV_USE_IO_URING=0/,
+  })
 })
 
 live('/proc of another pid namespace, and none at all', ['root'], async (t) => {

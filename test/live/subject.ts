@@ -16,7 +16,7 @@ export interface Options {
   execArgv?: string[]
   /** A command that ends by running Node: ['setpriv', '--bounding-set', '-setuid', '--'] */
   wrapper?: string[]
-  /** Another Node than this one. */
+  /** Another Node than this one, or than the one that NODE_UNDER_TEST names. */
   node?: string
   /** Another program than test/children/subject.ts. */
   program?: string
@@ -127,7 +127,14 @@ export const plainNode = ['-u', 'NODE_OPTIONS', process.execPath]
 
 /** A subject that is ready, and that ends with the test. */
 export async function start<A extends Actions = typeof actions>(t: Test, options: Options = {}): Promise<Subject<A>> {
-  const { env, execArgv = [], wrapper = [], node = process.execPath, program = 'subject', spawned } = options
+  const {
+    env,
+    execArgv = [],
+    wrapper = [],
+    node = process.env.NODE_UNDER_TEST ?? process.execPath,
+    program = 'subject',
+    spawned,
+  } = options
   home ??= copy()
   const file = join(home, 'test/out/children', `${program}.js`)
   const subject = new Subject<A>(
