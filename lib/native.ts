@@ -5,7 +5,6 @@
  * positive number.
  */
 import { join } from 'node:path'
-import load from 'node-gyp-build'
 import { HardenError } from './errors'
 
 /** A step of the list in src-native/linux/steps.c; the kernel is asked in this order. */
@@ -147,19 +146,36 @@ let loaded: Native | undefined
 /** Loads the prebuilt addon at the first call, so that importing the package works where there is none. */
 export function native(): Native {
   try {
-    loaded ??= load(join(__dirname, '..')) as Native
+    // not an import: it looks for a file when it is loaded, which Node's permissions may forbid
+    loaded ??= (require('node-gyp-build') as (folder: string) => Native)(join(__dirname, '..'))
     return loaded
   } catch (cause) {
-    throw new HardenError({
-      code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
-      message: `the native addon for ${process.platform}-${process.arch} cannot be loaded: ${(cause as Error).message}`,
-      remedy:
-        'reinstall privdrop so that its folder prebuilds/ is complete, or build it where it lies ' +
-        '(needs a compiler, make, python and libcap-dev): npm run build:native',
-      cause,
-    })
+    throw unloadable(cause as Error & { code?: string })
   }
 }
+
+function unloadable(cause: Error & { code?: string }): HardenError {
+  // one sentence, of what may be several lines
+  const reason = cause.message.replace(/\.?(?:\n.*)?$/s, '')
+  return new HardenError({
+    code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
+    message: `the native addon for ${process.platform}-${process.arch} cannot be loaded: ${reason}`,
+    remedy: remedies[cause.code ?? ''] ?? rebuild,
+    cause,
+  })
+}
+
+/** By the code of what prevents it. */
+const remedies: Partial<Record<string, string>> = {
+  ERR_DLOPEN_DISABLED: 'start Node with --allow-addons next to --permission, and without --no-addons',
+  ERR_ACCESS_DENIED:
+    "start Node with --allow-addons, and with --allow-fs-read of the application's folder and of /etc/alpine-release",
+}
+
+const rebuild =
+  "reinstall privdrop so that its folder prebuilds/ is complete, or build it in the application's folder " +
+  '(needs a C++ compiler, make, python and libcap-dev): ' +
+  'npm install --no-save node-addon-api@8 && npm explore privdrop -- npm run build:native'
 
 // Here rather than in harden(), which it would make a millisecond longer; and in a chroot there is nothing to load from.
 if (process.platform === 'linux')

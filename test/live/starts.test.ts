@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { live } from './live'
 import { common, mask, NONE } from './outside'
-import { inUserNamespace, start } from './subject'
+import { inUserNamespace, nodeUnderTest, start } from './subject'
 
 const bind = mask(10)
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
@@ -60,7 +60,7 @@ live('a plain user with file capabilities', ['root', 'setpriv', 'setcap'], async
   t.teardown(() => rmSync(folder, { recursive: true }))
   chmodSync(folder, 0o755)
   const node = join(folder, 'node')
-  copyFileSync(process.execPath, node)
+  copyFileSync(nodeUnderTest, node)
   execFileSync('setcap', ['cap_net_bind_service,cap_net_raw+ep', node])
   const subject = await start(t, { wrapper: nobody('--clear-groups'), node })
   t.match(common(subject.pid), { uid: NOBODY, effective: mask(10, 13) }, 'before')

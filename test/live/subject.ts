@@ -11,12 +11,15 @@ import { nodeHeaders } from './live'
 // biome-ignore lint/suspicious/noExplicitAny: the actions of a program, whatever they take
 type Actions = Record<string, (...args: any[]) => unknown>
 
+/** scripts/nodes.sh names another; the tests themselves run in the Node that runs tap. */
+export const nodeUnderTest = process.env.NODE_UNDER_TEST ?? process.execPath
+
 export interface Options {
   env?: NodeJS.ProcessEnv
   execArgv?: string[]
   /** A command that ends by running Node: ['setpriv', '--bounding-set', '-setuid', '--'] */
   wrapper?: string[]
-  /** Another Node than this one, or than the one that NODE_UNDER_TEST names. */
+  /** Another Node than the one under test. */
   node?: string
   /** Another program than test/children/subject.ts. */
   program?: string
@@ -123,18 +126,11 @@ export function copy(): string {
 let home: string | undefined
 
 /** Arguments of env(1): tap writes a loader with a thread of its own into every child's NODE_OPTIONS. */
-export const plainNode = ['-u', 'NODE_OPTIONS', process.execPath]
+export const plainNode = ['-u', 'NODE_OPTIONS', nodeUnderTest]
 
 /** A subject that is ready, and that ends with the test. */
 export async function start<A extends Actions = typeof actions>(t: Test, options: Options = {}): Promise<Subject<A>> {
-  const {
-    env,
-    execArgv = [],
-    wrapper = [],
-    node = process.env.NODE_UNDER_TEST ?? process.execPath,
-    program = 'subject',
-    spawned,
-  } = options
+  const { env, execArgv = [], wrapper = [], node = nodeUnderTest, program = 'subject', spawned } = options
   home ??= copy()
   const file = join(home, 'test/out/children', `${program}.js`)
   const subject = new Subject<A>(
