@@ -7,7 +7,8 @@
  *
  * The signal is 33, for it alone is blocked in no thread of a Node process (V8's threads block SIGUSR1, the inspector's
  * blocks everything else). It is the one by which glibc broadcasts setuid(3); both can share it: glibc ignores what is
- * not SI_TKILL, and we hand on what is.
+ * not SI_TKILL, and we hand on what is. musl cancels threads by it, and unblocks it in each new one; its handler asks
+ * nothing of the signal, but of the thread whether it was cancelled.
  *
  * Everybody has come when the kernel counts no more tasks than stand here: then no one is left who could create
  * another. A thread that is on its way out may wait for a lock whose holder stands here already, so nobody is waited
@@ -325,7 +326,7 @@ int take_park_signal(struct failure *why)
 	ours.restorer = return_from_signal;
 #endif
 	/* Two calls, for the handler must not run before it is known whom to hand on to. */
-	if (!signal_action(PARK_SIGNAL, NULL, &foreign_action) && !signal_action(PARK_SIGNAL, &ours, NULL))
+	if (!signal_action(PARK_SIGNAL, NULL, &foreign_action) && !signal_action(PARK_SIGNAL, &ours, &foreign_action))
 		return 0;
 	*why = (struct failure){.step = STEP_SIGNAL, .error = errno};
 	return -1;
@@ -333,6 +334,14 @@ int take_park_signal(struct failure *why)
 
 int give_park_signal_back(void)
 {
+	struct kernel_sigaction present;
+
+	/* musl sets its handler at the first pthread_cancel(3) of a process, and never again: has it done so meanwhile, then
+	 * that one stays. */
+	if (signal_action(PARK_SIGNAL, NULL, &present))
+		return -1;
+	if (present.handler != (void (*)(int))(uintptr_t)on_signal)
+		return 0;
 	/* One of ours may be pending still, after a try that failed. glibc's handler disregards it, as it does all that is
 	 * not SI_TKILL; the default action would end the process, so throw it away first. Not where there is a handler: that
 	 * would also take from glibc what it may just have sent. */
