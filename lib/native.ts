@@ -143,7 +143,7 @@ export interface Native {
 
 let loaded: Native | undefined
 
-/** Loads the prebuilt addon at the first call, so that importing the package works where there is none. */
+/** Where there is no addon, importing the package works all the same: the first call says so. */
 export function native(): Native {
   try {
     // not an import: it looks for a file when it is loaded, which Node's permissions may forbid

@@ -16,6 +16,7 @@ const ours = ['napi_register_module_v1', 'node_api_module_get_api_version_v1']
 
 const run = (command, ...args) => execFileSync(command, args, { encoding: 'utf8' })
 const machine = run('dpkg', '--print-architecture').trim()
+// biome-ignore lint/suspicious/noTemplateCurlyInString: it is dpkg-query that replaces this
 const version = (name) => run('dpkg-query', '-W', '-f=${Version}', `${name}:${machine}`)
 const matches = (text, pattern) => [...text.matchAll(pattern)].map(([, found]) => found)
 
