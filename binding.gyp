@@ -1,8 +1,9 @@
+# NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS: a Worker that is being terminated can throw nothing, and must not end the process
 # _GLIBCXX_ASSERTIONS: std::string, of which node-addon-api has one, is then instantiated here, so that no libstdc++ is needed
 {
   "targets": [{
     "target_name": "privdrop",
-    "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "_GLIBCXX_ASSERTIONS"],
+    "defines": ["NAPI_VERSION=8", "NODE_ADDON_API_DISABLE_CPP_EXCEPTIONS", "NODE_ADDON_API_DISABLE_DEPRECATED", "_GLIBCXX_ASSERTIONS", "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"],
     "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")"],
     "conditions": [["OS=='linux'", {
       "sources": [

@@ -49,7 +49,11 @@ export function harden(options: HardenOptions): HardenReport {
     closeRoot(plan.root)
     throw error
   }
-  announce(report)
+  try {
+    announce(report)
+  } catch {
+    // whoever has replaced process.emitWarning() and the like: it is done all the same
+  }
   return report
 }
 

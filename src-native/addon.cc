@@ -89,11 +89,13 @@ uint64_t mask_at(const Object &object, const char *name) {
 	return object.Get(name).As<Napi::BigInt>().Uint64Value(&lossless);
 }
 
-/* The place of a name in step_names, from there on. A name that does not exist is a broken contract. */
+/* The place of a name in step_names, from there on. A name that does not exist is a broken contract; none at all is what a
+ * Worker gets that is being terminated. */
 enum step step_at(const Value &value, int step, int last) {
 	char *name = copy_text(value);
-	while (strcmp(name, step_names[step].step))
+	while (*name && strcmp(name, step_names[step].step))
 		if (++step > last) Napi::Error::Fatal("privdrop", "a plan has a step that does not exist");
+	step = *name ? step : STEP_NONE;
 	free(name);
 	return static_cast<enum step>(step);
 }
@@ -196,9 +198,14 @@ Value HasChildren(const CallbackInfo &info) { return Napi::Boolean::New(info.Env
 /* (plan) => reading of the child | failure */
 Value Rehearse(const CallbackInfo &info) {
 	struct plan plan = read_plan(info[0].As<Object>());
-	struct reading reading;
-	struct failure why;
+	struct reading reading = {};
+	struct failure why = {};
 
+	/* A Worker that is being terminated cannot read its own objects any more. */
+	if (info.Env().IsExceptionPending() || !plan.before) {
+		free_attempts(plan);
+		return info.Env().Undefined();
+	}
 	int refused = rehearse(&plan, &reading, &why);
 	free_attempts(plan);
 	if (refused) return describe(info.Env(), why);
@@ -283,8 +290,8 @@ Value Recall(const CallbackInfo &info) {
 /* (plan, verify: (reading) => T) => T | failure. Whatever keeps verify from returning ends the process. */
 Value Commit(const CallbackInfo &info) {
 	struct plan plan = read_plan(info[0].As<Object>());
-	struct reading reading;
-	struct failure why;
+	struct reading reading = {};
+	struct failure why = {};
 	napi_value result;
 
 	int refused = commit(&plan, &reading, &why);

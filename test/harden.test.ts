@@ -289,6 +289,16 @@ t.test('a danger is a warning as well', async (t) => {
   t.strictSame(warned, [['odd', { type: 'PrivdropWarning', code: 'HARDEN_ODD', detail: 'mend it' }]])
 })
 
+t.test('who has replaced emitWarning() and throws does not make it look refused', async (t) => {
+  const danger = { code: 'HARDEN_ODD', level: 'danger', message: 'odd', remedy: 'mend it' } as const
+  const { harden, own } = withParts(t, { made: { ...plan, findings: [danger] } })
+  const emitWarning = () => {
+    throw new RangeError('replaced')
+  }
+  Object.defineProperty(own, 'emitWarning', { value: emitWarning })
+  t.equal(harden(options).platform, 'linux')
+})
+
 t.test('the report is published, once, when all is done; its steps are lines for NODE_DEBUG', async (t) => {
   const { harden, done, logged } = withParts(t)
   const published: unknown[] = []

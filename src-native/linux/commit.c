@@ -130,11 +130,9 @@ static int read_back(const struct plan *plan, int tasks, struct reading *reading
 	return reading->count == reading->capacity ? 0 : -1;
 }
 
-/* Everything that can still refuse, with all threads parked at its end. */
+/* Everything that can still refuse when all threads are parked. */
 static int prepare(const struct plan *plan, int tasks, struct reading *reading, struct failure *why)
 {
-	if (park_every_thread(plan, tasks, why))
-		return -1;
 	if (!compare_every_thread(why) && !refuse_descriptors(plan, tasks, why) && !map_reading(plan, reading, why)) {
 		/* Is there a descriptor left to read with? Nobody can take it any more. */
 		if (read_status(tasks, this_thread(), texts(reading), reading->text_size) >= 0)
@@ -142,7 +140,6 @@ static int prepare(const struct plan *plan, int tasks, struct reading *reading, 
 		*why = (struct failure){.step = STEP_READ_BACK, .error = errno};
 		release_reading(reading);
 	}
-	release_every_thread();
 	return -1;
 }
 
@@ -186,20 +183,23 @@ int commit(const struct plan *plan, struct reading *reading, struct failure *why
 	}
 	refused = take_park_signal(why);
 	if (!refused) {
-		refused = prepare(plan, tasks, reading, why);
+		bool parked = !park_every_thread(plan, tasks, why);
+
+		refused = !parked || prepare(plan, tasks, reading, why);
 		reading->park_us = microseconds_since(&clock);
-		if (!refused) {
+		if (!refused)
 			/* ===== The line. Nothing has changed up to here; from here on there is no way back. ===== */
 			cross(plan, tasks, reading, &clock);
-			release_every_thread();
-		}
+		/* While all stand here still: nobody can set a handler of his own in between. */
 		if (give_park_signal_back())
 			end_here(STEP_SIGNAL);
+		if (parked)
+			release_every_thread();
 	}
 	if (restore_signals(mask))
 		end_here(STEP_MASK);
 	unlock_threads();
 	if (refused)
 		close(tasks);
-	return refused;
+	return refused ? -1 : 0;
 }

@@ -10,6 +10,7 @@
 
 #include "../plan.h"
 
+#include <limits.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
 #ifndef STATX_TYPE /* musl before 1.2.5 has no struct statx of its own, and a libc that has one may not bear the kernel's */
@@ -29,7 +30,7 @@ size_t credentials_size(size_t group_count);
 /* Ask the kernel about the calling thread. `room`: how many groups *own holds; more than that are only counted. */
 int observe_this_thread(struct credentials *own, size_t room);
 /* And about what only it can say where there is no /proc. 0, or -1 with errno. */
-int describe_this_thread(struct self_report *self);
+int describe_this_thread(struct self_report *self, char path[PATH_MAX]);
 /* The number of threads, from /proc/self/stat; -1 with errno. */
 long count_threads(int stat);
 /* A descriptor of /proc/self/task, or -1. */
@@ -41,6 +42,8 @@ long count_tasks(int tasks);
 int each_number(int folder, int (*visit)(int number, void *context), void *context);
 /* The status text of a task. Bytes read, or -1 with errno. */
 ssize_t read_status(int tasks, pid_t tid, char *text, size_t size);
+/* Has that task this open descriptor, of the same directory? */
+bool has_descriptor(int tasks, pid_t tid, int descriptor);
 /* Are that task's root and working directory this open directory? */
 bool is_jailed(int tasks, pid_t tid, int root);
 /* How many bytes that text can need. */
@@ -92,7 +95,8 @@ int compare_every_thread(struct failure *why);
 int apply_in_every_thread(struct failure *why);
 /* What the thread said when it had. */
 uint32_t securebits_of(pid_t tid);
-void release_every_thread(void);
+/* false: one of them has not left, and the memory that it may look at stays. */
+bool release_every_thread(void);
 int give_park_signal_back(void);
 
 #endif

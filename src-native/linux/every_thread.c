@@ -62,7 +62,8 @@ struct thread_slot {
 	struct failure now;      /* the step under way */
 	uint32_t securebits;     /* afterwards */
 	_Atomic bool applied;    /* it has done all of the list */
-	struct self_report self; /* where there is no plan */
+	struct self_report self; /* where there is no plan, */
+	char *path;              /* and room to find it out: the handler's stack may be small */
 };
 
 static struct {
@@ -132,7 +133,7 @@ static void apply_here(struct thread_slot *slot)
 static void introduce(struct thread_slot *slot)
 {
 	slot->error = observe_this_thread(slot->own, table.room) ||
-	                              (!table.plan && describe_this_thread(&slot->self))
+	                              (!table.plan && describe_this_thread(&slot->self, slot->path))
 	                      ? errno
 	                      : 0;
 	atomic_store(&slot->parked, true);
@@ -274,7 +275,8 @@ static int gather(struct roll_call *roll, uint64_t deadline_us)
 /* Sized by what there is now; a try that meets more threads than fit is followed by one with a larger table. */
 static int map_table(long present, size_t room, struct failure *why)
 {
-	size_t own_size = credentials_size(room);
+	size_t path_size = table.plan ? 0 : PATH_MAX;
+	size_t own_size = credentials_size(room) + path_size;
 
 	if (present < 0) {
 		*why = (struct failure){.step = STEP_PROC, .error = errno};
@@ -291,8 +293,10 @@ static int map_table(long present, size_t room, struct failure *why)
 		return -1;
 	}
 	table.slots = table.memory;
-	for (size_t i = 0; i < table.capacity; i++)
-		table.slots[i].own = (void *)((char *)(table.slots + table.capacity) + i * own_size);
+	for (size_t i = 0; i < table.capacity; i++) {
+		table.slots[i].path = (char *)(table.slots + table.capacity) + i * own_size;
+		table.slots[i].own = (void *)(table.slots[i].path + path_size);
+	}
 	return 0;
 }
 
@@ -332,22 +336,32 @@ int take_park_signal(struct failure *why)
 	return -1;
 }
 
+/* 0: done. 1: somebody has set his own meanwhile, as musl does at the first pthread_cancel(3) of a process, and never again:
+ * that one stays. */
+static int replace_ours(const struct kernel_sigaction *action)
+{
+	struct kernel_sigaction replaced;
+
+	if (signal_action(PARK_SIGNAL, action, &replaced))
+		return -1;
+	if (replaced.handler == (void (*)(int))(uintptr_t)on_signal || replaced.handler == SIG_IGN)
+		return 0;
+	return signal_action(PARK_SIGNAL, &replaced, NULL) ? -1 : 1;
+}
+
 int give_park_signal_back(void)
 {
-	struct kernel_sigaction present;
+	const struct kernel_sigaction ignore = {.handler = SIG_IGN};
+	int result = 0;
 
-	/* musl sets its handler at the first pthread_cancel(3) of a process, and never again: has it done so meanwhile, then
-	 * that one stays. */
-	if (signal_action(PARK_SIGNAL, NULL, &present))
-		return -1;
-	if (present.handler != (void (*)(int))(uintptr_t)on_signal)
-		return 0;
 	/* One of ours may be pending still, after a try that failed. glibc's handler disregards it, as it does all that is
 	 * not SI_TKILL; the default action would end the process, so throw it away first. Not where there is a handler: that
 	 * would also take from glibc what it may just have sent. */
-	if (foreign_action.handler == SIG_DFL && ignore_signal(PARK_SIGNAL))
-		return -1;
-	return signal_action(PARK_SIGNAL, &foreign_action, NULL);
+	if (foreign_action.handler == SIG_DFL)
+		result = replace_ours(&ignore);
+	if (!result)
+		result = replace_ours(&foreign_action);
+	return result < 0 ? -1 : 0;
 }
 
 /* All go on; false: not all of them have been seen to, and the table has to stay. */
@@ -366,10 +380,13 @@ static bool let_go(void)
 	return !still;
 }
 
-void release_every_thread(void)
+bool release_every_thread(void)
 {
-	if (let_go())
+	bool all_left = let_go();
+
+	if (all_left)
 		munmap(table.memory, table.size);
+	return all_left;
 }
 
 int park_every_thread(const struct plan *plan, int tasks, struct failure *why)
@@ -395,7 +412,8 @@ int park_every_thread(const struct plan *plan, int tasks, struct failure *why)
 			why->tid = roll.absent->tid;
 			why->error = roll.absent->call_error ? roll.absent->call_error : ETIMEDOUT;
 		}
-		release_every_thread();
+		if (!release_every_thread())
+			return -1; /* who still stands there would take the next try for his own */
 		nanosleep(&pause, NULL); /* whoever waited for a lock of a parked thread gets on now */
 	}
 	return -1;
@@ -410,11 +428,20 @@ uint32_t count_parked_threads(void)
 	return parked;
 }
 
-/* Unless a thread has unshared it (unshare(2), CLONE_FS, CLONE_FILES). Where kcmp(2) is not to be had, in a container for
- * one, the answer is not known yet: each thread's root is read back later. */
-static bool has_own(pid_t tid, int what)
+/* Unless a thread has unshared it (unshare(2), CLONE_FS). Where kcmp(2) is not to be had, in a container for one, the answer
+ * is not known yet: each thread's root is read back later. */
+static bool has_own_root(pid_t tid)
 {
-	return syscall(SYS_kcmp, table.slots[0].tid, tid, what, 0, 0) > 0;
+	return syscall(SYS_kcmp, table.slots[0].tid, tid, KCMP_FS, 0, 0) > 0;
+}
+
+/* A table of its own (unshare(2), CLONE_FILES) would keep open what nobody has looked at. Without kcmp(2): it does not have
+ * the descriptor that was opened for this very commit. */
+static bool has_own_files(pid_t tid)
+{
+	long differ = syscall(SYS_kcmp, table.slots[0].tid, tid, KCMP_FILES, 0, 0);
+
+	return differ < 0 ? !has_descriptor(table.tasks, tid, table.tasks) : differ > 0;
 }
 
 int compare_every_thread(struct failure *why)
@@ -437,7 +464,7 @@ int compare_every_thread(struct failure *why)
 			*why = (struct failure){.step = STEP_COMPARE, .error = slot->error, .tid = slot->tid};
 			return -1;
 		}
-		if (chroot && (has_own(slot->tid, KCMP_FS) || has_own(slot->tid, KCMP_FILES))) {
+		if ((chroot && has_own_root(slot->tid)) || has_own_files(slot->tid)) {
 			*why = (struct failure){.step = STEP_SHARED, .tid = slot->tid};
 			return -1;
 		}
@@ -527,7 +554,8 @@ static int look_through(size_t *most)
 	return error;
 }
 
-static int ask_parked(int stat, struct failure *why)
+/* *borrowed: whether signal 33 is still ours. */
+static int ask_parked(int stat, struct failure *why, bool *borrowed)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
 	uint64_t deadline_us = now_us() + ALL_TRIES_MS * UINT64_C(1000);
@@ -538,7 +566,6 @@ static int ask_parked(int stat, struct failure *why)
 	for (int tries = 0; tries < TRIES && now_us() < deadline_us; tries++) {
 		size_t most = room;
 		int result;
-		bool all_left;
 
 		if (map_table(count_threads(stat), room, why))
 			return -1;
@@ -546,14 +573,18 @@ static int ask_parked(int stat, struct failure *why)
 		if ((result = gather_anybody(stat, deadline_us)) < 0)
 			why->error = errno;
 		table.count = atomic_load(&done);
-		all_left = let_go();
 		if (!result && (result = look_through(&most)))
 			why->error = result;
-		if (!result && all_left && most <= room)
-			return 0;
+		if (!result && most <= room) {
+			/* As in commit(): while all stand here still. */
+			if (give_park_signal_back())
+				end_here(STEP_SIGNAL);
+			*borrowed = false;
+			return let_go() ? 0 : -1;
+		}
 		room = most;
-		if (all_left)
-			munmap(table.memory, table.size);
+		if (!release_every_thread())
+			return -1;
 		nanosleep(&pause, NULL);
 	}
 	return -1;
@@ -562,7 +593,8 @@ static int ask_parked(int stat, struct failure *why)
 int ask_every_thread(int stat, struct failure *why)
 {
 	uint64_t mask;
-	int result;
+	bool borrowed;
+	int result = -1;
 
 	lock_threads();
 	if (block_signals(&mask)) {
@@ -570,12 +602,10 @@ int ask_every_thread(int stat, struct failure *why)
 		unlock_threads();
 		return -1;
 	}
-	result = take_park_signal(why);
-	if (!result) {
-		result = ask_parked(stat, why);
-		if (give_park_signal_back())
-			end_here(STEP_SIGNAL);
-	}
+	if ((borrowed = !take_park_signal(why)))
+		result = ask_parked(stat, why, &borrowed);
+	if (borrowed && give_park_signal_back())
+		end_here(STEP_SIGNAL);
 	if (restore_signals(mask))
 		end_here(STEP_MASK);
 	if (result)

@@ -98,10 +98,9 @@ bool has_children(void)
 	return !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) || errno != ECHILD;
 }
 
-int describe_this_thread(struct self_report *self)
+int describe_this_thread(struct self_report *self, char path[PATH_MAX])
 {
 	struct statx root;
-	char path[PATH_MAX];
 
 	if (syscall(SYS_prctl, PR_GET_NAME, self->name, 0, 0, 0) ||
 	    syscall(SYS_statx, AT_FDCWD, "/", 0, STATX_INO, &root))
@@ -109,7 +108,7 @@ int describe_this_thread(struct self_report *self)
 	self->root_device = makedev(root.stx_dev_major, root.stx_dev_minor);
 	self->root_inode = root.stx_ino;
 	/* "(unreachable)/...": it is not (getcwd(2)) */
-	self->inside = syscall(SYS_getcwd, path, sizeof path) > 0 && path[0] == '/';
+	self->inside = syscall(SYS_getcwd, path, PATH_MAX) > 0 && path[0] == '/';
 	return 0;
 }
 
@@ -242,20 +241,30 @@ ssize_t read_status(int tasks, pid_t tid, char *text, size_t size)
 	return length;
 }
 
+/* Does this path, from the folder of the tasks, lead to the directory that is open there? */
+static bool leads_to(int tasks, const char *path, int directory)
+{
+	struct statx wanted, found;
+
+	return !syscall(SYS_statx, directory, "", AT_EMPTY_PATH, STATX_INO, &wanted) &&
+	       !syscall(SYS_statx, tasks, path, 0, STATX_INO, &found) && found.stx_ino == wanted.stx_ino &&
+	       found.stx_dev_major == wanted.stx_dev_major && found.stx_dev_minor == wanted.stx_dev_minor;
+}
+
 bool is_jailed(int tasks, pid_t tid, int root)
 {
-	static const char *const links[] = {"/root", "/cwd"};
-	struct statx wanted, found;
 	char path[PATH_SIZE];
 
-	if (syscall(SYS_statx, root, "", AT_EMPTY_PATH, STATX_INO, &wanted))
-		return false;
-	for (size_t i = 0; i < 2; i++)
-		if (syscall(SYS_statx, tasks, task_path(path, tid, links[i]), 0, STATX_INO, &found) ||
-		    found.stx_ino != wanted.stx_ino || found.stx_dev_major != wanted.stx_dev_major ||
-		    found.stx_dev_minor != wanted.stx_dev_minor)
-			return false;
-	return true;
+	return leads_to(tasks, task_path(path, tid, "/root"), root) && leads_to(tasks, task_path(path, tid, "/cwd"), root);
+}
+
+bool has_descriptor(int tasks, pid_t tid, int descriptor)
+{
+	char path[PATH_SIZE + DECIMAL_SIZE];
+
+	task_path(path, tid, "/fd/");
+	decimal(path + strlen(path), descriptor);
+	return leads_to(tasks, path, descriptor);
 }
 
 int observe_main(struct credentials **own, char **status, struct failure *why)

@@ -107,6 +107,12 @@ int change_root(const struct plan *plan, struct failure *now)
 /* The sets come last because every step before them needs one of root's: CAP_SETPCAP, CAP_SETGID, CAP_SETUID. */
 int apply_steps(const struct plan *plan, struct failure *now)
 {
+	/* First, too: while the ids stay what they are it is its capabilities alone that keep the user's other processes from
+	 * tracing this one, until they go (ptrace(2), "Ptrace access mode checking"). */
+	now->step = STEP_DUMPABLE;
+	if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))
+		return refused(now);
+
 	/* Needs CAP_SETPCAP, which setresuid takes out of the effective set. */
 	if (due(plan, now, STEP_BOUNDING))
 		for (unsigned capability = 0; capability < 64; capability++)
@@ -146,8 +152,8 @@ int apply_steps(const struct plan *plan, struct failure *now)
 	if (due(plan, now, STEP_NO_NEW_PRIVS) && syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return refused(now);
 
-	/* The kernel has seen to that if ids have changed, but not if capabilities alone have. In each thread, and last:
-	 * a change of ids sets it anew, for all, to fs.suid_dumpable (prctl(2), PR_SET_DUMPABLE). */
+	/* And last, in each thread: a change of ids has set it anew, for all, to fs.suid_dumpable (prctl(2),
+	 * PR_SET_DUMPABLE). */
 	now->step = STEP_DUMPABLE;
 	if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))
 		return refused(now);

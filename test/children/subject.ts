@@ -112,6 +112,20 @@ export const actions = {
       frozen: Object.isFrozen(report.threads),
     }
   },
+  /** Workers that call it without end are ended, each in the middle of it. */
+  terminate: async (call: 'plan' | 'audit', times: number) => {
+    const source = `
+      const privdrop = require(process.argv[2])
+      privdrop[process.argv[3]]({ user: 65534, group: 65534 })
+      require('node:worker_threads').parentPort.postMessage('begun')
+      for (;;) privdrop[process.argv[3]]({ user: 65534, group: 65534 })`
+    for (let i = 0; i < times; i++) {
+      const worker = new Worker(source, { eval: true, argv: [require.resolve('privdrop'), call] })
+      await once(worker, 'message')
+      await worker.terminate()
+    }
+    return times
+  },
   /** In main and in each Worker at once: is there ever a discrepancy? */
   auditAll: async (times: number) => {
     const others = workers.map((worker) => askWorker(worker, 'audits', times))

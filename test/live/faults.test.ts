@@ -149,7 +149,7 @@ function parse(log: string, main: number, only?: number): Call[] {
       if (name === 'write' && args.startsWith('3, ')) over = true
     } else if (only !== undefined && only !== main) {
       if (name === 'getresuid') phase = 'park'
-      if (args.startsWith('PR_CAPBSET_DROP')) phase = 'past'
+      if (/^PR_(?:CAPBSET_DROP|SET_DUMPABLE)/.test(args)) phase = 'past'
     }
     const call: Call = {
       tid,

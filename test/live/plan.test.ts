@@ -48,6 +48,12 @@ live('in a Worker, and when all is done', ['root'], async (t) => {
   t.match(common(subject.pid), { uid: '65534 65534 65534 65534' })
 })
 
+live('a Worker that is terminated in the middle of it ends alone', ['root'], async (t) => {
+  const subject = await start(t)
+  t.equal(await subject.ask('terminate', 'plan', 30), 30)
+  await subject.ask('harden', options)
+})
+
 live('for a plain user: as far as it could be rehearsed', ['root', 'setpriv'], async (t) => {
   const plain = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all', '--']
   const subject = await start(t, { wrapper: plain })

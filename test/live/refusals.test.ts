@@ -184,12 +184,26 @@ const filtered = [
   ['faccessat2', 439, 'write', -13], // older filters refuse it, so it is asked in the older way
 ] as const
 
-live('a seccomp filter that refuses, or kills', ['root', 'cc'], async (t) => {
+function makeFilter(t: Test): { folder: string; filter: string } {
   const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   chmodSync(folder, 0o755)
   const filter = join(folder, 'filter')
   execFileSync('cc', ['-o', filter, join(__dirname, '../children/filter.c')])
+  return { folder, filter }
+}
+
+live('kcmp(2) is refused, and a thread has a file table of its own', ['root', 'cc'], async (t) => {
+  const subject = await start(t, { wrapper: [makeFilter(t).filter, '312', '1'] })
+  await loadThreads(t, subject)
+  const tid = await subject.ask('native', 'startFiles')
+  t.match(await subject.refusal('harden', options), { code: 'ERR_HARDEN_THREAD_DIFFERS', tid })
+  await subject.ask('native', 'stop')
+  await hardens(t, subject)
+})
+
+live('a seccomp filter that refuses, or kills', ['root', 'cc'], async (t) => {
+  const { folder, filter } = makeFilter(t)
   const asked = { ...options, supplementalGroups: ['mail'], chroot: folder, rehearse: { write: ['/'] } }
   for (const [syscall, number, step, errno] of filtered) {
     const refuses = await start(t, { wrapper: [filter, String(number), '1'] })

@@ -251,6 +251,7 @@ struct test {
 	void (*before)(void);
 	void (*after)(void);
 	unsigned wrong; /* threads that are not as wanted, seen from outside: none, or at least these */
+	bool race;      /* it needs a machine that is not emulated: there nobody parks in time */
 };
 
 static void do_commit(void)
@@ -438,15 +439,15 @@ static void unasked_signals(void)
 }
 
 static const struct test tests[] = {
-	{"every thread is what the plan says", do_commit, after_commit, 0},
-	{"after a pthread_cancel()", commit_after_cancel, after_commit, 0},
-	{"while threads are cancelled", commit_while_cancelling, still_cancelling, 0},
-	{"one thread alone is found out", commit_alone, NULL, RESTING},
-	{"a thread unlike the others: refused, nothing changed", refuse_to_commit, NULL, RESTING},
-	{"a file that the new user cannot read: refused", refuse_to_rehearse, NULL, 1},
-	{"stopped and let go over and over", ask_again_and_again, NULL, 1},
-	{"a first pthread_cancel() while the signal is borrowed", first_cancel_meanwhile, NULL, 1},
-	{"signal 33 from elsewhere", unasked_signals, NULL, 1},
+	{"every thread is what the plan says", do_commit, after_commit, 0, false},
+	{"after a pthread_cancel()", commit_after_cancel, after_commit, 0, false},
+	{"while threads are cancelled", commit_while_cancelling, still_cancelling, 0, false},
+	{"one thread alone is found out", commit_alone, NULL, RESTING, false},
+	{"a thread unlike the others: refused, nothing changed", refuse_to_commit, NULL, RESTING, false},
+	{"a file that the new user cannot read: refused", refuse_to_rehearse, NULL, 1, false},
+	{"stopped and let go over and over", ask_again_and_again, NULL, 1, true},
+	{"a first pthread_cancel() while the signal is borrowed", first_cancel_meanwhile, NULL, 1, true},
+	{"signal 33 from elsewhere", unasked_signals, NULL, 1, false},
 };
 
 static bool run(const struct test *test)
@@ -487,18 +488,25 @@ static bool run(const struct test *test)
 	return test->wrong ? wrong >= test->wrong && wrong != (unsigned)-1 : wrong == 0;
 }
 
-int main(void)
+/* host [emulated] */
+int main(int count, char **words)
 {
-	enum { COUNT = sizeof tests / sizeof *tests };
+	bool emulated = count > 1 && !strcmp(words[1], "emulated");
+	unsigned number = 0;
 	bool failed = false;
 
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	for (unsigned i = 0; i < COUNT; i++) {
-		bool ok = run(&tests[i]);
+	for (size_t i = 0; i < sizeof tests / sizeof *tests; i++) {
+		bool ok;
 
-		printf("%sok %u - %s\n", ok ? "" : "not ", i + 1, tests[i].name);
+		if (emulated && tests[i].race) {
+			printf("# left out on an emulated machine: %s\n", tests[i].name);
+			continue;
+		}
+		ok = run(&tests[i]);
+		printf("%sok %u - %s\n", ok ? "" : "not ", ++number, tests[i].name);
 		failed = failed || !ok;
 	}
-	printf("1..%u\n", COUNT);
+	printf("1..%u\n", number);
 	return failed;
 }
