@@ -27,7 +27,8 @@ export const actions = {
     await once(server.close(), 'close')
   },
   start: async (uid: number) => {
-    child = spawn('sleep', ['1000'], { uid, cwd: '/' })
+    // it ends with this process, whose end of the pipe is closed then
+    child = spawn('cat', { uid, cwd: '/', stdio: ['pipe', 'ignore', 'ignore'] })
     await once(child, 'spawn')
     return child.pid
   },
