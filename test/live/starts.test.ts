@@ -1,5 +1,6 @@
 /** Promise: whatever the process started as, it ends exactly as asked; and what already holds is not asked for again. */
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -200,3 +201,46 @@ live('what already holds is not asked for again', ['root', 'setpriv', 'strace'],
 })
 
 const ownerOf = (pid: number): number => statSync(`/proc/${pid}/environ`).uid
+
+live(
+  'nobody of the same user comes in between the last capability and the end',
+  ['root', 'setpriv', 'strace'],
+  async (t) => {
+    // each thread is held where its capabilities are gone: until then they alone have kept others out
+    const slow = [
+      'strace',
+      '-D',
+      '-f',
+      '-qq',
+      '-o',
+      '/dev/null',
+      '-e',
+      'trace=capset',
+      '-e',
+      'inject=capset:delay_exit=200000',
+    ]
+    const bare = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups']
+    const subject = await start(t, {
+      wrapper: [...slow, ...bare, '--inh-caps=+net_bind_service', '--ambient-caps=+net_bind_service', '--'],
+    })
+    const knock = `echo knocking; for (( ; ; )); do (: </proc/${subject.pid}/mem) 2>/dev/null && echo in; done`
+    const attacker = spawn(
+      'setpriv',
+      [...bare.slice(1), '--inh-caps=-all', '--bounding-set=-all', 'bash', '-c', knock],
+      {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      },
+    )
+    t.teardown(() => attacker.kill('SIGKILL'))
+    let said = ''
+    attacker.stdout.setEncoding('latin1').on('data', (text) => {
+      said += text
+    })
+    while (!said) await once(attacker.stdout, 'data')
+    await subject.ask('harden', {})
+    t.match(common(subject.pid), { uid: NOBODY, permitted: NONE })
+    attacker.kill('SIGKILL')
+    await once(attacker, 'close')
+    t.equal(said, 'knocking\n')
+  },
+)
