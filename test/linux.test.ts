@@ -17,48 +17,13 @@ import {
 import type { Plan } from '../lib/plan'
 import type { Observation } from '../lib/platform/index'
 import * as threadsInProc from '../lib/threads'
+import { BIND, FULL, only, opened, plan as plain, RAW, root } from './states'
 
 const { EPERM, EACCES, EAGAIN, EMFILE, ENOENT, ETIMEDOUT } = constants.errno
-const BIND = 1n << 10n
-const RAW = 1n << 13n
-const FULL = (1n << 41n) - 1n
-
-const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
-const root: ThreadState = {
-  tid: process.pid,
-  name: 'node',
-  user: only(0),
-  group: only(0),
-  groups: [0, 4],
-  permitted: FULL,
-  effective: FULL,
-  inheritable: 0n,
-  bounding: FULL,
-  ambient: 0n,
-  securebits: 0,
-  noNewPrivileges: false,
-  jailed: false,
-}
 const plan: Plan = {
-  wanted: {
-    user: only(990),
-    group: only(991),
-    groups: [8, 12],
-    permitted: BIND,
-    effective: BIND,
-    inheritable: 0n,
-    bounding: BIND,
-    ambient: 0n,
-    securebits: 0,
-    noNewPrivileges: true,
-    jailed: false,
-  },
-  steps: ['bounding', 'setgroups', 'setresgid', 'keepcaps', 'setresuid', 'capset', 'keepcaps back', 'no_new_privs'],
-  boundingDrop: FULL & ~BIND,
+  ...plain,
   attempts: [{ step: 'read', path: '/etc/mail/key.pem', port: 0, option: 'rehearse.read[0]' }],
-  findings: [],
 }
-const opened = { path: '/srv/mail', descriptor: 17, place: '8:2', stat: 18 }
 const seen = (before: Partial<ThreadState> = {}): Observation => ({
   state: { ...root, ...before },
   token: new ArrayBuffer(8),

@@ -7,49 +7,10 @@ import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT } from '../lib/capa
 import * as errors from '../lib/errors'
 import { type Failure, native, type Step } from '../lib/native'
 import type { Plan } from '../lib/plan'
+import { BIND, FULL, only, opened, plan, RAW, root } from './states'
 
 const { EPERM, EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM, EINVAL, ENOENT, ENOTDIR, EROFS, ESRCH, ETIMEDOUT } =
   constants.errno
-const BIND = 1n << 10n
-const RAW = 1n << 13n
-const FULL = (1n << 41n) - 1n
-
-const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
-const root: ThreadState = {
-  tid: process.pid,
-  name: 'node',
-  user: only(0),
-  group: only(0),
-  groups: [0, 4],
-  permitted: FULL,
-  effective: FULL,
-  inheritable: 0n,
-  bounding: FULL,
-  ambient: 0n,
-  securebits: 0,
-  noNewPrivileges: false,
-  jailed: false,
-}
-const plan: Plan = {
-  wanted: {
-    user: only(990),
-    group: only(991),
-    groups: [8, 12],
-    permitted: BIND,
-    effective: BIND,
-    inheritable: 0n,
-    bounding: BIND,
-    ambient: 0n,
-    securebits: 0,
-    noNewPrivileges: true,
-    jailed: false,
-  },
-  steps: ['bounding', 'setgroups', 'setresgid', 'keepcaps', 'setresuid', 'capset', 'keepcaps back', 'no_new_privs'],
-  boundingDrop: FULL & ~BIND,
-  attempts: [],
-  findings: [],
-}
-const opened = { path: '/srv/mail', descriptor: 17, place: '8:2', stat: 18 }
 
 /** The kernel's text about a thread in this state. */
 function statusOf({ name, user, group, groups, ...state }: Omit<ThreadState, 'tid' | 'securebits' | 'jailed'>): string {
