@@ -1,13 +1,16 @@
 /**
  * What the kernel says of every thread now, any time after harden() or before.
  */
-import { compareWords, type Discrepancy, describe, inWords, type Seen, type ThreadState } from './audit'
+import { type AnyState, compareWords, type Discrepancy, describe, inWords } from './audit'
 import { platform } from './platform'
 import { type CredentialsReport, credentialRows, finish, type Row, reportCredentials } from './report'
 
 export interface AuditReport {
-  /** Read from /proc; or, where there is none in the chroot, each thread has been asked. */
-  readonly source: 'proc' | 'threads'
+  /**
+   * Read from /proc; or, where there is none in the chroot, each thread has been asked. 'process': Solaris, where the
+   * kernel has been asked about the process, whose credentials are those of all its threads.
+   */
+  readonly source: 'proc' | 'threads' | 'process'
   readonly threads: readonly (CredentialsReport & {
     readonly tid: number
     readonly name: string
@@ -36,13 +39,13 @@ export function audit(): AuditReport {
   return finish(report, () => rows(report, threads))
 }
 
-function reportThread(thread: Seen<ThreadState>): AuditReport['threads'][number] {
+function reportThread(thread: AnyState): AuditReport['threads'][number] {
   const { tid, name, securebits } = thread
   return { tid, name, ...reportCredentials(thread), ...(securebits !== undefined && { securebits }) }
 }
 
 /** Threads that are alike are shown together. */
-function rows({ threads, discrepancies }: AuditReport, states: readonly Seen<ThreadState>[]): Row[] {
+function rows({ threads, discrepancies }: AuditReport, states: readonly AnyState[]): Row[] {
   const words = states.map((state) => JSON.stringify(inWords(state)))
   const kinds = [...new Set(words)].map((kind) => threads.filter((_, index) => words[index] === kind))
   return [

@@ -11,12 +11,22 @@ export interface Ids {
   readonly fs: number
 }
 
-/** What the kernel keeps for each thread, of which this package decides. Sets are masks: capability N is bit N. */
-export interface Credentials {
+export const isAny = (ids: Ids, id: number): boolean => Object.values(ids).includes(id)
+
+/** What Linux and Solaris have in common. */
+export interface CommonCredentials {
   readonly user: Ids
   readonly group: Ids
   /** Ascending. */
   readonly groups: readonly number[]
+  /** Its root and working directory are the ones that a chroot was asked for. */
+  readonly jailed: boolean
+  /** Linux alone has them. */
+  readonly securebits?: number | undefined
+}
+
+/** What Linux keeps for each thread, of which this package decides. Sets are masks: capability N is bit N. */
+export interface Credentials extends CommonCredentials {
   readonly permitted: bigint
   readonly effective: bigint
   readonly inheritable: bigint
@@ -24,14 +34,37 @@ export interface Credentials {
   readonly ambient: bigint
   readonly securebits: number
   readonly noNewPrivileges: boolean
-  /** Its root and working directory are the ones that a chroot was asked for. */
-  readonly jailed: boolean
 }
 
 export interface ThreadState extends Credentials {
   readonly tid: number
   readonly name: string
 }
+
+/** What Solaris keeps, for the process: its threads have no credentials of their own (privileges(7)). */
+export interface ProcessCredentials extends CommonCredentials {
+  /** Names, in the system's order. */
+  readonly privileges: PrivilegeSets
+  /** Privilege-aware: no user id gives or takes privileges. */
+  readonly aware: boolean
+}
+
+export interface PrivilegeSets {
+  readonly permitted: readonly string[]
+  readonly limit: readonly string[]
+  readonly effective: readonly string[]
+  readonly inheritable: readonly string[]
+}
+
+export interface ProcessState extends ProcessCredentials {
+  /** getpid(2) */
+  readonly tid: number
+  readonly name: string
+}
+
+/** Of whatever platform: those with `privileges` are of Solaris. */
+export type AnyCredentials = Seen<Credentials> | ProcessCredentials
+export type AnyState = Seen<ThreadState> | ProcessState
 
 /** One comparable word a field; what is not known is left out. */
 export type Words = Readonly<Record<string, string>>
@@ -97,11 +130,11 @@ export function parseStatus({ tid, status, jailed }: Omit<TaskText, 'securebits'
 export const parseReading = (reading: Reading): ThreadState[] => reading.tasks.map(parseTask)
 
 /** Every difference, excess and lack alike, between what was wanted and what each thread is. */
-export function compare(wanted: Credentials, threads: readonly ThreadState[]): Discrepancy[] {
+export function compare(wanted: AnyCredentials, threads: readonly AnyState[]): Discrepancy[] {
   return compareWords(inWords(wanted), threads)
 }
 
-export function compareWords(plain: Words, threads: readonly Seen<ThreadState>[]): Discrepancy[] {
+export function compareWords(plain: Words, threads: readonly AnyState[]): Discrepancy[] {
   return threads.flatMap((thread) =>
     Object.entries(inWords(thread)).flatMap(([field, found]) => {
       const wanted = plain[field] ?? 'nothing'
@@ -113,8 +146,17 @@ export function compareWords(plain: Words, threads: readonly Seen<ThreadState>[]
 /** As far as it could be seen: not every source tells of the securebits. */
 export type Seen<T extends Credentials> = Omit<T, 'securebits'> & { readonly securebits?: number | undefined }
 
-export function inWords(state: Seen<Credentials>): Words {
+export function inWords(state: AnyCredentials): Words {
   const ids = ({ real, effective, saved, fs }: Ids) => `${real} ${effective} ${saved} ${fs}`
+  if ('privileges' in state)
+    return {
+      user: ids(state.user),
+      group: ids(state.group),
+      groups: state.groups.join(' '),
+      ...Object.fromEntries(Object.entries(state.privileges).map(([set, names]) => [set, names.join(' ')])),
+      aware: state.aware.toString(),
+      jailed: state.jailed.toString(),
+    }
   const mask = (set: bigint) => `0x${set.toString(16).padStart(16, '0')}`
   return {
     user: ids(state.user),

@@ -11,8 +11,11 @@ export interface Root {
   readonly descriptor: number
   /** placeOf() it */
   readonly place: string
-  /** /proc/self/stat. It stays open: in the chroot there may be no /proc, and audit() has to know how many threads there are. */
-  readonly stat: number
+  /**
+   * Linux: /proc/self/stat. It stays open: in the chroot there may be no /proc, and audit() has to know how many threads
+   * there are.
+   */
+  readonly stat?: number
 }
 
 /** Which directory it is, whatever its path is. */
@@ -21,8 +24,12 @@ export const placeOf = ({ dev, ino }: Pick<BigIntStats, 'dev' | 'ino'>): string 
 /** open(2): a handle on the directory itself, which takes no permission to read it. Node has no name for it. */
 const O_PATH = 0o10000000
 
-/** @throws HardenError ERR_HARDEN_NOT_PERMITTED, step 'chroot' */
-export function openRoot(path: string): Root {
+/**
+ * On Linux.
+ *
+ * @throws HardenError ERR_HARDEN_NOT_PERMITTED, step 'chroot'
+ */
+export function openRoot(path: string): Required<Root> {
   const directory = O_PATH | constants.O_DIRECTORY
   const descriptor = ask(path, 'name a directory that exists', () => openSync(path, directory))
   try {
@@ -36,7 +43,8 @@ export function openRoot(path: string): Root {
   }
 }
 
-function ask<T>(path: string, remedy: string, call: () => T): T {
+/** What opens the new root directory, and what to do if it cannot be opened. */
+export function ask<T>(path: string, remedy: string, call: () => T): T {
   try {
     return call()
   } catch (error) {
@@ -58,7 +66,7 @@ function ask<T>(path: string, remedy: string, call: () => T): T {
 export function closeRoot(root: Root | undefined): void {
   if (!root) return
   closeSync(root.descriptor)
-  closeSync(root.stat)
+  if (root.stat !== undefined) closeSync(root.stat)
 }
 
 /** The process is in it. */

@@ -1,10 +1,11 @@
 /**
  * The only loader, and the only typed view, of the native addon. Whatever is not here does not exist in it.
  *
- * Everything is synchronous. Sets are 64-bit masks: capability N is bit N (capabilities(7)). `errno` is the kernel's
- * positive number.
+ * Everything is synchronous. Sets are 64-bit masks: capability N is bit N (capabilities(7)); on Solaris they are names
+ * (privileges(7)). `errno` is the kernel's positive number, of that system.
  */
 import { join } from 'node:path'
+import type { PrivilegeSets } from './audit'
 import { HardenError } from './errors'
 
 /** A step of the list in src-native/linux/steps.c; the kernel is asked in this order. */
@@ -115,40 +116,89 @@ export interface Masks {
   readonly inheritable: bigint
 }
 
-export interface Native {
-  /** The calling thread. */
-  observe(): { status: string; securebits: number; credentials: ArrayBuffer } | Failure
+/** What every platform's addon has. */
+export interface Addon {
   /** Those that mean something. A Failure about one by which a plan would be undone. `root`: an open directory, or -1. */
   descriptors(root: number): OpenDescriptor[] | Failure
   /** Of any thread of this process. */
   hasChildren(): boolean
-  /** The plan in a child that is thrown away. Changes nothing. */
-  rehearse(plan: NativePlan): Reading | Failure
-  /** The plan in every thread. A Failure means that nothing has changed; an exception of `verify` ends the process. */
-  commit<T extends object>(plan: NativePlan, verify: (reading: Reading) => T): T | Failure
-  /** Every thread about itself, each stopped for a moment. `stat`: /proc/self/stat, opened when there was a /proc. */
-  askEveryThread(stat: number): SelfReport[] | Failure
   /** For recall(), in whatever thread of the process. */
   remember(text: string): void
   recall(): string | undefined
-  /** cap_from_text(3), or its errno. */
-  capabilitiesFromText(text: string): Masks | number
-  /** cap_to_name(3) of each capability that this kernel has. */
-  capabilityNames(): string[]
   /** undefined: there is no such account. A number: the errno of a name service that failed. */
   userByName(name: string): { uid: number; gid: number } | number | undefined
   userById(uid: number): { gid: number } | number | undefined
   groupByName(name: string): { gid: number } | number | undefined
 }
 
-let loaded: Native | undefined
+/** Linux. */
+export interface Native extends Addon {
+  /** The calling thread. */
+  observe(): { status: string; securebits: number; credentials: ArrayBuffer } | Failure
+  /** The plan in a child that is thrown away. Changes nothing. */
+  rehearse(plan: NativePlan): Reading | Failure
+  /** The plan in every thread. A Failure means that nothing has changed; an exception of `verify` ends the process. */
+  commit<T extends object>(plan: NativePlan, verify: (reading: Reading) => T): T | Failure
+  /** Every thread about itself, each stopped for a moment. `stat`: /proc/self/stat, opened when there was a /proc. */
+  askEveryThread(stat: number): SelfReport[] | Failure
+  /** cap_from_text(3), or its errno. */
+  capabilitiesFromText(text: string): Masks | number
+  /** cap_to_name(3) of each capability that this kernel has. */
+  capabilityNames(): string[]
+}
 
-/** Where there is no addon, importing the package works all the same: the first call says so. */
-export function native(): Native {
+/** A step of the list in src-native/sunos; the kernel is asked in this order. */
+export type SunosStep = 'setgroups' | 'setgid' | 'chroot' | 'setpflags' | 'setuid' | 'permitted' | 'limit' | 'effective'
+
+/** Sets are names separated by commas, for priv_str_to_set(3C); '' is the empty set. */
+export interface SunosPlan extends Pick<NativePlan, 'uid' | 'gid' | 'groups' | 'root' | 'keepSigusr1' | 'attempts'> {
+  readonly steps: readonly SunosStep[]
+  readonly permitted: string
+  readonly limit: string
+  readonly effective: string
+}
+
+/** What the kernel says of the process. Ids: real, effective, saved. Names as in priv_set_to_str(3C), without 'priv_'. */
+export interface SunosState {
+  readonly user: readonly [number, number, number]
+  readonly group: readonly [number, number, number]
+  readonly groups: readonly number[]
+  readonly privileges: PrivilegeSets
+  /** getpflags(2), PRIV_AWARE */
+  readonly aware: boolean
+  readonly sigusr1Ignored: boolean
+  /** sysconf(3C), _SC_NGROUPS_MAX */
+  readonly groupsMax: number
+}
+
+export interface SunosReading extends Pick<Reading, 'foreign' | 'applyMicroseconds' | 'readMicroseconds'> {
+  readonly state: SunosState
+  /** The root and working directory are SunosPlan.root. */
+  readonly jailed: boolean
+}
+
+/** Solaris and illumos. */
+export interface SunosNative extends Addon {
+  observe(): SunosState | Failure
+  /** The plan in a child that is thrown away. Changes nothing. */
+  rehearse(plan: SunosPlan): SunosReading | Failure
+  /** The plan. A Failure means that nothing has changed; an exception of `verify` ends the process. */
+  commit<T extends object>(plan: SunosPlan, verify: (reading: SunosReading) => T): T | Failure
+  /** priv_str_to_set(3C). A number: the byte at which what it does not know begins, or, negative, an errno. */
+  privilegesFromText(text: string): string[] | number
+}
+
+let loaded: Addon | undefined
+
+/**
+ * Which of the two it is follows from the platform, which index.ts of platform/ has chosen. Where there is no addon,
+ * importing the package works all the same: the first call says so.
+ */
+export function native<Ours extends Addon = Native>(): Ours {
   try {
     // not an import: it looks for a file when it is loaded, which Node's permissions may forbid
-    loaded ??= (require('node-gyp-build') as (folder: string) => Native)(join(__dirname, '..'))
-    return loaded
+    loaded ??= (require('node-gyp-build') as (folder: string) => Addon)(join(__dirname, '..'))
+    return loaded as Ours
   } catch (cause) {
     throw unloadable(cause as Error & { code?: string })
   }
@@ -160,7 +210,7 @@ function unloadable(cause: Error & { code?: string }): HardenError {
   return new HardenError({
     code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
     message: `the native addon for ${process.platform}-${process.arch} cannot be loaded: ${reason}`,
-    remedy: remedies[cause.code ?? ''] ?? rebuild,
+    remedy: remedies[cause.code ?? ''] ?? (process.platform === 'sunos' ? reinstall : `${reinstall}, ${rebuild}`),
     cause,
   })
 }
@@ -172,13 +222,15 @@ const remedies: Partial<Record<string, string>> = {
     "start Node with --allow-addons, and with --allow-fs-read of the application's folder and of /etc/alpine-release",
 }
 
+const reinstall = 'reinstall privdrop so that its folder prebuilds/ is complete'
+/** On Solaris there is nothing to build with: its addon is cross-built on Linux. */
 const rebuild =
-  "reinstall privdrop so that its folder prebuilds/ is complete, or build it in the application's folder " +
+  "or build it in the application's folder " +
   '(needs a C++ compiler, make, python and libcap-dev): ' +
   'npm install --no-save node-addon-api@8 && npm explore privdrop -- npm run build:native'
 
 // Here rather than in harden(), which it would make a millisecond longer; and in a chroot there is nothing to load from.
-if (process.platform === 'linux')
+if (process.platform === 'linux' || process.platform === 'sunos')
   try {
     native()
   } catch {

@@ -4,24 +4,15 @@
 import { closeRoot } from './chroot'
 import { HardenError, type HardenErrorFields } from './errors'
 import { examine, type Run } from './examine'
-import type { Step } from './native'
 import { type HardenOptions, validate } from './options'
 import { makePlan, type Plan } from './plan'
 import { platform } from './platform'
-import {
-  type CredentialsReport,
-  credentialRows,
-  type Finding,
-  findingRows,
-  finish,
-  type Row,
-  reportCredentials,
-} from './report'
+import { type CredentialsReport, type Finding, findingRows, finish, type Row, reportWhole, wholeRows } from './report'
 
 /** The credentials are what every thread would have. */
 export interface HardenPlan extends CredentialsReport {
-  readonly platform: 'linux'
-  readonly securebits: number
+  readonly platform: 'linux' | 'sunos'
+  readonly securebits?: number
   readonly chroot?: string
   /** What each thread would do, in this order; `rehearsed` if a child of this process could do it. */
   readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
@@ -62,9 +53,7 @@ export function plan(options: HardenOptions): HardenPlan {
 function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings: readonly Finding[]): HardenPlan {
   const rehearsed = steps.slice(0, stepsRehearsed(steps, refusals))
   const made: HardenPlan = {
-    platform: 'linux',
-    ...reportCredentials(wanted),
-    securebits: wanted.securebits,
+    ...reportWhole(wanted),
     ...(root && { chroot: root.path }),
     steps: steps.map((name) => ({ name, rehearsed: rehearsed.includes(name) })),
     refusals: refusals.map(({ message, ...fields }) => ({ message, ...fields })),
@@ -74,17 +63,16 @@ function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings
 }
 
 /** Those before the one that was refused; none if there was no child to do them. What comes after them is none of them. */
-function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]): number {
+function stepsRehearsed(steps: readonly string[], refusals: readonly HardenError[]): number {
   const refused = refusals.map(({ step = '' }) => step)
   if (refused.some((step) => ['proc', 'memory', 'signal mask', 'rehearsal child'].includes(step))) return 0
   const first = steps.findIndex((step) => refused.includes(step))
   return first < 0 ? steps.length : first
 }
 
-function rows({ steps, refusals, findings, securebits, ...made }: HardenPlan): Row[] {
+function rows({ steps, refusals, findings, ...made }: HardenPlan): Row[] {
   return [
-    ...credentialRows(made),
-    ['securebits', `0x${securebits.toString(16)}`],
+    ...wholeRows(made),
     ['root directory', made.chroot ?? 'as before'],
     ['steps', steps.map(({ name, rehearsed }) => (rehearsed ? name : `${name} (not rehearsed)`)).join(', ')],
     ...refusals.map(({ code, message }): Row => ['refused', `${code}: ${message}`]),

@@ -2,7 +2,7 @@
  * What harden() returns: the kernel's words about every thread, for programs (JSON) and for logs (a table). And what the
  * other reports have in common with it.
  */
-import type { Credentials, Ids, Seen, ThreadState } from './audit'
+import type { AnyCredentials, AnyState, Ids, PrivilegeSets } from './audit'
 import { capabilityNames } from './capabilities'
 
 /** True, worth knowing, and no reason to stop. */
@@ -13,30 +13,35 @@ export interface Finding {
   readonly remedy: string
 }
 
-/** The credentials of a thread (credentials(7), capabilities(7)). */
+/** The credentials of a thread (credentials(7), capabilities(7)); on Solaris those of the process (privileges(7)). */
 export interface CredentialsReport {
+  /** On Solaris `fs` is the effective one. */
   readonly user: Ids
   readonly group: Ids
   /** The supplementary groups, ascending. */
   readonly groups: readonly number[]
-  /** Names in ascending order of their numbers. */
-  readonly capabilities: {
+  /** Linux: names in ascending order of their numbers. */
+  readonly capabilities?: {
     readonly permitted: readonly string[]
     readonly effective: readonly string[]
     readonly inheritable: readonly string[]
     readonly bounding: readonly string[]
     readonly ambient: readonly string[]
   }
+  /** Solaris: names in the system's order. */
+  readonly privileges?: PrivilegeSets
+  /** False on Solaris, which has no such thing: there the limit set bounds what a set-user-ID program may get. */
   readonly noNewPrivileges: boolean
 }
 
 /** The credentials are as the kernel reported them of every thread; all are equal, else the process would have ended. */
 export interface HardenReport extends CredentialsReport {
-  readonly platform: 'linux'
-  /** prctl(2), PR_GET_SECUREBITS */
-  readonly securebits: number
+  readonly platform: 'linux' | 'sunos'
+  /** Linux: prctl(2), PR_GET_SECUREBITS */
+  readonly securebits?: number
   /** The new root directory, as it was asked for. */
   readonly chroot?: string
+  /** On Solaris one entry, of the process: what it says is true of all its threads. */
   readonly threads: readonly { readonly tid: number; readonly name: string }[]
   /** How long each part took, in microseconds. */
   readonly steps: readonly { readonly name: string; readonly us: number }[]
@@ -45,7 +50,7 @@ export interface HardenReport extends CredentialsReport {
 
 /** @param threads all equal, at least one */
 export function makeReport(
-  threads: readonly ThreadState[],
+  threads: readonly AnyState[],
   steps: HardenReport['steps'],
   findings: readonly Finding[],
   chroot: string | undefined,
@@ -53,24 +58,35 @@ export function makeReport(
   const [first] = threads
   if (!first) throw new Error('there is no thread to report')
   const report: HardenReport = {
-    platform: 'linux',
-    ...reportCredentials(first),
-    securebits: first.securebits,
+    ...reportWhole(first),
     ...(chroot !== undefined && { chroot }),
     threads: threads.map(({ tid, name }) => ({ tid, name })),
     steps,
     findings,
   }
   return finish(report, () => [
-    ['threads', `${threads.length}, all alike`],
-    ...credentialRows(report),
-    ['securebits', `0x${report.securebits.toString(16)}`],
+    ['threads', 'privileges' in first ? 'all, by the credentials of the process' : `${threads.length}, all alike`],
+    ...wholeRows(report),
     ['root directory', chroot ?? 'as before'],
     ...findingRows(findings),
   ])
 }
 
-export function reportCredentials(state: Seen<Credentials>): CredentialsReport {
+/** Of a platform, and with what Linux does not tell of every thread. */
+export function reportWhole(state: AnyCredentials): CredentialsReport & Pick<HardenReport, 'platform' | 'securebits'> {
+  const { securebits } = state
+  return {
+    platform: 'privileges' in state ? 'sunos' : 'linux',
+    ...reportCredentials(state),
+    ...(securebits !== undefined && { securebits }),
+  }
+}
+
+export function reportCredentials(state: AnyCredentials): CredentialsReport {
+  if ('privileges' in state) {
+    const { user, group, groups, privileges } = state
+    return { user, group, groups, privileges, noNewPrivileges: false }
+  }
   const { user, group, groups, permitted, effective, inheritable, bounding, ambient, noNewPrivileges } = state
   return {
     user,
@@ -90,7 +106,16 @@ export function reportCredentials(state: Seen<Credentials>): CredentialsReport {
 /** What a row is about, and what there is to say. */
 export type Row = readonly [name: string, value: string]
 
-export function credentialRows({ user, group, groups, capabilities, noNewPrivileges }: CredentialsReport): Row[] {
+export function wholeRows(report: CredentialsReport & Pick<HardenReport, 'securebits'>): Row[] {
+  const { securebits } = report
+  return [
+    ...credentialRows(report),
+    ...(securebits === undefined ? [] : [['securebits', `0x${securebits.toString(16)}`] as const]),
+  ]
+}
+
+export function credentialRows(report: CredentialsReport): Row[] {
+  const { user, group, groups, capabilities, privileges, noNewPrivileges } = report
   const ids = ({ real, effective, saved, fs }: Ids) =>
     `real ${real}, effective ${effective}, saved ${saved}, file system ${fs}`
   const words = (list: readonly (string | number)[]) => list.join(' ') || 'none'
@@ -98,8 +123,8 @@ export function credentialRows({ user, group, groups, capabilities, noNewPrivile
     ['user', ids(user)],
     ['group', ids(group)],
     ['supplementary groups', words(groups)],
-    ...Object.entries(capabilities).map(([set, names]): Row => [set, words(names)]),
-    ['no_new_privs', noNewPrivileges ? '1' : '0'],
+    ...Object.entries(capabilities ?? privileges ?? {}).map(([set, names]): Row => [set, words(names)]),
+    ...(capabilities ? [['no_new_privs', noNewPrivileges ? '1' : '0'] as const] : []),
   ]
 }
 

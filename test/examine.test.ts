@@ -5,8 +5,8 @@ import type { ThreadState } from '../lib/audit'
 import { HardenError } from '../lib/errors'
 import type { Run } from '../lib/examine'
 import type { OpenDescriptor } from '../lib/native'
-import type { Plan } from '../lib/plan'
 import type { Observation, Timing } from '../lib/platform/index'
+import type { Plan } from '../lib/platform/linux/plan'
 import type { Finding } from '../lib/report'
 
 const ids = { real: 990, effective: 990, saved: 990, fs: 990 }

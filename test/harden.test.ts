@@ -5,8 +5,8 @@ import t, { type Test } from 'tap'
 import { inWords, type ThreadState } from '../lib/audit'
 import type { HardenError } from '../lib/errors'
 import type { HardenOptions } from '../lib/options'
-import type { Plan } from '../lib/plan'
 import type { Platform } from '../lib/platform/index'
+import type { Plan } from '../lib/platform/linux/plan'
 import type { HardenReport } from '../lib/report'
 
 // Nobody has this name: should a part not be replaced after all, it is refused.
@@ -52,7 +52,7 @@ function withParts(t: Test, { breaks, made = plan, threads = [thread] }: Parts =
     if (done.length === breaks) throw new RangeError(name)
   }
   const marked: string[] = []
-  const platform: Platform = {
+  const platform: Omit<Platform, 'decide' | 'openRoot' | 'hazards'> = {
     observe: () => {
       part('observe')
       return seen

@@ -10,7 +10,7 @@ import { closeRoot, openRoot } from '../lib/chroot'
 import { findHazards as findRealHazards } from '../lib/hazards'
 import { foreignFiles } from '../lib/hazards/notes'
 import { native, type OpenDescriptor } from '../lib/native'
-import type { Plan } from '../lib/plan'
+import type { Plan } from '../lib/platform/linux/plan'
 import type { Finding } from '../lib/report'
 
 const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })

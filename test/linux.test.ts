@@ -14,8 +14,8 @@ import {
   type SelfReport,
   type TaskText,
 } from '../lib/native'
-import type { Plan } from '../lib/plan'
 import type { Observation } from '../lib/platform/index'
+import type { Plan } from '../lib/platform/linux/plan'
 import * as threadsInProc from '../lib/threads'
 import { BIND, FULL, only, opened, plan as plain, RAW, root } from './states'
 
@@ -221,7 +221,8 @@ t.test('rehearse: what the native code is given', async (t) => {
   // each set in its own place
   const sets = { permitted: 1n, effective: 2n, inheritable: 4n, ambient: 16n }
   const wanted = { ...plan.wanted, ...sets, bounding: 8n }
-  t.throws(() => linux.rehearse({ ...plan, wanted, boundingDrop: 32n, root: opened }, observation))
+  const another: Plan = { ...plan, wanted, boundingDrop: 32n, root: opened }
+  t.throws(() => linux.rehearse(another, observation))
   t.match(given[1], { ...sets, boundingDrop: 32n, root: opened.descriptor })
   t.notOk(given.some((one) => 'bounding' in one))
 

@@ -4,9 +4,9 @@ import type { Credentials, ThreadState } from '../lib/audit'
 import * as errors from '../lib/errors'
 import type { Step } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
-import type { Plan } from '../lib/plan'
 import type { HardenPlan } from '../lib/plan-report'
 import type { Observation } from '../lib/platform/index'
+import type { Plan } from '../lib/platform/linux/plan'
 import type { Finding } from '../lib/report'
 
 const { HardenError } = errors

@@ -7,7 +7,8 @@ import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT, kernelMask } from 
 import { closeRoot } from '../lib/chroot'
 import type { HardenError } from '../lib/errors'
 import type { HardenOptions } from '../lib/options'
-import { makePlan as makeOpenPlan, type Plan } from '../lib/plan'
+import { makePlan as makeOpenPlan } from '../lib/plan'
+import type { Plan } from '../lib/platform/linux/plan'
 
 const FULL = kernelMask()
 const BIND = 1n << 10n
@@ -19,7 +20,7 @@ const KEEP_CAPS_LOCKED = 1 << 5
 
 /** A plan as it is made, but with its root closed again. */
 function makePlan(options: HardenOptions, before: ThreadState): Plan {
-  const plan = makeOpenPlan(options, before)
+  const plan = makeOpenPlan(options, before) as Plan
   closeRoot(plan.root)
   return plan
 }

@@ -6,7 +6,7 @@ import type { Ids, ThreadState } from '../lib/audit'
 import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT } from '../lib/capabilities'
 import * as errors from '../lib/errors'
 import { type Failure, native, type Step } from '../lib/native'
-import type { Plan } from '../lib/plan'
+import type { Plan } from '../lib/platform/linux/plan'
 import { BIND, FULL, only, opened, plan, RAW, root } from './states'
 
 const { EPERM, EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM, EINVAL, ENOENT, ENOTDIR, EROFS, ESRCH, ETIMEDOUT } =

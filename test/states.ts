@@ -1,6 +1,6 @@
 /** A process that is root, and the plan by which it becomes a mail server's user: for the tests of what is said about them. */
 import type { Ids, ThreadState } from '../lib/audit'
-import type { Plan } from '../lib/plan'
+import type { Plan } from '../lib/platform/linux/plan'
 
 export const BIND = 1n << 10n
 export const RAW = 1n << 13n

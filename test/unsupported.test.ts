@@ -27,7 +27,7 @@ function importOn(
   })
 }
 
-const others = ['darwin', 'win32', 'freebsd', 'openbsd', 'android', 'aix', 'sunos', 'linux2', '']
+const others = ['darwin', 'win32', 'freebsd', 'openbsd', 'android', 'aix', 'sunos2', 'linux2', '']
 // Nobody has this name: should a platform be taken for Linux, the name is refused, and the tests go on as they were.
 const user = 'no-such-account'
 
@@ -38,8 +38,8 @@ for (const platform of others)
     const refusal = {
       name: 'HardenError',
       code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
-      message: `privileges cannot be given up on ${platform}: only Linux is supported`,
-      remedy: /process\.platform is 'linux'/,
+      message: `privileges cannot be given up on ${platform}: only Linux and Solaris (illumos) are supported`,
+      remedy: /process\.platform is 'linux' or 'sunos'/,
     }
     for (const call of [harden, plan]) {
       for (const options of [{ user }, {}, { user, capabilities: 'cap_net_raw+EP' }])
@@ -55,8 +55,8 @@ for (const platform of others)
 
 t.test('each of its methods refuses', async (t) => {
   const { unsupported } = t.mockRequire<typeof import('../lib/platform/unsupported')>('../lib/platform/unsupported')
-  const methods = ['observe', 'descriptors', 'rehearse', 'commit', 'remember', 'look'] as const
-  t.strictSame(Object.keys(unsupported).sort(), [...methods].sort(), 'no method is left out')
+  const methods = ['observe', 'decide', 'openRoot', 'descriptors', 'rehearse', 'commit', 'remember', 'look'] as const
+  t.strictSame(Object.keys(unsupported).sort(), ['hazards', ...methods].sort(), 'no method is left out')
   for (const method of methods) {
     const error = fieldsOf(() => (unsupported[method] as () => void)())
     t.match(error, { name: 'HardenError', code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', remedy: /./ }, method)
@@ -64,10 +64,15 @@ t.test('each of its methods refuses', async (t) => {
 })
 
 t.test('which platform it is', async (t) => {
-  for (const [name, chosen] of [['linux', 'linux'], ...others.map((other) => [other, 'unsupported'])] as const) {
+  for (const [name, chosen] of [
+    ['linux', 'linux'],
+    ['sunos', 'sunos'],
+    ...others.map((other) => [other, 'unsupported']),
+  ] as const) {
     t.intercept(process, 'platform', { value: name })
     const { platform } = t.mockRequire<typeof import('../lib/platform')>('../lib/platform/index', {
       '../lib/platform/linux': { linux: 'linux' },
+      '../lib/platform/sunos': { sunos: 'sunos' },
       '../lib/platform/unsupported': { unsupported: 'unsupported' },
     })
     t.equal(platform, chosen, name)

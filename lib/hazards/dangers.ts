@@ -4,6 +4,7 @@
 import cluster from 'node:cluster'
 import { capabilityNames } from '../capabilities'
 import { native } from '../native'
+import type { Plan } from '../platform/linux/plan'
 import type { Finding } from '../report'
 import { danger, isRoot, list, read, type Scene, statField } from './look'
 
@@ -29,7 +30,7 @@ const rootBy: Readonly<Record<string, string>> = {
   'cap_perfmon cap_bpf': 'read all memory',
 }
 
-export function rootByCapability({ plan }: Scene): Finding | undefined {
+export function rootByCapability({ plan }: Scene<Plan>): Finding | undefined {
   const { user, permitted, inheritable } = plan.wanted
   if (user.real === 0) return undefined // HARDEN_USER_ROOT says it
   const retained = new Set(capabilityNames(permitted | inheritable))

@@ -1,17 +1,20 @@
 /** How the hazards look at the process. */
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
-import type { ThreadState } from '../audit'
+import type { AnyState } from '../audit'
 import type { OpenDescriptor } from '../native'
 import { show } from '../options'
 import type { Plan } from '../plan'
 import type { Finding } from '../report'
 
-export interface Scene {
-  readonly plan: Plan
-  readonly before: ThreadState
+export interface Scene<OfPlatform extends Plan = Plan> {
+  readonly plan: OfPlatform
+  readonly before: AnyState
   /** Those that are not plain; undefined: they could not all be looked at. */
   readonly descriptors: readonly OpenDescriptor[] | undefined
 }
+
+/** A method, for a platform's own look at its own plan. */
+export type Hazard = { look(scene: Scene): Finding | undefined }['look']
 
 export function danger(code: string, message: string, remedy: string): Finding {
   return { code, level: 'danger', message, remedy }

@@ -3,15 +3,16 @@
  */
 import { constants } from 'node:os'
 import { compare, type Discrepancy, describe, parseReading, parseTask, type ThreadState, type Words } from '../audit'
-import { placeOf, type Root } from '../chroot'
+import { openRoot, placeOf, type Root } from '../chroot'
 import { errnoName, HardenError } from '../errors'
 import { type Failure, type NativePlan, native, type OpenDescriptor, type Reading, type SelfReport } from '../native'
-import type { Plan } from '../plan'
 import { idsOf, isProcOurs, readThreads } from '../threads'
-import type { Look, Observation, Platform } from './index'
+import type { Look, Platform } from './index'
+import { hazards } from './linux/hazards'
+import { decide, type Observation, type Plan } from './linux/plan'
 import { noProc, refusal, unreachable } from './refusal'
 
-export const linux: Platform = { observe, descriptors, rehearse, commit, remember, look }
+export const linux: Platform = { observe, decide, openRoot, hazards, descriptors, rehearse, commit, remember, look }
 
 const isFailure = (answer: object): answer is Failure => Object.hasOwn(answer, 'syscall')
 

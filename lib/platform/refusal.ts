@@ -3,12 +3,12 @@
  */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
-import { compare, describe, parseTask, type ThreadState } from '../audit'
+import { type CommonCredentials, compare, describe, parseTask, type ThreadState } from '../audit'
 import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT, capabilityNames } from '../capabilities'
 import { errnoName, HardenError, type HardenErrorFields } from '../errors'
 import type { Failure } from '../native'
 import { show } from '../options'
-import type { Plan } from '../plan'
+import type { Plan } from './linux/plan'
 
 type Where = Pick<HardenErrorFields, 'step' | 'syscall' | 'errno' | 'tid'>
 
@@ -34,7 +34,7 @@ export function refusal(failure: Failure, plan: Plan, before: ThreadState): Hard
   }
   if (failure.signal) return killed(failure, where)
   const attempt = ['read', 'write', 'bind'].includes(step) ? plan.attempts[failure.item] : undefined
-  if (attempt) return noAccess(attempt, failure, where, plan)
+  if (attempt) return noAccess(attempt, failure, where, plan, remedyForAccess(attempt.step, errno))
   return new HardenError({
     ...where,
     code: 'ERR_HARDEN_NOT_PERMITTED',
@@ -43,7 +43,7 @@ export function refusal(failure: Failure, plan: Plan, before: ThreadState): Hard
   })
 }
 
-function whereOf({ step, syscall, errno, tid }: Failure): Where {
+export function whereOf({ step, syscall, errno, tid }: Failure): Where {
   return { step, syscall, ...(errno && { errno: -errno }), ...(tid && { tid }) }
 }
 
@@ -153,11 +153,12 @@ function killed({ step, syscall, signal }: Failure, where: Where): HardenError {
   })
 }
 
-function noAccess(
+export function noAccess(
   { step, path, port, option }: Plan['attempts'][number],
   { syscall, errno }: Failure,
   where: Where,
-  { wanted, root }: Plan,
+  { wanted, root }: Pick<Plan, 'root'> & { readonly wanted: CommonCredentials },
+  remedy: string,
 ): HardenError {
   const what = step === 'bind' ? `bind to TCP port ${port}` : `${step} ${show(path)}`
   return new HardenError({
@@ -166,7 +167,7 @@ function noAccess(
     option,
     found: step === 'bind' ? String(port) : path,
     message: `user ${wanted.user.real} will not be able to ${what}${root && step !== 'bind' ? ' in the chroot' : ''}: ${syscall}: ${errnoName(errno)}`,
-    remedy: remedyForAccess(step, errno),
+    remedy,
   })
 }
 

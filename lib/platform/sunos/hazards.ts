@@ -1,0 +1,54 @@
+/** Solaris and illumos: which hazards are looked for. None of them reads /proc, which is another one there. */
+import { isAny } from '../../audit'
+import { notListening, signalReport } from '../../hazards/dangers'
+import { danger, type Hazard, note, type Scene } from '../../hazards/look'
+import { environment, rootGroup } from '../../hazards/notes'
+import { native, type SunosNative } from '../../native'
+import type { Plan } from './plan'
+
+/** In the order of the report: dangers first. */
+export const hazards: readonly Hazard[] = [
+  escalation,
+  signalReport,
+  notListening,
+  earlierChildren,
+  environment,
+  rootGroup,
+]
+
+/**
+ * privileges(7) of each. For what belongs to user 0 the kernel asks for all privileges, whichever is used: so these do not
+ * lead to root by themselves, with the exceptions of file_dac_read, sys_devices and dtrace_kernel, but past the new user.
+ */
+const past: Readonly<Record<string, string>> = {
+  file_dac_read: 'reads any file',
+  file_dac_write: "writes any file that is not root's",
+  file_chown: "owns any file that is not root's",
+  file_owner: "changes the mode of any file that is not root's",
+  file_setid: 'makes set-user-ID programs of other users',
+  proc_owner: 'controls processes of other users',
+  proc_setid: 'becomes any user but root',
+  sys_devices: 'makes a device of any disk',
+  dtrace_kernel: 'reads the memory of the kernel',
+}
+
+function escalation({ plan }: Scene<Plan>) {
+  const { user, privileges } = plan.wanted
+  if (user.real === 0) return undefined // HARDEN_USER_ROOT says it
+  const found = Object.entries(past).filter(([name]) => privileges.permitted.includes(name))
+  if (found.length === 0) return undefined
+  return danger(
+    'HARDEN_PRIVILEGE_ESCALATES',
+    `whoever takes over the process gets past its user by what it retains: ${found.map(([name, reason]) => `${name} (${reason})`).join(', ')}`,
+    `leave ${found.map(([name]) => name).join(', ')} out of 'privileges'; have a small process of its own do what needs it`,
+  )
+}
+
+function earlierChildren({ before }: Scene) {
+  if (!isAny(before.user, 0) || !native<SunosNative>().hasChildren()) return undefined
+  return note(
+    'HARDEN_CHILDREN',
+    'child processes that run already stay what they are: those that are root stay root',
+    'end them, or start them after harden(); cluster workers: harden them before the primary',
+  )
+}
