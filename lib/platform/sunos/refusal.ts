@@ -96,12 +96,15 @@ const granting =
   `in a zone: zonecfg, set limitpriv="default,..." (sys_net_config is never there, net_rawaccess only with ` +
   `ip-type=exclusive); under SMF: privileges= of the method_credential`
 
-function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[], { user }: State): string {
+function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[], before: State): string {
+  const { user, privileges } = before
   const name = errnoName(errno)
   if (lacking.length > 0 && (step === 'permitted' || step === 'limit'))
     return `start the process with ${lacking.join(', ')} (${granting}), or leave it out of 'privileges'`
   if (lacking.length > 0 && user.effective !== 0 && (user.real === 0 || user.saved === 0))
     return `the process has set root aside: call process.seteuid(0) before harden(), which brings ${lacking.join()} back`
+  if (lacking.length > 0 && lacking.every((privilege) => privileges.permitted.includes(privilege)))
+    return `raise ${lacking.join()} into the effective set of the process (ppriv -s E+${lacking.join()})`
   if (lacking.length > 0)
     return `start the process as root, with ${lacking.join()} (${granting}); for development, call harden() only if process.getuid() is 0`
   if (name === 'EMFILE' || name === 'ENFILE') return 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
@@ -109,7 +112,7 @@ function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[]
     return 'raise the limits on processes and memory (project.max-lwps, zone.max-lwps; swap), and call harden() again'
   if (step === 'chroot' && name === 'ENOTDIR') return 'name a directory'
   if (step === 'chroot' && name === 'EACCES') return 'let the process enter that directory (chmod o+x)'
-  return `see with truss -f -t ${syscall} -p ${process.pid} what refuses it`
+  return `see with truss -f -p ${process.pid} what refuses ${syscall}`
 }
 
 function remedyForAccess(step: string, errno: string, { wanted }: Plan): string {

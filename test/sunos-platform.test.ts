@@ -1,0 +1,768 @@
+/**
+ * Promise: on Solaris exactly the privileges that are named are retained, what this system lacks is found out and named
+ * before anything changes, and what the kernel says afterwards decides. The addon is a small one of these tests' own, which
+ * keeps to privileges(7), setppriv(2) and priv_str_to_set(3C); what the real one does is another test.
+ */
+import { fstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { constants, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t from 'tap'
+import type { HardenError } from '../lib/errors'
+import type { Failure, SunosNative, SunosPlan, SunosReading, SunosState } from '../lib/native'
+import type { HardenOptions } from '../lib/options'
+import type { Finding } from '../lib/report'
+
+const { EACCES, EAGAIN, EMFILE, EINVAL, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } = constants.errno
+type Index = typeof import('../lib/index')
+type Sets = SunosState['privileges']
+
+const BASIC = 'file_link_any file_read file_write net_access proc_exec proc_fork proc_info proc_session'.split(' ')
+const ALL = (
+  'dtrace_kernel file_chown file_dac_read file_dac_write file_link_any file_owner file_read file_setid file_write ' +
+  'net_access net_bindmlp net_privaddr net_rawaccess proc_chroot proc_exec proc_fork proc_info proc_owner ' +
+  'proc_session proc_setid sys_devices sys_net_config sys_resource'
+).split(' ')
+/** One with a shared IP stack. */
+const ZONE = ALL.filter((name) => !['sys_net_config', 'net_rawaccess', 'dtrace_kernel', 'sys_devices'].includes(name))
+
+const STAND_ALONE = { user: 'ecuser', group: 'ecuser', capabilities: 'cap_net_bind_service+ep' }
+const alone = { ...STAND_ALONE, privileges: 'basic net_privaddr' }
+const cluster = {
+  ...STAND_ALONE,
+  privileges: 'basic net_privaddr net_bindmlp sys_resource sys_net_config net_rawaccess',
+}
+const kept = (...more: string[]) => ALL.filter((name) => BASIC.includes(name) || more.includes(name))
+
+const root: SunosState = {
+  user: [0, 0, 0],
+  group: [0, 0, 0],
+  groups: [4, 2],
+  privileges: { permitted: ALL, limit: ALL, effective: ALL, inheritable: BASIC },
+  aware: false,
+  sigusr1Ignored: false,
+  groupsMax: 16,
+}
+const inZone: SunosState = {
+  ...root,
+  privileges: { ...root.privileges, permitted: ZONE, limit: ZONE, effective: ZONE },
+}
+const own = (names: string[]): Sets => ({ permitted: names, limit: ALL, effective: names, inheritable: names })
+/** As SMF starts a method with `user` and `privileges`. */
+const mail: SunosState = {
+  ...root,
+  user: [990, 990, 990],
+  group: [991, 991, 991],
+  groups: [],
+  privileges: own(kept('net_privaddr')),
+}
+
+/** priv_str_to_set(3C) with " \t\r\n,:" */
+function fromText(text: string): string[] | number {
+  const sets: Record<string, string[]> = { basic: BASIC, all: ALL, zone: ZONE, none: [] }
+  let found = new Set<string>()
+  for (const { 0: word, index } of text.matchAll(/[^ \t\r\n,:]+/g)) {
+    const [, sign, plain = ''] = /^([-!+]?)(?:priv_)?(.*)$/.exec(word.toLowerCase()) ?? []
+    const known = sets[plain] ?? (ALL.includes(plain) ? [plain] : undefined)
+    if (!known || (sets[plain] && sign)) return Buffer.byteLength(text.slice(0, index))
+    if (plain === 'none') found = new Set()
+    for (const name of known) sign === '-' || sign === '!' ? found.delete(name) : found.add(name)
+  }
+  return ALL.filter((name) => found.has(name))
+}
+
+const failure = (step: string, syscall: string, fields: Partial<Failure> = {}): Failure => ({
+  ...{ step, syscall, errno: 0, signal: 0, tid: 0, item: 0 },
+  ...fields,
+})
+
+/** What the kernel makes of a plan: the sets as setppriv(2) has it, or its first refusal. */
+function apply(before: SunosState, plan: SunosPlan): SunosReading | Failure {
+  let { user, group, groups, privileges } = before
+  const names = (text: string) => fromText(text) as string[]
+  const beyond = (set: string, of: readonly string[]) => names(set).some((name) => !of.includes(name))
+  for (const step of plan.steps) {
+    const needs = { setgroups: 'proc_setid', setgid: 'proc_setid', setuid: 'proc_setid', chroot: 'proc_chroot' }
+    const need = (needs as Partial<Record<string, string>>)[step]
+    if (need && !privileges.effective.includes(need)) return failure(step, step, { errno: EPERM })
+    if (step === 'setgroups') groups = [...plan.groups]
+    if (step === 'setgid') group = [plan.gid, plan.gid, plan.gid]
+    if (step === 'setuid') user = [plan.uid, plan.uid, plan.uid]
+    if (step === 'permitted' || step === 'limit' || step === 'effective') {
+      if (beyond(plan[step], step === 'limit' ? privileges.limit : privileges.permitted))
+        return failure(step, 'setppriv', { errno: EPERM })
+      privileges = { ...privileges, [step]: names(plan[step]) }
+    }
+  }
+  const state = { ...before, user, group, groups, privileges, aware: true, sigusr1Ignored: !plan.keepSigusr1 }
+  return { state, jailed: plan.steps.includes('chroot'), foreign: [], applyMicroseconds: 2, readMicroseconds: 3 }
+}
+
+interface Faults extends Partial<SunosNative> {
+  /** Of what the kernel says afterwards. */
+  afterwards?: Partial<SunosState>
+  inspector?: string
+  env?: NodeJS.ProcessEnv
+  execArgv?: string[]
+}
+
+let inUse: SunosNative
+let openInspector: string | undefined
+
+t.intercept(process, 'platform', { value: 'sunos', configurable: true })
+const index = t.mockRequire<Index>('../lib/index', {
+  // the package keeps its addon, so this one has to be another each time
+  'node-gyp-build': () => new Proxy({}, { get: (_, name) => Reflect.get(inUse, name) }),
+  'node:inspector': { url: () => openInspector },
+})
+
+/** The package on Solaris, in a process in this state. `process` is another one, so that it can be marked as hardened. */
+function on(before: SunosState = root, { afterwards, inspector, env = {}, execArgv = [], ...faults }: Faults = {}) {
+  let state = before
+  let memory: string | undefined
+  const rehearsed: SunosPlan[] = []
+  const committed: SunosPlan[] = []
+  const warnings: unknown[] = []
+  const addon: SunosNative = {
+    observe: () => state,
+    privilegesFromText: fromText,
+    descriptors: () => [{ descriptor: 21, kind: 'listens' }],
+    hasChildren: () => false,
+    rehearse: (plan) => {
+      rehearsed.push(plan)
+      return apply(state, plan)
+    },
+    commit: (plan, verify) => {
+      committed.push(plan)
+      const reading = apply(state, plan)
+      if ('syscall' in reading) return reading
+      state = { ...reading.state, ...afterwards }
+      return verify({ ...reading, state })
+    },
+    remember: (text) => {
+      memory = text
+    },
+    recall: () => memory,
+    userByName: (name) => (name === 'ecuser' ? { uid: 990, gid: 991 } : undefined),
+    userById: () => undefined,
+    groupByName: (name) => (name === 'ecuser' ? { gid: 991 } : undefined),
+    ...faults,
+  }
+  const folders: string[] = []
+  const solaris: NodeJS.Process = Object.create(process, {
+    chdir: { value: (folder: string) => folders.push(folder) },
+    emitWarning: { value: (...args: unknown[]) => warnings.push(args) },
+    env: { value: env },
+    execArgv: { value: execArgv },
+  })
+  const inside =
+    <Args extends unknown[], Result>(call: (...args: Args) => Result) =>
+    (...args: Args): Result => {
+      const real = globalThis.process
+      globalThis.process = solaris
+      inUse = addon
+      openInspector = inspector
+      try {
+        return call(...args)
+      } finally {
+        globalThis.process = real
+      }
+    }
+  const calls = { harden: inside(index.harden), plan: inside(index.plan), audit: inside(index.audit) }
+  const change = (to: Partial<SunosState>) => {
+    state = { ...state, ...to }
+  }
+  return { ...calls, rehearsed, committed, folders, warnings, change, state: () => state }
+}
+
+function refusal(call: () => unknown): HardenError {
+  try {
+    call()
+  } catch (error) {
+    // a mocked module throws a class of its own
+    if ((error as Error).name === 'HardenError') return error as HardenError
+    throw error
+  }
+  throw new Error('it was not refused')
+}
+
+const plain = (report: object) => JSON.parse(JSON.stringify(report))
+const codes = (findings: readonly Finding[]) => findings.map(({ code, level }) => `${code} ${level}`)
+const ids = (id: number) => ({ real: id, effective: id, saved: id, fs: id })
+
+for (const [title, options, privileges] of [
+  ['stand-alone', alone, kept('net_privaddr')],
+  ['cluster node', cluster, kept('net_privaddr', 'net_bindmlp', 'sys_resource', 'sys_net_config', 'net_rawaccess')],
+] as const)
+  t.test(`Momentum's documented example, ${title}: in the global zone`, async (t) => {
+    const { harden, rehearsed, committed, warnings, state } = on()
+    const report = harden(options)
+    const text = privileges.join()
+    t.strictSame(committed, [
+      {
+        steps: ['setgroups', 'setgid', 'setpflags', 'setuid', 'permitted', 'limit', 'effective'],
+        uid: 990,
+        gid: 991,
+        groups: new Uint32Array(),
+        permitted: text,
+        limit: text,
+        effective: text,
+        root: -1,
+        keepSigusr1: process.listenerCount('SIGUSR1') > 0,
+        attempts: [],
+      },
+    ])
+    t.strictSame(rehearsed, committed, 'it was rehearsed as it was done')
+    const { steps, ...said } = plain(report)
+    t.strictSame(said, {
+      platform: 'sunos',
+      user: ids(990),
+      group: ids(991),
+      groups: [],
+      privileges: { permitted: privileges, limit: privileges, effective: privileges, inheritable: BASIC },
+      noNewPrivileges: false,
+      threads: [{ tid: process.pid, name: 'all threads' }],
+      findings: [],
+    })
+    t.strictSame(
+      steps.map(({ name }: { name: string }) => name),
+      ['resolve', 'descriptors', 'hazards', 'rehearse', 'apply', 'read back'],
+    )
+    t.strictSame(warnings, [])
+    t.strictSame(state().privileges.limit, privileges)
+    t.match(
+      refusal(() => harden(options)),
+      { code: 'ERR_HARDEN_ALREADY_APPLIED' },
+      'once',
+    )
+  })
+
+t.test(
+  'the cluster example in a zone: the privileges that are missing are named before anything changes',
+  async (t) => {
+    const { harden, plan, committed, state } = on(inZone)
+    const error = refusal(() => harden(cluster))
+    t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'permitted', syscall: 'setppriv', errno: -EPERM })
+    t.match(error.message, `step 'permitted': setppriv: EPERM, for the process lacks net_rawaccess, sys_net_config. `)
+    t.match(
+      error.remedy,
+      /^start the process with net_rawaccess, sys_net_config .*limitpriv.*ip-type=exclusive.*method_cred/,
+    )
+    t.strictSame(committed, [])
+    t.equal(state(), inZone)
+    const made = plan(cluster)
+    t.match(made.refusals, [{ code: 'ERR_HARDEN_NOT_PERMITTED', step: 'permitted' }])
+    t.equal(made.refusals.length, 1)
+    t.strictSame(
+      made.steps.filter(({ rehearsed }) => !rehearsed).map(({ name }) => name),
+      ['permitted', 'limit', 'effective'],
+    )
+    t.equal(harden(alone).privileges?.permitted.length, BASIC.length + 1, 'the stand-alone one works there')
+  },
+)
+
+t.test('a word that the system does not know, and where it is', async (t) => {
+  for (const [privileges, found, place] of [
+    ['net_privadr', 'net_privadr', 1],
+    ['basic net_privaddr,cap_net_raw', 'cap_net_raw', 20],
+    ['basic:\t-basic', '-basic', 8],
+    ['ä', 'ä', 1],
+    ['basic all, net_präv basic', 'net_präv', 12],
+    [`none ${'x'.repeat(100)}`, 'x'.repeat(64), 6],
+  ] as const) {
+    const { harden, committed, rehearsed } = on()
+    const error = refusal(() => harden({ ...alone, privileges }))
+    t.match(error, { code: 'ERR_HARDEN_PRIVILEGES', option: 'privileges', found, remedy: /ppriv -l/ })
+    t.match(error.message, new RegExp(`at character ${place} is no privilege`), privileges)
+    t.strictSame([committed, rehearsed], [[], []])
+  }
+  const utf8 = on(root, { privilegesFromText: (text) => Buffer.byteLength(text.slice(0, 3)) })
+  t.match(
+    refusal(() => utf8.harden({ ...alone, privileges: 'äö wrong' })),
+    { found: 'wrong', message: /'wrong' at character 4 / },
+    'it counts bytes, and people count characters',
+  )
+  const { harden } = on(root, { privilegesFromText: () => -ENOMEM })
+  t.match(
+    refusal(() => harden(alone)),
+    {
+      code: 'ERR_HARDEN_PRIVILEGES',
+      syscall: 'priv_str_to_set',
+      errno: -ENOMEM,
+      message: /could not be read: priv_str_to_set: ENOMEM/,
+      remedy: /memory/,
+    },
+  )
+})
+
+t.test('the words of priv_str_to_set', async (t) => {
+  for (const [privileges, names] of [
+    ['all', ALL],
+    ['all -proc_chroot !sys_devices', ALL.filter((name) => name !== 'proc_chroot' && name !== 'sys_devices')],
+    ['PRIV_NET_PRIVADDR,Basic', kept('net_privaddr')],
+    ['basic none net_privaddr', ['net_privaddr']],
+  ] as const)
+    t.strictSame(plain(on().plan({ ...alone, privileges })).privileges, {
+      ...{ permitted: names, limit: names, effective: names },
+      inheritable: BASIC,
+    })
+})
+
+t.test('none, and the default: nothing is retained, and what that means is said', async (t) => {
+  for (const privileges of [undefined, '', 'none', ' , ']) {
+    const { harden, committed, warnings } = on()
+    const report = harden({ ...alone, privileges })
+    t.strictSame(report.privileges, { permitted: [], limit: [], effective: [], inheritable: BASIC })
+    t.match(committed, [{ permitted: '', limit: '', effective: '' }])
+    t.strictSame(codes(report.findings), ['HARDEN_BASIC_GONE note'])
+    t.match(
+      report.findings[0]?.message,
+      /file_link_any, file_read \(opens no file.*net_access \(opens no socket.*proc_exec/,
+    )
+    t.match(report.findings[0]?.remedy, /basic net_privaddr/)
+    t.strictSame(warnings, [])
+  }
+  const [finding] = on().plan({ ...alone, privileges: 'basic -file_write' }).findings
+  t.match(finding, { code: 'HARDEN_BASIC_GONE' })
+  t.match(finding?.message, /: file_write \(opens no file to write\)$/)
+})
+
+t.test('user root', async (t) => {
+  const { harden, warnings } = on({ ...root, groups: [], privileges: { ...root.privileges, effective: BASIC } })
+  const kept = harden({ user: 0, group: 0 })
+  t.strictSame(kept.privileges, { permitted: ALL, limit: ALL, effective: BASIC, inheritable: BASIC }, 'keeps its own')
+  t.strictSame(codes(kept.findings), ['HARDEN_USER_ROOT danger'])
+  t.match(kept.findings[0]?.message, 'with all its privileges')
+  t.match(warnings, [[/stays root/, { code: 'HARDEN_USER_ROOT' }]])
+
+  const named = on().plan({ user: 0, group: 0, privileges: 'net_privaddr file_dac_read' })
+  t.strictSame(named.privileges?.permitted, ['file_dac_read', 'net_privaddr'], 'and with a text what it names')
+  t.strictSame(codes(named.findings), ['HARDEN_USER_ROOT danger', 'HARDEN_BASIC_GONE note'])
+  t.match(named.findings[0]?.message, "owning root's files")
+  const aside = { ...root, user: [0, 990, 0] as const, privileges: { ...root.privileges, effective: BASIC } }
+  t.strictSame(on(aside).plan({ user: 0, group: 0 }).privileges?.effective, ALL, 'that had set root aside')
+  t.match(
+    refusal(() => on().harden({ group: 0 })),
+    { code: 'ERR_HARDEN_USER_REQUIRED' },
+  )
+})
+
+t.test('capabilities and the like are for Linux', async (t) => {
+  const { harden, plan } = on()
+  for (const option of ['capabilities', 'ambientCapabilities'])
+    t.match(
+      refusal(() => plan({ ...alone, [option]: 1 } as HardenOptions)),
+      { code: 'ERR_INVALID_ARG_TYPE', option },
+    )
+  const report = harden({ ...alone, capabilities: 'not for libcap', ambientCapabilities: 'nor', noNewPrivileges: true })
+  t.equal(report.noNewPrivileges, false, 'there is no such thing')
+  t.notOk('capabilities' in report || 'securebits' in report)
+})
+
+t.test('what holds already is not done again', async (t) => {
+  const SETS = 'permitted limit effective'
+  const table: [string, SunosState, HardenOptions, string][] = [
+    ['the user itself, as SMF starts it', mail, { privileges: 'basic' }, `setpflags ${SETS}`],
+    ['named', mail, alone, `setpflags ${SETS}`],
+    [
+      'groups in another order',
+      { ...root, groups: [8, 4, 8] },
+      { ...alone, supplementalGroups: [4, 8] },
+      `setgid setpflags setuid ${SETS}`,
+    ],
+    ['other groups', root, { ...alone, supplementalGroups: [4] }, `setgroups setgid setpflags setuid ${SETS}`],
+    ...[0, 1, 2].flatMap((which): [string, SunosState, HardenOptions, string][] => {
+      const one = mail.user.map((id, index) => (index === which ? 0 : id)) as unknown as SunosState['user']
+      const two = mail.group.map((id, index) => (index === which ? 0 : id)) as unknown as SunosState['group']
+      return [
+        [`user id ${which}`, { ...mail, user: one }, alone, `setpflags setuid ${SETS}`],
+        [`group id ${which}`, { ...mail, group: two }, alone, `setgid setpflags ${SETS}`],
+      ]
+    }),
+  ]
+  for (const [title, before, options, steps] of table)
+    t.equal(
+      on(before)
+        .plan(options)
+        .steps.map(({ name }) => name)
+        .join(' '),
+      steps,
+      title,
+    )
+  const { harden } = on(mail)
+  const report = harden({ privileges: 'basic net_privaddr' })
+  t.strictSame(report.user, ids(990))
+  t.strictSame(report.privileges?.permitted, kept('net_privaddr'))
+})
+
+t.test('groups', async (t) => {
+  const seventeen = Array.from({ length: 17 }, (_, index) => index + 100)
+  const { plan, rehearsed } = on()
+  t.match(
+    refusal(() => plan({ ...alone, supplementalGroups: seventeen })),
+    {
+      code: 'ERR_INVALID_ARG_VALUE',
+      option: 'supplementalGroups',
+      message: /^17 groups are too many/,
+      remedy: /takes 16 /,
+    },
+  )
+  t.strictSame(rehearsed, [])
+  t.equal(
+    plan({ ...alone, supplementalGroups: [100, ...seventeen.slice(0, 16)] }).groups.length,
+    16,
+    'each counts once',
+  )
+
+  const { harden } = on({ ...mail, groups: [12, 8] })
+  const report = harden(alone)
+  t.strictSame(report.groups, [8, 12], 'without proc_setid they stay')
+  t.match(report.findings, [{ code: 'HARDEN_GROUPS_KEPT', level: 'note', message: /8, 12 stay: without proc_setid/ }])
+  t.match(on({ ...mail, groups: [12] }).plan({ ...alone, supplementalGroups: [] }).refusals, [
+    {
+      step: 'setgroups',
+      errno: -EPERM,
+      message: /lacks proc_setid/,
+      remedy: /as root, with proc_setid.*process\.getuid/,
+    },
+  ])
+})
+
+t.test('chroot', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const jail = { ...alone, chroot: folder }
+  const { harden, committed, folders } = on()
+  const report = harden(jail)
+  t.equal(report.chroot, folder)
+  t.strictSame(committed[0]?.steps.slice(0, 4), ['setgroups', 'setgid', 'chroot', 'setpflags'])
+  t.strictSame(folders, ['/'])
+  t.throws(() => fstatSync(committed[0]?.root ?? -1), { code: 'EBADF' }, 'the directory is closed again')
+
+  for (const privileges of ['basic proc_chroot', 'all'])
+    t.match(
+      refusal(() => on().harden({ ...jail, privileges })),
+      { code: 'ERR_HARDEN_CHROOT_ESCAPE', option: 'chroot', remedy: /proc_chroot/ },
+    )
+  t.match(
+    refusal(() => on().harden({ user: 0, group: 0, chroot: folder })),
+    { code: 'ERR_HARDEN_CHROOT_ESCAPE' },
+  )
+  t.match(
+    refusal(() => on(mail).harden(jail)),
+    {
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      step: 'chroot',
+      syscall: 'chroot',
+      errno: -EPERM,
+      message: /lacks proc_chroot/,
+      remedy: /limitpriv/,
+    },
+  )
+  t.match(
+    refusal(() => on().harden({ ...jail, chroot: join(folder, 'none') })),
+    { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'chroot', errno: -ENOENT, option: 'chroot' },
+  )
+  writeFileSync(join(folder, 'file'), '')
+  t.match(
+    refusal(() => on().harden({ ...jail, chroot: join(folder, 'file') })),
+    { step: 'chroot', errno: -ENOTDIR },
+  )
+  const outside = on(root, {
+    rehearse: (plan) => ({ ...(apply(root, plan) as SunosReading), jailed: false }),
+  })
+  t.match(
+    refusal(() => outside.harden(jail)),
+    { step: 'verify', wanted: 'true', found: 'false', message: /jailed/ },
+  )
+})
+
+t.test('chroot: an open directory leads out of it', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const asked: number[] = []
+  const answer = (fields: Partial<Failure>) => (descriptor: number) => {
+    asked.push(descriptor)
+    return failure('open directory', 'open', { item: 19, ...fields })
+  }
+  const fs = require('node:fs') as typeof import('node:fs')
+  for (const [path, found] of [
+    ['/export/home', '/export/home'],
+    [undefined, undefined],
+  ] as const) {
+    t.intercept(fs, 'readlinkSync', {
+      configurable: true,
+      value: (link: string) => {
+        if (link !== '/proc/self/path/19' || path === undefined) throw new Error(link)
+        return path
+      },
+    })
+    const error = refusal(() => on(root, { descriptors: answer({}) }).harden({ ...alone, chroot: folder }))
+    t.match(error, {
+      code: 'ERR_HARDEN_OPEN_DIRECTORY',
+      option: 'chroot',
+      message: /^descriptor 19 is an open directory/,
+    })
+    t.equal(error.found, found)
+    t.equal(error.message.includes("('/export/home')"), path !== undefined)
+  }
+  t.ok(
+    asked.every((descriptor) => descriptor > 2),
+    'the root that they must not lead out of',
+  )
+  t.match(
+    refusal(() => on(root, { descriptors: answer({ syscall: 'fcntl', errno: EMFILE }) }).harden(alone)),
+    { code: 'ERR_HARDEN_NOT_PERMITTED', syscall: 'fcntl', errno: -EMFILE, message: /fcntl: EMFILE/ },
+  )
+  t.equal(asked.at(-1), -1)
+})
+
+t.test('what the rehearsal says', async (t) => {
+  const set = (step: string, errno: number, syscall = step) => failure(step, syscall, { errno })
+  const aside: SunosState = { ...mail, user: [0, 990, 0] }
+  const short: SunosState = { ...root, privileges: { ...root.privileges, limit: BASIC } }
+  const table: [Failure, SunosState, RegExp, RegExp][] = [
+    [failure('regain', 'setuid'), root, /could take root back/, /what grants it/],
+    [failure('setuid', 'setuid', { signal: 9 }), root, /'setuid' was not finished.*signal 9/, /who killed/],
+    [
+      set('limit', EPERM, 'setppriv'),
+      short,
+      /lacks net_privaddr/,
+      /start the process with net_privaddr .*leave it out/,
+    ],
+    [set('setuid', EPERM), aside, /lacks proc_setid/, /process\.seteuid\(0\).*brings proc_setid back/],
+    [set('setuid', EPERM), { ...aside, user: [990, 991, 0] }, /lacks proc_setid/, /process\.seteuid\(0\)/],
+    [set('setuid', EPERM), { ...mail, user: [0, 0, 0] }, /lacks proc_setid/, /as root, with proc_setid/],
+    [set('setgid', EPERM), mail, /lacks proc_setid/, /as root, with proc_setid/],
+    [
+      set('setuid', EPERM),
+      { ...root, privileges: { ...root.privileges, effective: BASIC } },
+      /lacks proc_setid/,
+      /^raise proc_setid into the effective set/,
+    ],
+    [set('setuid', EPERM), root, /setuid: EPERM\. /, /truss -f -p \d+ what refuses setuid/],
+    [set('permitted', EPERM, 'setppriv'), root, /setppriv: EPERM\. /, /truss.*setppriv/],
+    [set('setpflags', EINVAL), root, /setpflags: EINVAL\. /, /truss/],
+    [set('rehearsal child', EAGAIN, 'fork1'), root, /fork1: EAGAIN/, /max-lwps/],
+    [set('rehearsal child', ENOMEM, 'fork1'), root, /fork1: ENOMEM/, /max-lwps/],
+    [set('rehearsal child', EMFILE, 'pipe'), root, /pipe: EMFILE/, /RLIMIT_NOFILE/],
+    [set('chroot', ENOTDIR, 'fchdir'), root, /fchdir: ENOTDIR/, /name a directory/],
+    [set('chroot', EACCES, 'fchdir'), root, /fchdir: EACCES/, /chmod o\+x/],
+  ]
+  for (const [answer, before, message, remedy] of table) {
+    const error = refusal(() => on(before, { rehearse: () => answer }).harden(alone))
+    t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', step: answer.step, syscall: answer.syscall, message, remedy })
+    t.equal(error.errno, answer.errno ? -answer.errno : undefined)
+  }
+})
+
+t.test('what the new identity cannot use', async (t) => {
+  const rehearse = { read: ['/etc/mail/key.pem'], write: ['/var/spool/mail'], bind: [25] }
+  const table: [string, number, number, string, RegExp][] = [
+    ['read', 0, EACCES, 'basic', /chown, chmod/],
+    ['read', 0, ENOENT, 'basic', /create it/],
+    ['read', 0, ENOTDIR, 'none', /create it/],
+    ['read', 0, EPERM, 'none', /^retain file_read/],
+    ['read', 0, EACCES, 'basic -file_read', /^retain file_read/],
+    ['write', 1, EROFS, 'none', /mount the file system writable/],
+    ['write', 1, EACCES, 'none', /^retain file_write/],
+    ['write', 1, EACCES, 'basic', /chown, chmod/],
+    ['bind', 2, EACCES, 'basic', /^retain net_privaddr/],
+    ['bind', 2, EACCES, 'net_privaddr', /^retain net_access/],
+  ]
+  for (const [step, item, errno, privileges, remedy] of table) {
+    const answer = failure(step, step === 'bind' ? 'bind' : 'open', { errno, item })
+    const error = refusal(() => on(root, { rehearse: () => answer }).harden({ ...alone, privileges, rehearse }))
+    t.match(error, { code: 'ERR_HARDEN_ACCESS', step, errno: -errno, option: `rehearse.${step}[0]`, remedy })
+    t.equal(error.found, ['/etc/mail/key.pem', '/var/spool/mail', '25'][item])
+    t.match(error.message, /^user 990 will not be able to/)
+  }
+})
+
+t.test('a rehearsal that comes out otherwise', async (t) => {
+  const { permitted: _, ...sets } = own(kept('net_privaddr'))
+  const table: [Partial<SunosState>, string][] = [
+    [{ user: [990, 990, 0] }, 'user'],
+    [{ group: [991, 991, 0] }, 'group'],
+    [{ groups: [0] }, 'groups'],
+    [{ aware: false }, 'aware'],
+    [{ privileges: { ...sets, limit: kept('net_privaddr'), permitted: ALL, inheritable: BASIC } }, 'permitted'],
+    [{ privileges: { ...sets, permitted: kept('net_privaddr'), inheritable: BASIC } }, 'limit'],
+    [{ privileges: { ...own(kept('net_privaddr')), limit: kept('net_privaddr'), inheritable: [] } }, 'inheritable'],
+    [
+      { privileges: { ...own(kept('net_privaddr')), limit: kept('net_privaddr'), inheritable: BASIC, effective: [] } },
+      'effective',
+    ],
+  ]
+  for (const [changed, field] of table) {
+    const rehearse = (plan: SunosPlan): SunosReading => {
+      const reading = apply(root, plan) as SunosReading
+      return { ...reading, state: { ...reading.state, ...changed } }
+    }
+    const { harden, committed } = on(root, { rehearse })
+    t.match(
+      refusal(() => harden(alone)),
+      {
+        code: 'ERR_HARDEN_NOT_PERMITTED',
+        step: 'verify',
+        syscall: 'getppriv',
+        message: new RegExp(`: ${field}: wanted`),
+      },
+    )
+    t.strictSame(committed, [])
+    t.throws(
+      () => on(root, { afterwards: changed }).harden(alone),
+      { message: new RegExp(`^thread ${process.pid} \\(all threads\\): ${field}: wanted .*; the process ends`) },
+      `past the line: ${field}`,
+    )
+  }
+})
+
+t.test('past the line', async (t) => {
+  t.throws(() => on(root, { afterwards: { sigusr1Ignored: false } }).harden(alone), {
+    message: /SIGUSR1.*the process ends/,
+  })
+  const listener = () => {}
+  process.on('SIGUSR1', listener)
+  t.teardown(() => process.off('SIGUSR1', listener))
+  const { harden, committed } = on()
+  harden(alone)
+  t.match(committed, [{ keepSigusr1: true }], 'the application listens for it itself')
+  process.off('SIGUSR1', listener)
+
+  const throwing = (thrown: unknown) =>
+    on(root, {
+      remember: () => {
+        throw thrown
+      },
+    })
+  t.throws(() => throwing(new RangeError('mine')).harden(alone), { message: /^step 'verify' in process \d+: mine$/ })
+  t.throws(() => throwing(undefined).harden(alone), { message: /^step 'verify' in process \d+: something was thrown/ })
+  t.match(
+    refusal(() => on(root, { commit: () => failure('setuid', 'setuid', { errno: EPERM }) }).harden(alone)),
+    { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'setuid' },
+    'before it: nothing has changed',
+  )
+  t.match(
+    refusal(() => on(root, { inspector: 'ws://127.0.0.1:9229/1' }).harden(alone)),
+    { code: 'ERR_HARDEN_INSPECTOR' },
+  )
+})
+
+t.test('what cannot be looked at', async (t) => {
+  const observe = () => failure('observe', 'getppriv', { errno: ENOMEM })
+  for (const call of [(it: ReturnType<typeof on>) => it.harden(alone), (it: ReturnType<typeof on>) => it.audit()])
+    t.match(
+      refusal(() => call(on(root, { observe }))),
+      {
+        code: 'ERR_HARDEN_NOT_PERMITTED',
+        step: 'observe',
+        syscall: 'getppriv',
+        errno: -ENOMEM,
+        message: /getppriv: ENOMEM/,
+      },
+    )
+})
+
+t.test('findings', async (t) => {
+  const find = (options: HardenOptions, before = root, faults: Faults = {}) => on(before, faults).plan(options).findings
+  t.strictSame(find(alone), [])
+  const privileges =
+    'basic dtrace_kernel file_chown file_dac_read file_dac_write file_owner file_setid proc_owner proc_setid sys_devices'
+  const [finding, ...others] = find({ ...alone, privileges })
+  t.match(finding, { code: 'HARDEN_PRIVILEGE_ESCALATES', level: 'danger', remedy: /out of 'privileges'/ })
+  for (const name of privileges.split(' ').slice(1)) t.match(finding?.message, new RegExp(`${name} \\(\\w+`))
+  t.strictSame(others, [])
+  t.strictSame(find(cluster), [], 'the documented ones do not')
+
+  t.strictSame(codes(find(alone, root, { descriptors: () => [] })), ['HARDEN_NOT_LISTENING danger'])
+  t.strictSame(codes(find(alone, root, { hasChildren: () => true })), ['HARDEN_CHILDREN note'])
+  t.strictSame(find(alone, mail, { hasChildren: () => true }), [], 'which were never root')
+  t.strictSame(codes(find({ ...alone, supplementalGroups: [0] })), ['HARDEN_GROUP_ROOT note'])
+  const worst: Faults = {
+    descriptors: () => [],
+    hasChildren: () => true,
+    env: { HOME: '/root' },
+    execArgv: ['--heapsnapshot-signal=SIGUSR2'],
+  }
+  t.strictSame(codes(find({ ...alone, privileges: 'proc_owner' }, root, worst)), [
+    ...['HARDEN_BASIC_GONE note', 'HARDEN_PRIVILEGE_ESCALATES danger', 'HARDEN_SIGNAL_REPORT danger'],
+    ...['HARDEN_NOT_LISTENING danger', 'HARDEN_CHILDREN note', 'HARDEN_ENVIRONMENT note'],
+  ])
+})
+
+t.test('audit', async (t) => {
+  const { harden, audit, change } = on()
+  const before = plain(audit())
+  t.match(before, { source: 'process', threads: [{ tid: process.pid, user: ids(0) }] })
+  t.strictSame(before.discrepancies, [], 'before harden() nothing was wanted')
+  harden(alone)
+  const privileges = { ...own(kept('net_privaddr')), limit: kept('net_privaddr'), inheritable: BASIC }
+  t.strictSame(plain(audit()), {
+    source: 'process',
+    threads: [
+      {
+        ...{ tid: process.pid, name: 'all threads', user: ids(990), group: ids(991), groups: [] },
+        ...{ privileges, noNewPrivileges: false },
+      },
+    ],
+    discrepancies: [],
+  })
+  change({ user: [990, 0, 990], privileges: { ...privileges, effective: [] } })
+  const { discrepancies, threads } = audit()
+  t.strictSame(threads[0]?.user, { real: 990, effective: 0, saved: 990, fs: 0 })
+  t.match(discrepancies, [
+    { tid: process.pid, field: 'user', wanted: '990 990 990 990', found: '990 0 990 0' },
+    { field: 'effective', wanted: kept('net_privaddr').join(' '), found: '' },
+  ])
+  t.equal(discrepancies.length, 2)
+})
+
+t.test('audit: in the chroot', async (t) => {
+  const { harden, audit } = on()
+  harden({ ...alone, chroot: '/' })
+  t.strictSame(audit().discrepancies, [], 'the root is still that one')
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  t.not(statSync(folder).ino, statSync('/').ino)
+  const elsewhere = on()
+  elsewhere.harden({ ...alone, chroot: folder })
+  t.match(elsewhere.audit().discrepancies, [{ field: 'jailed', wanted: 'true', found: 'false' }])
+})
+
+t.test('the tables', async (t) => {
+  const rows = (report: object) =>
+    String(report)
+      .split('\n')
+      .map((row) => [row.slice(0, 22).trimEnd(), row.slice(22)])
+  const names = kept('net_privaddr').join(' ')
+  const credentials = [
+    ['user', 'real 990, effective 990, saved 990, file system 990'],
+    ['group', 'real 991, effective 991, saved 991, file system 991'],
+    ['supplementary groups', 'none'],
+    ['permitted', names],
+    ['limit', names],
+    ['effective', names],
+    ['inheritable', BASIC.join(' ')],
+  ]
+  const { harden, plan, audit } = on()
+  const steps = 'setgroups, setgid, setpflags, setuid, permitted, limit, effective'
+  t.strictSame(rows(plan(alone)), [...credentials, ['root directory', 'as before'], ['steps', steps]])
+  t.strictSame(rows(harden(alone)), [
+    ['threads', 'all, by the credentials of the process'],
+    ...credentials,
+    ['root directory', 'as before'],
+  ])
+  t.strictSame(rows(audit()), [['threads', `${process.pid} (all threads)`], ...credentials])
+})
+
+t.test('no addon for this machine: there is nothing to build it with', async (t) => {
+  t.intercept(process, 'platform', { value: 'sunos', configurable: true })
+  const { plan } = t.mockRequire<Index>('../lib/index', {
+    'node-gyp-build': () => {
+      throw new Error('no native build was found')
+    },
+  })
+  const error = refusal(() => plan(alone))
+  t.match(error, { code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', message: /for sunos-/ })
+  t.equal(error.remedy, 'reinstall privdrop so that its folder prebuilds/ is complete')
+})
