@@ -62,10 +62,13 @@ function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings
   return finish(made, () => rows(made))
 }
 
+/** What comes before the first step that a plan may have, on whatever platform. */
+const before = ['proc', 'observe', 'memory', 'signal mask', 'rehearsal child', 'SIGUSR1', 'protect']
+
 /** Those before the one that was refused; none if there was no child to do them. What comes after them is none of them. */
 function stepsRehearsed(steps: readonly string[], refusals: readonly HardenError[]): number {
   const refused = refusals.map(({ step = '' }) => step)
-  if (refused.some((step) => ['proc', 'memory', 'signal mask', 'rehearsal child'].includes(step))) return 0
+  if (refused.some((step) => before.includes(step))) return 0
   const first = steps.findIndex((step) => refused.includes(step))
   return first < 0 ? steps.length : first
 }

@@ -480,9 +480,9 @@ t.test('chroot: an open directory leads out of it', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const asked: number[] = []
-  const answer = (fields: Partial<Failure>) => (descriptor: number) => {
+  const descriptors = (descriptor: number) => {
     asked.push(descriptor)
-    return failure('open directory', 'open', { item: 19, ...fields })
+    return failure('open directory', 'open', { item: 19 })
   }
   const fs = require('node:fs') as typeof import('node:fs')
   for (const [path, found] of [
@@ -496,7 +496,7 @@ t.test('chroot: an open directory leads out of it', async (t) => {
         return path
       },
     })
-    const error = refusal(() => on(root, { descriptors: answer({}) }).harden({ ...alone, chroot: folder }))
+    const error = refusal(() => on(root, { descriptors }).harden({ ...alone, chroot: folder }))
     t.match(error, {
       code: 'ERR_HARDEN_OPEN_DIRECTORY',
       option: 'chroot',
@@ -510,8 +510,15 @@ t.test('chroot: an open directory leads out of it', async (t) => {
     'the root that they must not lead out of',
   )
   t.match(
-    refusal(() => on(root, { descriptors: answer({ syscall: 'fcntl', errno: EMFILE }) }).harden(alone)),
-    { code: 'ERR_HARDEN_NOT_PERMITTED', syscall: 'fcntl', errno: -EMFILE, message: /fcntl: EMFILE/ },
+    refusal(() =>
+      on(root, {
+        descriptors: (descriptor) => {
+          asked.push(descriptor)
+          return failure('descriptors', 'fdwalk', { errno: ENOMEM })
+        },
+      }).harden(alone),
+    ),
+    { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'descriptors', syscall: 'fdwalk', errno: -ENOMEM, remedy: /ulimit/ },
   )
   t.equal(asked.at(-1), -1)
 })
@@ -552,6 +559,25 @@ t.test('what the rehearsal says', async (t) => {
     const error = refusal(() => on(before, { rehearse: () => answer }).harden(alone))
     t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', step: answer.step, syscall: answer.syscall, message, remedy })
     t.equal(error.errno, answer.errno ? -answer.errno : undefined)
+  }
+})
+
+t.test('plan: which steps were rehearsed', async (t) => {
+  for (const [step, rehearsed] of [
+    ...['observe', 'memory', 'signal mask', 'rehearsal child', 'SIGUSR1', 'protect'].map((step) => [step, 0] as const),
+    ['setuid', 3],
+    ['effective', 6],
+    ['regain', 7],
+    ['read back', 7],
+  ] as const) {
+    const { plan } = on(root, { rehearse: () => failure(step, 'call', { errno: EPERM }) })
+    const { steps, refusals } = plan(alone)
+    t.match(refusals, [{ step, code: 'ERR_HARDEN_NOT_PERMITTED' }])
+    t.strictSame(
+      steps.map((one) => one.rehearsed),
+      steps.map((_, index) => index < rehearsed),
+      step,
+    )
   }
 })
 

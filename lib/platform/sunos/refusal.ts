@@ -14,6 +14,7 @@ export function refusal(failure: Failure, plan: Plan, before: State): HardenErro
   const { step, syscall, errno, signal } = failure
   const where = whereOf(failure)
   if (step === 'open directory') return openDirectory(failure)
+  if (['observe', 'descriptors', 'read back'].includes(step)) return unobservable(failure)
   if (step === 'regain')
     return new HardenError({
       ...where,
@@ -51,8 +52,7 @@ export function unobservable(failure: Failure): HardenError {
 }
 
 function openDirectory(failure: Failure): HardenError {
-  const { syscall, errno, item } = failure
-  if (errno) return unobservable({ ...failure, syscall })
+  const { item } = failure
   const path = pathOf(item)
   return new HardenError({
     ...whereOf(failure),
