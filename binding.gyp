@@ -1,4 +1,5 @@
 # NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS: a Worker that is being terminated can throw nothing, and must not end the process
+# Solaris and illumos: "sunos" in Node, "solaris" in gyp. __EXTENSIONS__: all of the system, not the part that a standard names.
 # _GLIBCXX_ASSERTIONS: std::string, of which node-addon-api has one, is then instantiated here, so that no libstdc++ is needed
 {
   "targets": [{
@@ -29,6 +30,22 @@
         "-Wl,-z,noseparate-code"
       ],
       "libraries": ["-l:libcap.a"]
+    }], ["OS=='solaris'", {
+      "sources": [
+        "src-native/accounts.c",
+        "src-native/sunos/addon.c",
+        "src-native/sunos/attempts.c",
+        "src-native/sunos/commit.c",
+        "src-native/sunos/descriptors.c",
+        "src-native/sunos/observe.c",
+        "src-native/sunos/privileges.c",
+        "src-native/sunos/rehearse.c",
+        "src-native/sunos/steps.c"
+      ],
+      "defines": ["__EXTENSIONS__", "_POSIX_PTHREAD_SEMANTICS"],
+      "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden", "-Os"],
+      "cflags_c": ["-std=gnu11"],
+      "libraries": ["-lsocket"]
     }]]
   }]
 }

@@ -9,9 +9,13 @@ import { createHash } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-const files = ['linux-x64', 'linux-arm64'].flatMap((platform) =>
-  ['glibc', 'musl'].map((libc) => `prebuilds/${platform}/privdrop.${libc}.node`),
-)
+const forSunos = 'prebuilds/sunos-x64/privdrop.node'
+const files = [
+  ...['linux-x64', 'linux-arm64'].flatMap((platform) =>
+    ['glibc', 'musl'].map((libc) => `prebuilds/${platform}/privdrop.${libc}.node`),
+  ),
+  forSunos,
+]
 const ours = ['napi_register_module_v1', 'node_api_module_get_api_version_v1']
 
 const run = (command, ...args) => execFileSync(command, args, { encoding: 'utf8' })
@@ -66,16 +70,33 @@ const bare = (symbol) => symbol.replace(/@.*$/, '')
 function faults({ size, needed, hardening, exports, imports }) {
   return [
     size > 60 * 1024 && `${size} bytes`,
-    needed.some((name) => !/^(libc\.so(\.6)?|ld-linux-[\w-]+\.so\.\d)$/.test(name)) && `needs ${needed}`,
+    needed.some((name) => !/^(libc\.so(\.6|\.1)?|ld-linux-[\w-]+\.so\.\d)$/.test(name)) && `needs ${needed}`,
     hardening.length < 4 && `has only ${hardening}`,
     exports.join() !== ours.join() && `exports ${exports}`,
     imports.some((name) => /^(_Z|__cxa_(?!finalize))/.test(name)) && 'imports C++',
   ].filter(Boolean)
 }
 
+/** What that system's loader could not do with: it reads no GNU hash, and a name that nobody has ends the loading. */
+function faultsForSunos({ needed, imports }, path) {
+  const known = readFileSync('scripts/sunos-symbols', 'utf8').replace(/^#.*$/gm, '').split(/\s+/)
+  const unknown = imports.filter((name) => !name.startsWith('napi_') && !known.includes(name))
+  const dynamic = run('llvm-readelf-16', '--dynamic', '--version-info', '--file-header', path)
+  return [
+    needed.join() !== 'libc.so.1' && `needs ${needed}`,
+    unknown.length && `imports ${unknown}`,
+    (!/\(HASH\)/.test(dynamic) || /GNU_HASH/.test(dynamic)) && 'has another hash than DT_HASH',
+    /VERNEED|VERSYM/.test(dynamic) && 'asks for versions of symbols',
+  ].filter(Boolean)
+}
+
 const [folder, check] = process.argv.slice(2)
 const made = { tools: tools(), files: Object.fromEntries(files.map((file) => [file, describe(join(folder, file))])) }
-const wrong = Object.entries(made.files).flatMap(([file, found]) => faults(found).map((fault) => `${file}: ${fault}`))
+const wrong = Object.entries(made.files).flatMap(([file, found]) =>
+  [...faults(found), ...(file === forSunos ? faultsForSunos(found, join(folder, file)) : [])].map(
+    (fault) => `${file}: ${fault}`,
+  ),
+)
 const manifest = 'prebuilds/manifest.json'
 
 if (check) {

@@ -6,7 +6,7 @@
  * the second. The buffer grows for as long as ERANGE asks for it: a group can have thousands of members.
  */
 #define _GNU_SOURCE
-#include "plan.h"
+#include "accounts.h"
 
 #include <errno.h>
 #include <grp.h>

@@ -10,6 +10,8 @@
 #ifndef PRIVDROP_PLAN_H
 #define PRIVDROP_PLAN_H
 
+#include "accounts.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -200,11 +202,6 @@ unsigned capability_count(void);
 /* cap_to_name(3): the name, or the number where libcap knows none. To be released with capability_name_free(). */
 char *capability_name(unsigned capability);
 void capability_name_free(char *name);
-
-/* getpwnam_r, getpwuid_r, getgrnam_r: 1 found, 0 no such account, -1 with *error: the name service failed. */
-int user_by_name(const char *name, uid_t *uid, gid_t *gid, int *error);
-int user_by_id(uid_t uid, gid_t *gid, int *error);
-int group_by_name(const char *name, gid_t *gid, int *error);
 
 #ifdef __cplusplus
 }

@@ -18,7 +18,7 @@ t.test('what users need is packed, and nothing else', async (t) => {
   t.ok(size < 400_000, 'not too big')
   const single = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'binding.gyp', 'package.json']
   const allowed =
-    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|lib\/[\w/-]+\.ts|src-native\/[\w/]+\.(?:c|cc|h|map)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop\.\w+\.node))$/
+    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|lib\/[\w/-]+\.ts|src-native\/[\w/]+\.(?:c|cc|h|map)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
   t.strictSame(
     files.filter((file) => !allowed.test(file)),
     single,

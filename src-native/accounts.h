@@ -1,0 +1,19 @@
+/* accounts.h - names to ids; the one part of the native code that every system shares */
+#ifndef PRIVDROP_ACCOUNTS_H
+#define PRIVDROP_ACCOUNTS_H
+
+#include <sys/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* getpwnam_r, getpwuid_r, getgrnam_r: 1 found, 0 no such account, -1 with *error: the name service failed. */
+int user_by_name(const char *name, uid_t *uid, gid_t *gid, int *error);
+int user_by_id(uid_t uid, gid_t *gid, int *error);
+int group_by_name(const char *name, gid_t *gid, int *error);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
