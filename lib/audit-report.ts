@@ -27,7 +27,7 @@ export interface AuditReport {
  * for less than a millisecond, and a Worker can only call it if it has done so once before the chroot, which loads the addon.
  *
  * @returns frozen, serialisable as JSON, a table as a string
- * @throws HardenError ERR_HARDEN_PROC, ERR_HARDEN_THREAD_UNREACHABLE
+ * @throws HardenError ERR_HARDEN_PROC, ERR_HARDEN_THREAD_UNREACHABLE; on Solaris ERR_HARDEN_NOT_PERMITTED
  */
 export function audit(): AuditReport {
   const { source, threads, wanted } = platform.look()

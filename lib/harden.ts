@@ -26,7 +26,7 @@ const debug = debuglog('privdrop')
  *
  * @returns what the kernel says about every thread afterwards; frozen, serialisable as JSON, a table as a string
  * @throws HardenError nothing has changed
- * @see credentials(7), capabilities(7), setresuid(2), setgroups(2), prctl(2)
+ * @see credentials(7), capabilities(7), setresuid(2), setgroups(2), prctl(2); on Solaris privileges(7), setppriv(2)
  */
 export function harden(options: HardenOptions): HardenReport {
   const asked = validate(options)

@@ -210,7 +210,7 @@ function unloadable(cause: Error & { code?: string }): HardenError {
   return new HardenError({
     code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
     message: `the native addon for ${process.platform}-${process.arch} cannot be loaded: ${reason}`,
-    remedy: remedies[cause.code ?? ''] ?? (process.platform === 'sunos' ? reinstall : `${reinstall}, ${rebuild}`),
+    remedy: remedies[cause.code ?? ''] ?? rebuild,
     cause,
   })
 }
@@ -222,12 +222,11 @@ const remedies: Partial<Record<string, string>> = {
     "start Node with --allow-addons, and with --allow-fs-read of the application's folder and of /etc/alpine-release",
 }
 
-const reinstall = 'reinstall privdrop so that its folder prebuilds/ is complete'
-/** On Solaris there is nothing to build with: its addon is cross-built on Linux. */
+const needs =
+  process.platform === 'sunos' ? 'a C compiler, make and python' : 'a C++ compiler, make, python and libcap-dev'
 const rebuild =
-  "or build it in the application's folder " +
-  '(needs a C++ compiler, make, python and libcap-dev): ' +
-  'npm install --no-save node-addon-api@8 && npm explore privdrop -- npm run build:native'
+  "reinstall privdrop so that its folder prebuilds/ is complete, or build it in the application's folder " +
+  `(needs ${needs}): npm install --no-save node-addon-api@8 && npm explore privdrop -- npm run build:native`
 
 // Here rather than in harden(), which it would make a millisecond longer; and in a chroot there is nothing to load from.
 if (process.platform === 'linux' || process.platform === 'sunos')

@@ -22,7 +22,11 @@ export interface HardenOptions {
    * what it does not name is lost, for user root too. Default: none; user root without it stays as privileged as it is.
    */
   capabilities?: string
-  /** Solaris: the privileges to retain, in the notation of priv_str_to_set(3C). Ignored on Linux. */
+  /**
+   * Solaris: the privileges to retain, in the notation of priv_str_to_set(3C), e.g. 'basic net_privaddr'. Exclusive: what it
+   * does not name is lost, for user root too. Default: none, not even basic ones; user root without it stays as privileged
+   * as it is. Ignored on Linux.
+   */
   privileges?: string
   /**
    * A new root directory, as an absolute path (chroot(2)). Whatever is needed from outside has to be loaded before.
@@ -35,8 +39,8 @@ export interface HardenOptions {
    */
   ambientCapabilities?: string
   /**
-   * Set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
-   * or not. Default: true.
+   * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
+   * or not. Default: true. On Solaris there is no such thing: there what is retained bounds that, too (the limit set).
    */
   noNewPrivileges?: boolean
   /**
