@@ -48,7 +48,7 @@ function rows({ threads, discrepancies }: AuditReport, states: readonly Seen<Thr
   return [
     ...kinds.flatMap((alike): Row[] => [
       ['threads', alike.map(({ tid, name }) => `${tid} (${name})`).join(', ')],
-      ...alike.slice(0, 1).flatMap(credentialRows),
+      ...alike.slice(0, 1).flatMap((thread) => credentialRows(thread)),
     ]),
     ...discrepancies.map((difference): Row => ['discrepancy', describe(difference)]),
   ]

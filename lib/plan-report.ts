@@ -70,7 +70,7 @@ function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings
     refusals: refusals.map(({ message, ...fields }) => ({ message, ...fields })),
     findings,
   }
-  return finish(made, () => rows(made))
+  return finish(made, () => planRows(made))
 }
 
 /** Those before the one that was refused; none if there was no child to do them. What comes after them is none of them. */
@@ -81,7 +81,7 @@ function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]
   return first < 0 ? steps.length : first
 }
 
-function rows({ steps, refusals, findings, securebits, ...made }: HardenPlan): Row[] {
+export function planRows({ steps, refusals, findings, securebits, ...made }: HardenPlan): Row[] {
   return [
     ...credentialRows(made),
     ['securebits', `0x${securebits.toString(16)}`],

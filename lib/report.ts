@@ -90,14 +90,18 @@ export function reportCredentials(state: Seen<Credentials>): CredentialsReport {
 /** What a row is about, and what there is to say. */
 export type Row = readonly [name: string, value: string]
 
-export function credentialRows({ user, group, groups, capabilities, noNewPrivileges }: CredentialsReport): Row[] {
-  const ids = ({ real, effective, saved, fs }: Ids) =>
-    `real ${real}, effective ${effective}, saved ${saved}, file system ${fs}`
-  const words = (list: readonly (string | number)[]) => list.join(' ') || 'none'
+/** @param show how an id is written */
+export function credentialRows(
+  { user, group, groups, capabilities, noNewPrivileges }: CredentialsReport,
+  show: (id: number, kind: 'user' | 'group') => string = String,
+): Row[] {
+  const ids = ({ real, effective, saved, fs }: Ids, kind: 'user' | 'group') =>
+    `real ${show(real, kind)}, effective ${show(effective, kind)}, saved ${show(saved, kind)}, file system ${show(fs, kind)}`
+  const words = (list: readonly string[]) => list.join(' ') || 'none'
   return [
-    ['user', ids(user)],
-    ['group', ids(group)],
-    ['supplementary groups', words(groups)],
+    ['user', ids(user, 'user')],
+    ['group', ids(group, 'group')],
+    ['supplementary groups', words(groups.map((gid) => show(gid, 'group')))],
     ...Object.entries(capabilities).map(([set, names]): Row => [set, words(names)]),
     ['no_new_privs', noNewPrivileges ? '1' : '0'],
   ]
@@ -111,12 +115,13 @@ export function findingRows(findings: readonly Finding[]): Row[] {
 export function finish<T extends object>(report: T, rows: () => Row[]): T {
   // not enumerable, so that JSON and deep comparison see the data alone
   Object.defineProperty(report, 'toString', {
-    value: () =>
-      rows()
-        .map(([name, value]) => `${name.padEnd(22)}${value}`)
-        .join('\n'),
+    value: () => rows().map(rowText).join('\n'),
   })
   return deepFreeze(report)
+}
+
+export function rowText([name, value]: Row): string {
+  return `${name.padEnd(22)}${value}`
 }
 
 function deepFreeze<T extends object>(value: T): T {
