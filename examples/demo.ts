@@ -1,5 +1,6 @@
 /**
- * An SMTP server gives up root, and shows that it is gone: sudo npm run demo
+ * An SMTP server gives up root, and shows that it is gone. Which server: smtp-server.ts (sudo npm run demo), or plain.ts
+ * (sudo npx privdrop demo), which needs no other package.
  *
  * Each line says what was tried and what the system answered. Before harden() the same is tried as root, and must succeed.
  * Exit status: 0 every answer is right; 1 one is not, or the demo could not go on; 77 not root, or not Linux.
@@ -8,14 +9,32 @@ import { execFileSync, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { readFile, readFileSync } from 'node:fs'
 import { readFile as readFilePromise } from 'node:fs/promises'
-import { text } from 'node:stream/consumers'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { createTransport } from 'nodemailer'
 import { audit, harden } from 'privdrop'
-import { SMTPServer } from 'smtp-server'
 import { type Thread, threadsOf } from './threads'
 import type { Question } from './witness'
+
+export interface Mail {
+  /** How the demo calls it. */
+  readonly server: string
+  readonly client: string
+  /** @param received is given each message, as it came after DATA */
+  listen(port: number, host: string, received: (message: string) => void): Promise<Listener>
+  send(port: number, host: string, message: Message): Promise<unknown>
+}
+
+export interface Listener {
+  readonly listening: boolean
+  close(): Promise<void>
+}
+
+export interface Message {
+  readonly from: string
+  readonly to: string
+  readonly subject: string
+  readonly text: string
+}
 
 const host = '127.0.0.1'
 const port = 25
@@ -28,7 +47,7 @@ let received = ''
 let checks = 0
 let wrong = 0
 
-async function demo(): Promise<void> {
+async function demo(mail: Mail): Promise<void> {
   const [, uid, gid] = /^nobody:[^:]*:(\d+):(\d+):/m.exec(readFileSync('/etc/passwd', 'latin1')) ?? []
   if (!uid || !gid) throw new Error('there is no account nobody in /etc/passwd')
   const firstForAll = Number(readFileSync('/proc/sys/net/ipv4/ip_unprivileged_port_start', 'latin1'))
@@ -47,10 +66,14 @@ async function demo(): Promise<void> {
     return answer
   }
 
+  const listen = () =>
+    mail.listen(port, host, (message) => {
+      received = message
+    })
   let server = await listen()
 
   heading('As root: everything is allowed')
-  check(`smtp-server on ${host}:${port}`, server.server.listening ? 'listening' : 'closed', 'listening')
+  check(`${mail.server} on ${host}:${port}`, server.listening ? 'listening' : 'closed', 'listening')
   // As a login leaves them: groups that must go, too.
   await attempt('process.setgroups([0, 4])', 'allowed', () => process.setgroups?.([0, 4]))
   await attempt(`another process: listen(${port})`, 'allowed', () => ask('bind'))
@@ -97,16 +120,11 @@ async function demo(): Promise<void> {
 
   heading('As nobody with cap_net_bind_service: still a mail server')
   await attempt(`the listener closed, and listen(${port}) again`, 'allowed', async () => {
-    await close(server)
+    await server.close()
     server = await listen()
   })
-  await attempt('nodemailer sends a message', 'allowed', () =>
-    createTransport({ host, port, ignoreTLS: true }).sendMail({
-      from: 'postmaster@example.com',
-      to: 'root@example.com',
-      subject,
-      text: body,
-    }),
+  await attempt(`${mail.client} sends a message`, 'allowed', () =>
+    mail.send(port, host, { from: 'postmaster@example.com', to: 'root@example.com', subject, text: body }),
   )
   check('its subject', /^Subject: (.*)\r$/m.exec(received)?.[1] ?? 'missing', subject)
   check('its body', received.endsWith(`\r\n\r\n${body}`) ? 'whole' : 'damaged', 'whole')
@@ -123,31 +141,10 @@ async function demo(): Promise<void> {
   await attempt(`another process: harden({ user: 'nobody' })`, 'allowed', () => ask('harden'))
   await attempt(`another process: listen(${port})`, 'EACCES', () => ask('bind'))
 
-  await close(server)
+  await server.close()
   witness.disconnect()
   heading(wrong ? `${wrong} of ${checks} answers WRONG` : `All ${checks} answers are right`)
   process.exitCode = wrong ? 1 : 0
-}
-
-async function listen(): Promise<SMTPServer> {
-  const server = new SMTPServer({
-    authOptional: true,
-    disabledCommands: ['STARTTLS'],
-    disableReverseLookup: true,
-    onData: async (stream, _session, done) => {
-      received = await text(stream)
-      done()
-    },
-  })
-  await new Promise<void>((resolve, reject) => {
-    server.on('error', reject)
-    server.listen(port, host, resolve)
-  })
-  return server
-}
-
-function close(server: SMTPServer): Promise<void> {
-  return new Promise((resolve) => server.close(resolve))
 }
 
 function childCapabilities(): string {
@@ -219,10 +216,13 @@ function end(status: number, words: string): never {
   process.exit(status)
 }
 
-if (process.platform !== 'linux' || process.getuid?.() !== 0) end(77, 'it takes root on Linux: sudo npm run demo')
-process.exitCode = 1 // until the last line of demo() is reached
-setTimeout(end, 30_000, 1, 'not finished after 30 seconds').unref()
-demo().catch((error) => {
-  if (error.code === 'EADDRINUSE') end(1, `port ${port} of ${host} is in use: stop the mail server that listens there`)
-  end(1, error.message)
-})
+export function run(mail: Mail): void {
+  if (process.platform !== 'linux' || process.getuid?.() !== 0) end(77, 'it takes root, on Linux: use sudo')
+  process.exitCode = 1 // until the last line of demo() is reached
+  setTimeout(end, 30_000, 1, 'not finished after 30 seconds').unref()
+  demo(mail).catch((error) => {
+    if (error.code === 'EADDRINUSE')
+      end(1, `port ${port} of ${host} is in use: stop the mail server that listens there`)
+    end(1, error.message)
+  })
+}

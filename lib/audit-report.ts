@@ -51,7 +51,7 @@ function rows({ threads, discrepancies }: AuditReport, states: readonly AnyState
   return [
     ...kinds.flatMap((alike): Row[] => [
       ['threads', alike.map(({ tid, name }) => `${tid} (${name})`).join(', ')],
-      ...alike.slice(0, 1).flatMap(credentialRows),
+      ...alike.slice(0, 1).flatMap((thread) => credentialRows(thread)),
     ]),
     ...discrepancies.map((difference): Row => ['discrepancy', describe(difference)]),
   ]

@@ -24,6 +24,7 @@ export type HardenErrorCode =
   | 'ERR_HARDEN_CHROOT_ESCAPE'
   | 'ERR_HARDEN_THREAD_UNREACHABLE'
   | 'ERR_HARDEN_THREAD_DIFFERS'
+  | 'ERR_HARDEN_CONFIG'
 
 export interface HardenErrorFields {
   code: HardenErrorCode
@@ -31,6 +32,8 @@ export interface HardenErrorFields {
   message: string
   /** Another such sentence. */
   remedy: string
+  /** Lines that the message ends with: the place in a file. */
+  excerpt?: string
   option?: string
   step?: string
   syscall?: string
@@ -42,7 +45,7 @@ export interface HardenErrorFields {
   cause?: unknown
 }
 
-/** Thrown by harden(). Whenever it is thrown, nothing has changed: what fails later ends the process instead. */
+/** Thrown by every function. Whenever it is thrown, nothing has changed: what fails later ends the process instead. */
 export class HardenError extends Error {
   declare readonly code: HardenErrorCode
   /** What to do about it. */
@@ -65,8 +68,11 @@ export class HardenError extends Error {
     HardenError.prototype.name = 'HardenError'
   }
 
-  constructor({ message, cause, ...fields }: HardenErrorFields) {
-    super(`${message}. Remedy: ${fields.remedy}.`, cause === undefined ? undefined : { cause })
+  constructor({ message, cause, excerpt, ...fields }: HardenErrorFields) {
+    super(
+      `${message}. Remedy: ${fields.remedy}.${excerpt ? `\n${excerpt}` : ''}`,
+      cause === undefined ? undefined : { cause },
+    )
     Object.assign(this, fields)
   }
 }

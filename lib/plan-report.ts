@@ -59,7 +59,7 @@ function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings
     refusals: refusals.map(({ message, ...fields }) => ({ message, ...fields })),
     findings,
   }
-  return finish(made, () => rows(made))
+  return finish(made, () => planRows(made))
 }
 
 /** What comes before the first step that a plan may have, on whatever platform. */
@@ -73,7 +73,7 @@ function stepsRehearsed(steps: readonly string[], refusals: readonly HardenError
   return first < 0 ? steps.length : first
 }
 
-function rows({ steps, refusals, findings, ...made }: HardenPlan): Row[] {
+export function planRows({ steps, refusals, findings, ...made }: HardenPlan): Row[] {
   return [
     ...wholeRows(made),
     ['root directory', made.chroot ?? 'as before'],

@@ -2,7 +2,7 @@
  * What harden() returns: the kernel's words about every thread, for programs (JSON) and for logs (a table). And what the
  * other reports have in common with it.
  */
-import type { AnyCredentials, AnyState, Ids, PrivilegeSets } from './audit'
+import type { AnyCredentials, AnyState, Credentials, Ids, PrivilegeSets, Seen } from './audit'
 import { capabilityNames } from './capabilities'
 
 /** True, worth knowing, and no reason to stop. */
@@ -82,6 +82,11 @@ export function reportWhole(state: AnyCredentials): CredentialsReport & Pick<Har
   }
 }
 
+/** Of a Linux thread there is always `capabilities`. */
+export type LinuxCredentials = CredentialsReport & Required<Pick<CredentialsReport, 'capabilities'>>
+
+export function reportCredentials(state: Seen<Credentials>): LinuxCredentials
+export function reportCredentials(state: AnyCredentials): CredentialsReport
 export function reportCredentials(state: AnyCredentials): CredentialsReport {
   if ('privileges' in state) {
     const { user, group, groups, privileges } = state
@@ -114,15 +119,18 @@ export function wholeRows(report: CredentialsReport & Pick<HardenReport, 'secure
   ]
 }
 
-export function credentialRows(report: CredentialsReport): Row[] {
-  const { user, group, groups, capabilities, privileges, noNewPrivileges } = report
-  const ids = ({ real, effective, saved, fs }: Ids) =>
-    `real ${real}, effective ${effective}, saved ${saved}, file system ${fs}`
-  const words = (list: readonly (string | number)[]) => list.join(' ') || 'none'
+/** @param show how an id is written */
+export function credentialRows(
+  { user, group, groups, capabilities, privileges, noNewPrivileges }: CredentialsReport,
+  show: (id: number, kind: 'user' | 'group') => string = String,
+): Row[] {
+  const ids = ({ real, effective, saved, fs }: Ids, kind: 'user' | 'group') =>
+    `real ${show(real, kind)}, effective ${show(effective, kind)}, saved ${show(saved, kind)}, file system ${show(fs, kind)}`
+  const words = (list: readonly string[]) => list.join(' ') || 'none'
   return [
-    ['user', ids(user)],
-    ['group', ids(group)],
-    ['supplementary groups', words(groups)],
+    ['user', ids(user, 'user')],
+    ['group', ids(group, 'group')],
+    ['supplementary groups', words(groups.map((gid) => show(gid, 'group')))],
     ...Object.entries(capabilities ?? privileges ?? {}).map(([set, names]): Row => [set, words(names)]),
     ...(capabilities ? [['no_new_privs', noNewPrivileges ? '1' : '0'] as const] : []),
   ]
@@ -136,12 +144,13 @@ export function findingRows(findings: readonly Finding[]): Row[] {
 export function finish<T extends object>(report: T, rows: () => Row[]): T {
   // not enumerable, so that JSON and deep comparison see the data alone
   Object.defineProperty(report, 'toString', {
-    value: () =>
-      rows()
-        .map(([name, value]) => `${name.padEnd(22)}${value}`)
-        .join('\n'),
+    value: () => rows().map(rowText).join('\n'),
   })
   return deepFreeze(report)
+}
+
+export function rowText([name, value]: Row): string {
+  return `${name.padEnd(22)}${value}`
 }
 
 function deepFreeze<T extends object>(value: T): T {

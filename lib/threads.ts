@@ -28,19 +28,27 @@ export function idsOf(status: string): string {
  * @throws Error one of them cannot be read, or not understood
  */
 export function readThreads(root: string | undefined): Seen<ThreadState>[] {
-  return readdirSync('/proc/self/task').flatMap((tid) => readThread(Number(tid), root) ?? [])
+  return ofEachThread('self', (tid, status, folder) =>
+    parseStatus({ tid, status, jailed: root !== undefined && isInside(folder, root) }),
+  )
 }
 
-function readThread(tid: number, root: string | undefined): Seen<ThreadState> | undefined {
-  const folder = `/proc/self/task/${tid}`
-  try {
-    const status = readFileSync(`${folder}/status`, 'latin1')
-    return parseStatus({ tid, status, jailed: root !== undefined && isInside(folder, root) })
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ESRCH') return undefined
-    throw error
-  }
+/**
+ * What `look` makes of each: of its status (proc_pid_status(5)), or of more in its folder.
+ *
+ * @throws Error what `look` throws; ENOENT, if there is no such process, or it is hidden
+ */
+export function ofEachThread<T>(pid: number | 'self', look: (tid: number, status: string, folder: string) => T): T[] {
+  return readdirSync(`/proc/${pid}/task`).flatMap((tid) => {
+    const folder = `/proc/${pid}/task/${tid}`
+    try {
+      return [look(Number(tid), readFileSync(`${folder}/status`, 'latin1'), folder)]
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code === 'ENOENT' || code === 'ESRCH') return []
+      throw error
+    }
+  })
 }
 
 /** The kernel begins the path of what is outside with '(unreachable)'. */

@@ -16,9 +16,12 @@ const cwd = folders.get('npm') as string
 t.test('what users need is packed, and nothing else', async (t) => {
   t.comment(`${size} bytes packed`)
   t.ok(size < 400_000, 'not too big')
-  const single = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'binding.gyp', 'package.json']
+  const single = [
+    ...['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'binding.gyp'],
+    ...['examples/tsconfig.json', 'package.json'],
+  ]
   const allowed =
-    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|lib\/[\w/-]+\.ts|src-native\/[\w/]+\.(?:c|cc|h|map)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
+    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|lib\/[\w/-]+\.ts|examples\/[\w-]+\.ts|examples\/out\/[\w-]+\.js(?:\.map)?|src-native\/[\w/]+\.(?:c|cc|h|map)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
   t.strictSame(
     files.filter((file) => !allowed.test(file)),
     single,
@@ -35,6 +38,9 @@ t.test('what an earlier build has left behind is not packed', async (t) => {
   const sources = files.flatMap((file) => /^lib\/(.*)\.ts$/.exec(file)?.[1] ?? [])
   const built = files.flatMap((file) => /^dist\/(.*)\.js$/.exec(file)?.[1] ?? [])
   t.strictSame(built.sort(), sources.sort(), 'a file for each source')
+  const examples = files.flatMap((file) => /^examples\/([\w-]+)\.ts$/.exec(file)?.[1] ?? [])
+  const compiled = files.flatMap((file) => /^examples\/out\/(.*)\.js$/.exec(file)?.[1] ?? [])
+  t.strictSame(compiled.sort(), examples.sort(), 'and for each example')
 })
 
 t.test('publint and attw find nothing', async (t) => {
@@ -70,6 +76,32 @@ for (const [manager, cwd] of folders)
       writeFileSync(join(cwd, file), source)
       t.strictSame(JSON.parse(run(node, [file], { cwd })), hardened)
     })
+
+for (const [manager, cwd] of folders)
+  t.test(`installed by ${manager}, it has a command`, async (t) => {
+    const command = join(cwd, 'node_modules/.bin/privdrop')
+    t.equal(run(command, ['--version'], { cwd }), `${require('../package.json').version}\n`)
+    t.match(tried(command, ['plan', '--usr', 'nobody'], { cwd }), { status: 2, stderr: /Unknown option '--usr'/ })
+  })
+
+t.test('npx finds it', async (t) => {
+  t.equal(run('npx', ['privdrop', '--version'], { cwd }), `${require('../package.json').version}\n`)
+  t.match(run('npx', ['privdrop', 'plan', '--help'], { cwd }), /^Usage: privdrop plan/)
+})
+
+live('it has a demo that needs no other package', ['root', 'ip'], async (t) => {
+  // in a network of its own, where port 25 is free
+  const shell = 'ip link set lo up && exec npx privdrop demo'
+  const printed = run('unshare', ['--net', 'sh', '-ec', shell], { cwd })
+  t.match(printed, /\nAll 24 answers are right\n$/)
+  t.notMatch(printed, /\x1b|WRONG/)
+})
+
+live('the demo is for root', ['root', 'setpriv'], async (t) => {
+  const command = join(cwd, 'node_modules/.bin/privdrop')
+  const plain = ['--reuid=65534', '--regid=65534', '--clear-groups', '--', node, command, 'demo']
+  t.match(tried('setpriv', plain, { cwd }), { status: 77, stdout: '', stderr: /^demo: it takes root/ })
+})
 
 t.test('its types fit, without those of Node', async (t) => {
   const use = `const user: number = harden({ user: 'nobody' }).user.real

@@ -74,7 +74,12 @@ export function pack(): { tarball: string; size: number; files: string[] } {
   const own = ['node_modules', '.git', '.tap', 'build', 'fresh-build', 'dist']
   cpSync(root, copy, { recursive: true, filter: (path) => !own.some((name) => path === join(root, name)) })
   symlinkSync(modules, join(copy, 'node_modules'))
-  for (const stale of ['dist/stale.js', 'dist/tsconfig.tsbuildinfo', 'build/Release/privdrop.node']) {
+  for (const stale of [
+    'dist/stale.js',
+    'examples/out/stale.js',
+    'dist/tsconfig.tsbuildinfo',
+    'build/Release/privdrop.node',
+  ]) {
     mkdirSync(join(copy, stale, '..'), { recursive: true })
     writeFileSync(join(copy, stale), '')
   }

@@ -33,14 +33,19 @@ const rootBy: Readonly<Record<string, string>> = {
 export function rootByCapability({ plan }: Scene<Plan>): Finding | undefined {
   const { user, permitted, inheritable } = plan.wanted
   if (user.real === 0) return undefined // HARDEN_USER_ROOT says it
-  const retained = new Set(capabilityNames(permitted | inheritable))
-  const found = Object.entries(rootBy).filter(([names]) => names.split(' ').every((name) => retained.has(name)))
+  const found = waysToRoot(capabilityNames(permitted | inheritable))
   if (found.length === 0) return undefined
   return danger(
     'HARDEN_CAPABILITY_IS_ROOT',
     `whoever takes over the process becomes root by what it retains: ${found.map(([names, reason]) => `${names} (${reason})`).join(', ')}`,
     `leave ${found.map(([names]) => names).join(', ')} out of 'capabilities'; have a small process of its own do what needs it`,
   )
+}
+
+/** [names, reason] of what among them amounts to root. */
+export function waysToRoot(capabilities: readonly string[]): [string, string][] {
+  const held = new Set(capabilities)
+  return Object.entries(rootBy).filter(([names]) => names.split(' ').every((name) => held.has(name)))
 }
 
 /** proc_tid_children(5), credentials(7) */

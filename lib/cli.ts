@@ -1,0 +1,12 @@
+#!/usr/bin/env node
+/** The package's command, as npm installs it. */
+import { main } from './cli/main'
+
+for (const stream of [process.stdout, process.stderr])
+  stream.on('error', ({ code, message }: NodeJS.ErrnoException) => {
+    if (code === 'EPIPE') return // whoever reads no further, such as head(1), has read enough
+    console.error(`privdrop: what was found could not be written: ${message}`)
+    process.exitCode = 2
+  })
+
+process.exitCode = main(process.argv.slice(2), process)

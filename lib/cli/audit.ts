@@ -1,0 +1,166 @@
+/**
+ * `privdrop audit PID`: the threads of a process that may never have heard of this package. Nothing is asked of it; its
+ * /proc is read, and whatever ends meanwhile is none.
+ */
+import { existsSync, readFileSync } from 'node:fs'
+import { parseStatus } from '../audit'
+import { capabilityNames, kernelMask } from '../capabilities'
+import { HardenError } from '../errors'
+import {
+  credentialRows,
+  type Finding,
+  findingRows,
+  type LinuxCredentials,
+  type Row,
+  reportCredentials,
+  rowText,
+} from '../report'
+import { ofEachThread } from '../threads'
+import { parse } from './arguments'
+import { findDangers } from './dangers'
+import type { Command } from './main'
+import { printError, printJson, printRows, UsageError } from './terminal'
+
+export interface Thread extends LinuxCredentials {
+  readonly tid: number
+  readonly name: string
+  readonly seccomp: string
+}
+
+/** What --json prints. */
+interface ProcessReport {
+  readonly pid: number
+  readonly alike: boolean
+  readonly threads: readonly Thread[]
+  readonly findings: readonly Finding[]
+}
+
+export const audit: Command = {
+  help: `Usage: privdrop audit [--json] PID
+
+What the kernel says of every thread of a process: ids, groups, capability sets, no_new_privs, seccomp mode; and what is
+dangerous in it. It may be any process on Linux whose /proc you may read, whatever it is written in. Threads that are alike
+are shown together, and of those that differ from the first thread what differs.
+
+The names beside ids are those of /etc/passwd and /etc/group here.
+
+Exit status: 0 all threads are alike; 1 they differ; 2 there is no such process, or it may not be read, or the command line
+is wrong. Findings do not alter it.
+`,
+
+  run(args, terminal) {
+    const { values, positionals } = parse({ args, options: { json: { type: 'boolean' } }, allowPositionals: true })
+    const [pid = '', ...more] = positionals
+    if (!/^[1-9]\d{0,9}$/.test(pid) || more.length > 0) throw new UsageError('audit takes the number of one process')
+    let report: ProcessReport
+    try {
+      report = look(Number(pid))
+    } catch (error) {
+      printError(terminal, `privdrop: ${whyNot(pid, error as NodeJS.ErrnoException)}`)
+      return 2
+    }
+    if (values.json) printJson(terminal, report)
+    else printRows(terminal, rows(report))
+    return report.alike ? 0 : 1
+  },
+}
+
+function look(pid: number): ProcessReport {
+  const threads = ofEachThread(pid, readThread)
+  if (threads.length === 0) throw Object.assign(new Error('it has ended'), { code: 'ESRCH' })
+  const alike = kindsOf(threads).length === 1
+  return { pid, alike, threads, findings: findDangers(pid, threads, alike) }
+}
+
+function readThread(tid: number, status: string): Thread {
+  // whether its root is the right one is known of processes alone that have called harden()
+  const state = parseStatus({ tid, status, jailed: false })
+  // the kernel's text is bytes, and a name mostly UTF-8
+  const name = Buffer.from(state.name, 'latin1').toString()
+  // no such line: a kernel without seccomp
+  const mode = /^Seccomp:\t(\d+)$/m.exec(status)?.[1] ?? '0'
+  return { tid, name, ...reportCredentials(state), seccomp: modes[mode] ?? mode }
+}
+
+/** proc_pid_status(5) */
+const modes: Readonly<Record<string, string>> = { 0: 'none', 1: 'strict', 2: 'filter' }
+
+/** Those that are alike together; first those that are as the first thread is. */
+function kindsOf(threads: readonly Thread[]): Thread[][] {
+  const kinds = new Map<string, Thread[]>()
+  for (const thread of threads) {
+    const { tid: _tid, name: _name, ...own } = thread
+    const kind = JSON.stringify(own)
+    kinds.set(kind, [...(kinds.get(kind) ?? []), thread])
+  }
+  return [...kinds.values()]
+}
+
+function whyNot(pid: string, error: NodeJS.ErrnoException): string {
+  if (error instanceof HardenError) return `${error.code}: ${error.message}`
+  switch (error.code) {
+    case 'ENOENT':
+    case 'ESRCH':
+      if (!existsSync('/proc/self/status'))
+        return 'there is no /proc to read here: it takes Linux, with procfs on /proc'
+      return `there is no process ${pid}; or /proc, mounted with hidepid, hides it: then ask as root`
+    case 'EACCES':
+    case 'EPERM':
+      return `process ${pid} may not be read (${error.code}): ask as root, or as its own user`
+    default:
+      return `process ${pid} cannot be read: ${error.message}`
+  }
+}
+
+function rows({ pid, threads, findings }: ProcessReport): Row[] {
+  const [first = [], ...others] = kindsOf(threads)
+  const names = { user: namesIn('/etc/passwd'), group: namesIn('/etc/group') }
+  const rowsOf = (kind: readonly Thread[]) => kind.slice(0, 1).flatMap((thread) => threadRows(thread, names))
+  const known = rowsOf(first).map(rowText)
+  const list = (kind: readonly Thread[]) => kind.map(({ tid, name }) => `${tid} (${name})`).join(', ')
+  return [
+    ['process', `${pid} (${threads[0]?.name})`],
+    [
+      'threads',
+      `${others.length === 0 ? `${threads.length}, all alike` : `${first.length} of ${threads.length}`}: ${list(first)}`,
+    ],
+    ...rowsOf(first),
+    ...others.flatMap((kind): Row[] => [
+      ['differs', `${kind.length} of ${threads.length}: ${list(kind)}`],
+      ...rowsOf(kind).filter((row) => !known.includes(rowText(row))),
+    ]),
+    ...findingRows(findings),
+  ]
+}
+
+type Names = ReadonlyMap<number, string>
+
+function threadRows(thread: Thread, names: Readonly<Record<'user' | 'group', Names>>): Row[] {
+  const show = (id: number, kind: 'user' | 'group') => {
+    const name = names[kind].get(id)
+    return name === undefined ? String(id) : `${id} (${name})`
+  }
+  const short = ([row, value]: Row): Row => [row, Object.hasOwn(thread.capabilities, row) ? setText(value) : value]
+  return [...credentialRows(thread, show).map(short), ['seccomp', thread.seccomp]]
+}
+
+/** Root has forty, which nobody reads. */
+function setText(names: string): string {
+  const held = names.split(' ')
+  const all = capabilityNames(kernelMask())
+  const lacking = all.filter((name) => !held.includes(name))
+  if (lacking.length === 0) return 'all'
+  return lacking.length < held.length ? `all but ${lacking.join(' ')}` : names
+}
+
+/** By number, from passwd(5) or group(5). Only for people to read: of several names the first. */
+function namesIn(path: string): Names {
+  let text = ''
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch {
+    // then there are numbers
+  }
+  const accounts = [...text.matchAll(/^([^:\n]+):[^:\n]*:(\d+):/gm)]
+  return new Map(accounts.reverse().map(([, name = '', id]) => [Number(id), name]))
+}

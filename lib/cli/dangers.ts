@@ -1,0 +1,114 @@
+/**
+ * What is dangerous in a process of which only its /proc is known: by this whoever takes it over, or what it executes,
+ * comes to more. Of a thread that is root nothing else is said: it has everything already.
+ */
+import { readlinkSync } from 'node:fs'
+import { waysToRoot } from '../hazards/dangers'
+import type { Finding } from '../report'
+import type { Thread } from './audit'
+
+interface Rule {
+  readonly code: string
+  readonly level: Finding['level']
+  /** What is to be said of this thread, if anything is. */
+  look(thread: Thread): string | false
+  readonly remedy: string
+}
+
+const isRoot = ({ user }: Thread): boolean => user.effective === 0 || user.fs === 0
+const mayBeRoot = ({ user }: Thread): boolean => Object.values(user).includes(0)
+
+/** credentials(7), capabilities(7) */
+const rules: readonly Rule[] = [
+  {
+    code: 'AUDIT_ROOT',
+    level: 'danger',
+    look: (thread) => isRoot(thread) && 'is root, which owns the files of the system, whatever its capabilities are',
+    remedy: 'run it as a user of its own',
+  },
+  {
+    code: 'AUDIT_ROOT_AGAIN',
+    level: 'danger',
+    look: (thread) => mayBeRoot(thread) && !isRoot(thread) && 'becomes root again by one seteuid(0)',
+    remedy: 'set the real and the saved user, too: setresuid(2)',
+  },
+  {
+    code: 'AUDIT_GROUP_ROOT',
+    level: 'danger',
+    look: (thread) => !mayBeRoot(thread) && hasRootGroup(thread) && "is no longer root, and still in root's group, 0",
+    remedy: 'call setgroups(2) and setresgid(2) before setresuid(2)',
+  },
+  {
+    code: 'AUDIT_CAPABILITY_IS_ROOT',
+    level: 'danger',
+    look: (thread) => {
+      const ways = mayBeRoot(thread) ? [] : waysToRoot(thread.capabilities.permitted)
+      const reasons = ways.map(([names, reason]) => `${names} (${reason})`).join(', ')
+      return reasons !== '' && `becomes root by what it retains: ${reasons}`
+    },
+    remedy: 'leave it out; have a small process of its own do what needs it',
+  },
+  {
+    code: 'AUDIT_NEW_PRIVILEGES',
+    level: 'note',
+    look: (thread) =>
+      !mayBeRoot(thread) &&
+      !thread.noNewPrivileges &&
+      `gains what set-user-ID programs have when it executes them: no_new_privs is off${isTrimmed(thread) ? '' : ', and the bounding set not trimmed'}`,
+    remedy:
+      'set no_new_privs (prctl(2); systemd: NoNewPrivileges=), and trim the set (systemd: CapabilityBoundingSet=)',
+  },
+]
+
+function hasRootGroup({ group, groups }: Thread): boolean {
+  return [...Object.values(group), ...groups].includes(0)
+}
+
+function isTrimmed({ capabilities: { bounding, permitted, inheritable } }: Thread): boolean {
+  return bounding.every((name) => permitted.includes(name) || inheritable.includes(name))
+}
+
+/** @param alike all of the threads are */
+export function findDangers(pid: number, threads: readonly Thread[], alike: boolean): Finding[] {
+  const found: Finding[] = rules.flatMap(({ look, ...rule }) =>
+    apply(look, threads).map((message) => ({ ...rule, message })),
+  )
+  if (!alike)
+    found.unshift({
+      code: 'AUDIT_THREADS_DIFFER',
+      level: 'danger',
+      message: 'the threads differ: code in one of them uses the powers of any other, for they share their memory',
+      remedy:
+        'change all of them: by the functions of the C library, or harden(); a bare system call changes its own thread',
+    })
+  return isForeign(pid) ? [...found, foreign] : found
+}
+
+/** Each thing that is to be said, and of whom. */
+function apply(look: Rule['look'], threads: readonly Thread[]): string[] {
+  const said = threads.map(look)
+  return [...new Set(said)].flatMap((what) => {
+    if (what === false) return []
+    const those = threads.filter((_, index) => said[index] === what)
+    const list = those.map(({ tid, name }) => `${tid} (${name})`).join(', ')
+    if (those.length === threads.length) return `every thread ${what}`
+    return those.length === 1 ? `thread ${list} ${what}` : `each of the threads ${list} ${what}`
+  })
+}
+
+/** user_namespaces(7); who may not look into the process is not told. */
+function isForeign(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/ns/user`) !== readlinkSync('/proc/self/ns/user')
+  } catch {
+    return false
+  }
+}
+
+const foreign: Finding = {
+  code: 'AUDIT_USER_NAMESPACE',
+  level: 'note',
+  message:
+    'it is in another user namespace: its capabilities hold in there, and ids are shown as they are seen from here',
+  remedy: 'for its own view, run this command in there: nsenter(1)',
+}

@@ -1,0 +1,555 @@
+/** Promise: what the command prints is what was found, nothing in it is taken for more, and the exit status says which it was. */
+import * as fs from 'node:fs'
+import t, { type Test } from 'tap'
+import * as errors from '../lib/errors'
+import { version } from '../package.json'
+
+type Main = typeof import('../lib/cli/main')
+
+/** What the command does with these modules in the place of the real ones. */
+function commandWith(t: Test, mocks: Record<string, unknown>, { isTTY = false, env = {} } = {}) {
+  const { main } = t.mockRequire<Main>('../lib/cli/main', mocks)
+  return (...args: string[]) => {
+    let stdout = ''
+    let stderr = ''
+    const status = main(args, {
+      stdout: { isTTY, write: (text) => (stdout += text) },
+      stderr: { write: (text) => (stderr += text) },
+      env,
+    })
+    return { status, stdout, stderr }
+  }
+}
+
+/** A line of a table, without its colour. */
+const uncoloured = (line: string) => (line.startsWith('\x1b') ? line.slice(5, -4) : line)
+
+t.test('help and version', async (t) => {
+  const run = commandWith(t, {})
+  t.strictSame(run('--version'), { status: 0, stdout: `${version}\n`, stderr: '' })
+  for (const args of [['--help'], ['-h'], ['plan', '--help'], ['audit', '1', '-h'], ['demo', '--help']]) {
+    const { status, stdout, stderr } = run(...args)
+    t.match({ status, stderr }, { status: 0, stderr: '' }, args.join(' '))
+    const command = args[0]?.startsWith('-') ? 'COMMAND' : args[0]
+    t.match(stdout, new RegExp(`^Usage: privdrop ${command}\\b[^]*\\n$`))
+    t.ok(
+      stdout.split('\n').every((line) => line.length <= 125),
+      'it fits',
+    )
+  }
+  for (const command of ['plan', 'audit', 'demo']) {
+    t.match(run('--help').stdout, `\n  ${command} `)
+    t.match(run(command, '--help').stdout, /\nExit status: 0 /)
+  }
+})
+
+t.test('a command line that is wrong: on stderr, and 2', async (t) => {
+  const run = commandWith(t, {})
+  const table: [args: string[], stderr: string][] = [
+    [[], 'privdrop: a command is missing\nSee: privdrop --help\n'],
+    [[''], 'privdrop: a command is missing\nSee: privdrop --help\n'],
+    [['harden'], 'privdrop: there is no command harden\nSee: privdrop --help\n'],
+    [['toString'], 'privdrop: there is no command toString\nSee: privdrop --help\n'],
+    [['\x1b[2J'], 'privdrop: there is no command \\u{1b}[2J\nSee: privdrop --help\n'],
+    [['--verbose'], 'privdrop: there is no command --verbose\nSee: privdrop --help\n'],
+    [['plan', '--usr', 'x'], "privdrop: Unknown option '--usr'\nSee: privdrop plan --help\n"],
+    [['plan', 'nobody'], "privdrop: Unexpected argument 'nobody'\nSee: privdrop plan --help\n"],
+    [['audit'], 'privdrop: audit takes the number of one process\nSee: privdrop audit --help\n'],
+    [['audit', '--all', '1'], "privdrop: Unknown option '--all'\nSee: privdrop audit --help\n"],
+    [['demo', 'now'], 'privdrop: demo takes no now\nSee: privdrop demo --help\n'],
+  ]
+  for (const [args, stderr] of table) {
+    const found = run(...args)
+    t.equal(found.status, 2, args.join(' '))
+    t.equal(found.stdout, '')
+    t.ok(found.stderr.startsWith(stderr.split('\n')[0] as string), found.stderr)
+    t.match(found.stderr, /\nSee: privdrop (?:\w+ )?--help\n$/)
+    t.equal(found.stderr.split('\n').at(-2), stderr.split('\n')[1])
+  }
+  for (const args of [
+    ['0'],
+    ['-1'],
+    ['1e3'],
+    ['0x10'],
+    [' 1'],
+    ['self'],
+    ['1/../2'],
+    ['12345678901'],
+    ['1', '2'],
+    [''],
+  ])
+    t.match(run('audit', '--', ...args), { status: 2, stderr: /takes the number of one process/ }, args.join(' '))
+})
+
+t.test('the file that npm links: it is given the process, and survives head(1)', async (t) => {
+  t.teardown(() => {
+    process.exitCode = undefined
+  })
+  const listeners = [process.stdout, process.stderr].map((stream) => t.capture(stream, 'on'))
+  let seen: unknown
+  t.intercept(process, 'argv', { value: ['node', 'cli.js', 'audit', '1'] })
+  t.mockRequire('../lib/cli', {
+    '../lib/cli/main': {
+      main: (...given: unknown[]) => {
+        seen = given
+        return 1
+      },
+    },
+  })
+  t.strictSame(seen, [['audit', '1'], process])
+  t.equal(process.exitCode, 1)
+  const said = t.capture(console, 'error')
+  for (const listener of listeners) {
+    const [call] = listener()
+    const [event, handle] = (call?.args ?? []) as [string, (error: object) => void]
+    t.equal(event, 'error')
+    process.exitCode = 1
+    handle({ code: 'EPIPE', message: 'write EPIPE' })
+    t.equal(process.exitCode, 1, 'a pipe that is closed alters nothing')
+    t.equal(said().length, 0)
+    handle({ code: 'ENOSPC', message: 'no space left' })
+    t.equal(process.exitCode, 2)
+    t.strictSame(said()[0]?.args, ['privdrop: what was found could not be written: no space left'])
+  }
+})
+
+t.test('demo: a process of its own, whose exit status it is', async (t) => {
+  for (const [ended, status] of [
+    [77, 77],
+    [0, 0],
+    [null, 1],
+  ] as const) {
+    const spawned: unknown[] = []
+    const run = commandWith(t, {
+      'node:child_process': {
+        ...require('node:child_process'),
+        spawnSync: (...args: unknown[]) => {
+          spawned.push(args)
+          return { status: ended }
+        },
+      },
+    })
+    t.strictSame(run('demo'), { status, stdout: '', stderr: '' })
+    t.match(spawned, [[process.execPath, ['--no-warnings', /\/examples\/out\/plain\.js$/], { stdio: 'inherit' }]])
+  }
+})
+
+const only = (id: number) => ({ real: id, effective: id, saved: id, fs: id })
+const found = (code: string, level: string) => ({ code, level, message: 'what it is', remedy: 'what to do' })
+const made = {
+  platform: 'linux',
+  user: only(990),
+  group: only(991),
+  groups: [8],
+  capabilities: { permitted: ['cap_kill'], effective: [], inheritable: [], bounding: [], ambient: [] },
+  noNewPrivileges: true,
+  securebits: 0,
+  chroot: '/srv/\x1b[31m\u202e',
+  steps: [{ name: 'setresuid', rehearsed: true }],
+  refusals: [] as object[],
+  findings: [] as object[],
+}
+
+/** `privdrop plan`, and the options that plan() gets. */
+function planWith(t: Test, answer: () => object, terminal = {}) {
+  const asked: object[] = []
+  const { planRows } = t.mockRequire<typeof import('../lib/plan-report')>('../lib/plan-report')
+  const plan = (options: object) => {
+    asked.push(options)
+    return answer()
+  }
+  const run = commandWith(t, { '../lib/plan-report': { plan, planRows }, '../lib/errors': errors }, terminal)
+  return { asked, run: (...args: string[]) => run('plan', ...args) }
+}
+
+const nothing = {
+  user: undefined,
+  group: undefined,
+  supplementalGroups: undefined,
+  capabilities: undefined,
+  privileges: undefined,
+  chroot: undefined,
+  ambientCapabilities: undefined,
+  noNewPrivileges: true,
+  rehearse: { read: undefined, write: undefined, bind: undefined },
+  allowInspector: undefined,
+}
+
+t.test('plan: each option reaches plan() by its own name', async (t) => {
+  const table: [args: string[], options: object][] = [
+    [[], {}],
+    [['--user', 'mail'], { user: 'mail' }],
+    [['--user', '8'], { user: '8' }],
+    [['--group=mail'], { group: 'mail' }],
+    [['--supplemental-groups', 'adm,8', '--supplemental-groups', 'tls'], { supplementalGroups: ['adm', '8', 'tls'] }],
+    [['--capabilities', 'cap_kill+ep'], { capabilities: 'cap_kill+ep' }],
+    [['--privileges', 'basic'], { privileges: 'basic' }],
+    [['--chroot', '/srv'], { chroot: '/srv' }],
+    [['--ambient-capabilities', 'cap_kill,cap_chown'], { ambientCapabilities: 'cap_kill,cap_chown' }],
+    [['--allow-new-privileges'], { noNewPrivileges: false }],
+    [['--allow-inspector'], { allowInspector: true }],
+    [['--read', '/a,b', '--read', '/c'], { rehearse: { ...nothing.rehearse, read: ['/a,b', '/c'] } }],
+    [['--write', '/a'], { rehearse: { ...nothing.rehearse, write: ['/a'] } }],
+    [['--bind', '25,465', '--bind', 'smtp'], { rehearse: { ...nothing.rehearse, bind: [25, 465, 'smtp'] } }],
+    [['--bind', '0x19,1e2,'], { rehearse: { ...nothing.rehearse, bind: ['0x19', '1e2', ''] } }],
+  ]
+  for (const [args, options] of table) {
+    const { asked, run } = planWith(t, () => made)
+    t.equal(run(...args).status, 0)
+    t.strictSame(asked, [{ ...nothing, ...options }], args.join(' '))
+  }
+})
+
+t.test('plan: every option of harden() is there', async (t) => {
+  const { run } = planWith(t, () => made)
+  const { validate } = t.mockRequire<typeof import('../lib/options')>('../lib/options')
+  t.throws(() => validate({ x: 1 }), { message: `the options are ${Object.keys(nothing).join(', ')}.` })
+  const help = run('--help').stdout
+  for (const flag of help.match(/--[a-z-]+/g) ?? []) {
+    const { status, stderr } = run(flag)
+    t.ok(status === 0 || /argument missing/.test(stderr), flag)
+  }
+})
+
+t.test('plan: as a table, and as JSON', async (t) => {
+  const { run } = planWith(t, () => made)
+  const { status, stdout } = run()
+  t.equal(status, 0)
+  t.match(stdout, /^user {18}real 990, effective 990, saved 990, file system 990\n/)
+  t.match(stdout, '\nroot directory        /srv/\\u{1b}[31m\\u{202e}\n', 'nothing moves the cursor or turns it round')
+  t.notMatch(stdout, '\x1b')
+  t.match(stdout, /\nsteps {17}setresuid\n$/)
+  const json = run('--json')
+  t.equal(json.status, 0)
+  t.strictSame(JSON.parse(json.stdout), made)
+  t.match(json.stdout, /^[\n -~]+$/)
+  t.match(json.stdout, '\\u202e')
+})
+
+t.test('plan: what is about this process alone is left out, and nothing else', async (t) => {
+  const codes = fs.readFileSync(`${__dirname}/../README.md`, 'utf8').match(/(?<=^\| `)HARDEN_\w+(?=` \|)/gm) ?? []
+  t.ok(codes.length > 15)
+  const { run } = planWith(t, () => ({ ...made, findings: codes.map((code) => found(code, 'note')) }))
+  const kept = JSON.parse(run('--json').stdout).findings.map(({ code }: { code: string }) => code)
+  t.strictSame(kept, [
+    'HARDEN_USER_ROOT',
+    'HARDEN_CAPABILITY_IS_ROOT',
+    'HARDEN_SUID_DUMPABLE',
+    'HARDEN_BOUNDING_KEPT',
+    'HARDEN_GROUPS_KEPT',
+    'HARDEN_UNKNOWN_CAPABILITY',
+    'HARDEN_PROC_IN_CHROOT',
+    'HARDEN_WRITABLE_ANCESTOR',
+    'HARDEN_GROUP_ROOT',
+  ])
+  const table = run().stdout
+  for (const code of codes) t.equal(table.includes(code), kept.includes(code), code)
+})
+
+t.test('plan: refused is 1, wrong arguments are 2, and a bug is thrown', async (t) => {
+  const refusals = [{ code: 'ERR_HARDEN_ACCESS', message: 'no', remedy: 'do' }]
+  t.match(planWith(t, () => ({ ...made, refusals })).run(), { status: 1, stdout: /^refused +ERR_HARDEN_ACCESS: no$/m })
+  for (const [code, status] of [
+    ['ERR_UNKNOWN_CREDENTIAL', 1],
+    ['ERR_HARDEN_UNSUPPORTED_PLATFORM', 1],
+    ['ERR_INVALID_ARG_VALUE', 2],
+    ['ERR_INVALID_ARG_TYPE', 2],
+  ] as const) {
+    const { run } = planWith(t, () => {
+      throw new errors.HardenError({ code, message: 'what\nit is\x07', remedy: 'do' })
+    })
+    const stderr = `privdrop: ${code}: what\nit is\\u{7}. Remedy: do.\n`
+    t.strictSame(run('--json'), { status, stdout: '', stderr })
+  }
+  const bug = new TypeError('bug')
+  const { run } = planWith(t, () => {
+    throw bug
+  })
+  t.throws(() => run(), bug)
+})
+
+t.test('colours are for terminals, unless they are not wanted', async (t) => {
+  const refusals = [{ code: 'ERR_HARDEN_ACCESS', message: 'no', remedy: 'do' }]
+  const findings = [found('HARDEN_SUID_DUMPABLE', 'danger'), found('HARDEN_GROUP_ROOT', 'note')]
+  const shown = (terminal: object) => planWith(t, () => ({ ...made, refusals, findings }), terminal).run().stdout
+  const lines = shown({ isTTY: true }).split('\n')
+  t.strictSame(
+    lines.filter((line) => line.includes('\x1b')).map((line) => [line.slice(0, 11), line.slice(-4)]),
+    [
+      ['\x1b[31mrefuse', '\x1b[0m'],
+      ['\x1b[31mdanger', '\x1b[0m'],
+      ['\x1b[33mnote  ', '\x1b[0m'],
+    ],
+  )
+  const plain = shown({})
+  t.notMatch(plain, '\x1b')
+  t.equal(lines.map(uncoloured).join('\n'), plain)
+  t.equal(shown({ isTTY: true, env: { NO_COLOR: '1' } }), plain)
+  t.equal(shown({ isTTY: true, env: { NO_COLOR: '' } }), lines.join('\n'), 'an empty one is none')
+})
+
+interface Task {
+  name?: string
+  uid?: string
+  gid?: string
+  groups?: string
+  prm?: string
+  bnd?: string
+  inh?: string
+  nnp?: number
+  seccomp?: string
+}
+
+const clean = { uid: '990\t990\t990\t990', gid: '991\t991\t991\t991', bnd: '0', nnp: 1 }
+const textOf = (task: Task) => `Name:\t${task.name ?? 'node'}
+Uid:\t${task.uid ?? '0\t0\t0\t0'}
+Gid:\t${task.gid ?? '0\t0\t0\t0'}
+Groups:\t${task.groups ?? ''}${' '}
+CapInh:\t${task.inh ?? '0'}
+CapPrm:\t${task.prm ?? '0'}
+CapEff:\t${task.prm ?? '0'}
+CapBnd:\t${task.bnd ?? '1ffffffffff'}
+CapAmb:\t0
+NoNewPrivs:\t${task.nnp ?? 0}
+${task.seccomp ?? 'Seccomp:\t0\n'}`
+
+/** `privdrop audit 4711` where /proc has these threads, or this error. */
+function auditOf(t: Test, tasks: Task[] | { code?: string; message: string }, files: object = {}, terminal = {}) {
+  const fail = (code: string) => Object.assign(new Error(`${code}: failed`), { code })
+  const all: Record<string, string> = {
+    '/etc/passwd': 'root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\nhal:x:990:991::/:\nodd\n+::::::\n',
+    '/etc/group': 'root:x:0:\nmail:x:8:\nhal:x:991:\n',
+    '/proc/self/ns/user': 'user:[1]',
+    '/proc/4711/ns/user': 'user:[1]',
+    '/proc/self/status': '',
+    ...files,
+  }
+  if (Array.isArray(tasks))
+    for (const [index, task] of tasks.entries()) all[`/proc/4711/task/${4711 + index}/status`] = textOf(task)
+  const ask = (path: string) => {
+    if (all[path] === undefined) throw fail('ENOENT')
+    return all[path]
+  }
+  const run = commandWith(
+    t,
+    {
+      'node:fs': {
+        ...fs,
+        readFileSync: ask,
+        readlinkSync: ask,
+        existsSync: (path: string) => all[path] !== undefined,
+        readdirSync: (path: string) => {
+          t.equal(path, '/proc/4711/task')
+          if (!Array.isArray(tasks)) throw Object.assign(new Error(tasks.message), tasks)
+          return tasks.map((_, index) => String(4711 + index))
+        },
+      },
+      '../lib/native': {
+        native: () => ({
+          capabilityNames: () =>
+            Array.from(
+              { length: 41 },
+              (_, bit) => ({ 10: 'cap_net_bind_service', 21: 'cap_sys_admin' })[bit] ?? `c${bit}`,
+            ),
+        }),
+      },
+      '../lib/errors': errors,
+    },
+    terminal,
+  )
+  return {
+    ...run('audit', '4711'),
+    json: () => JSON.parse(run('audit', '4711', '--json').stdout),
+    codes: () => JSON.parse(run('audit', '--json', '4711').stdout).findings.map(({ code }: { code: string }) => code),
+  }
+}
+
+t.test('audit: threads that are alike are shown once, with names beside the numbers', async (t) => {
+  const { status, stdout, stderr, json } = auditOf(t, [
+    { ...clean, groups: '8 12', prm: '400', bnd: '400' },
+    { ...clean, groups: '8 12', prm: '400', bnd: '400', name: 'libuv-worker' },
+  ])
+  t.match({ status, stderr }, { status: 0, stderr: '' })
+  t.equal(
+    stdout,
+    `process               4711 (node)
+threads               2, all alike: 4711 (node), 4712 (libuv-worker)
+user                  real 990 (hal), effective 990 (hal), saved 990 (hal), file system 990 (hal)
+group                 real 991 (hal), effective 991 (hal), saved 991 (hal), file system 991 (hal)
+supplementary groups  8 (mail) 12
+permitted             cap_net_bind_service
+effective             cap_net_bind_service
+inheritable           none
+bounding              cap_net_bind_service
+ambient               none
+no_new_privs          1
+seccomp               none
+`,
+  )
+  const capabilities = { permitted: ['cap_net_bind_service'], effective: ['cap_net_bind_service'] }
+  t.match(json(), {
+    pid: 4711,
+    alike: true,
+    threads: [
+      { tid: 4711, name: 'node', user: only(990), group: only(991), groups: [8, 12], capabilities, seccomp: 'none' },
+      { tid: 4712, name: 'libuv-worker', capabilities, noNewPrivileges: true },
+    ],
+    findings: [],
+  })
+})
+
+t.test('audit: of a thread that differs, what differs', async (t) => {
+  const { status, stdout, json, codes } = auditOf(t, [
+    clean,
+    { name: 'pool' },
+    { ...clean, name: 'same' },
+    { name: 'pool' },
+    { ...clean, name: 'filtered', seccomp: 'Seccomp:\t2\n' },
+  ])
+  t.equal(status, 1)
+  t.match(stdout, '\nthreads               2 of 5: 4711 (node), 4713 (same)\n')
+  t.match(
+    stdout,
+    `
+seccomp               none
+differs               2 of 5: 4712 (pool), 4714 (pool)
+user                  real 0 (root), effective 0 (root), saved 0 (root), file system 0 (root)
+group                 real 0 (root), effective 0 (root), saved 0 (root), file system 0 (root)
+bounding              all
+no_new_privs          0
+differs               1 of 5: 4715 (filtered)
+seccomp               filter
+danger                AUDIT_THREADS_DIFFER: `,
+  )
+  t.match(stdout, '\ndanger                AUDIT_ROOT: each of the threads 4712 (pool), 4714 (pool) is root')
+  t.equal(json().alike, false)
+  t.strictSame(codes(), ['AUDIT_THREADS_DIFFER', 'AUDIT_ROOT'])
+})
+
+t.test('audit: any difference is one', async (t) => {
+  for (const change of [
+    { uid: '990\t990\t0\t990' },
+    { gid: '991\t991\t991\t990' },
+    { groups: '8' },
+    { prm: '400' },
+    { inh: '400' },
+    { bnd: '400' },
+    { nnp: 0 },
+    { seccomp: 'Seccomp:\t1\n' },
+  ]) {
+    const { status, codes } = auditOf(t, [clean, { ...clean, ...change }])
+    t.equal(status, 1, JSON.stringify(change))
+    t.equal(codes()[0], 'AUDIT_THREADS_DIFFER')
+  }
+  const { status, stdout } = auditOf(t, [clean, { ...clean, name: 'other' }])
+  t.equal(status, 0, 'a name is none')
+  t.notMatch(stdout, /danger|differs/)
+})
+
+t.test('audit: what is dangerous', async (t) => {
+  const table: [title: string, task: Task, found: [level: string, code: string, message: RegExp][]][] = [
+    ['nothing', clean, []],
+    ['root', {}, [['danger', 'AUDIT_ROOT', /^every thread is root/]]],
+    ['root by its effective id', { ...clean, uid: '990\t0\t990\t990' }, [['danger', 'AUDIT_ROOT', /root/]]],
+    ['root by its file system id', { ...clean, uid: '990\t990\t990\t0' }, [['danger', 'AUDIT_ROOT', /root/]]],
+    ['root set aside', { ...clean, uid: '0\t990\t0\t990' }, [['danger', 'AUDIT_ROOT_AGAIN', /seteuid\(0\)/]]],
+    ['saved', { ...clean, uid: '990\t990\t0\t990' }, [['danger', 'AUDIT_ROOT_AGAIN', /seteuid\(0\)/]]],
+    ['real', { ...clean, uid: '0\t990\t990\t990' }, [['danger', 'AUDIT_ROOT_AGAIN', /seteuid\(0\)/]]],
+    ["root's groups", { ...clean, groups: '0 4' }, [['danger', 'AUDIT_GROUP_ROOT', /group, 0$/]]],
+    ["root's group", { ...clean, gid: '991\t991\t0\t991' }, [['danger', 'AUDIT_GROUP_ROOT', /group, 0$/]]],
+    ['groups of others', { ...clean, groups: '4 10' }, []],
+    ['what binds a port', { ...clean, prm: '400' }, []],
+    ['what is root', { ...clean, prm: '200400' }, [['danger', 'AUDIT_CAPABILITY_IS_ROOT', /cap_sys_admin \(mounts, /]]],
+    ['gains by programs', { ...clean, nnp: 0 }, [['note', 'AUDIT_NEW_PRIVILEGES', /no_new_privs is off$/]]],
+    [
+      'gains by programs, and without bounds',
+      { ...clean, nnp: 0, bnd: '400' },
+      [['note', 'AUDIT_NEW_PRIVILEGES', /no_new_privs is off, and the bounding set not trimmed$/]],
+    ],
+    [
+      'bounded',
+      { ...clean, nnp: 0, bnd: '600', prm: '400', inh: '200' },
+      [['note', 'AUDIT_NEW_PRIVILEGES', /is off$/]],
+    ],
+    ['no new privileges is enough', { ...clean, bnd: '1ffffffffff' }, []],
+  ]
+  for (const [title, task, wanted] of table) {
+    const { json, status } = auditOf(t, [task])
+    t.equal(status, 0, title)
+    t.match(
+      json().findings,
+      wanted.map(([level, code, message]) => ({ level, code, message, remedy: /\w/ })),
+      title,
+    )
+    t.equal(json().findings.length, wanted.length)
+  }
+  const [, single] = auditOf(t, [clean, { ...clean, groups: '0', name: 'odd' }]).json().findings
+  t.match(single.message, /^thread 4712 \(odd\) is no longer root/)
+})
+
+t.test('audit: another user namespace', async (t) => {
+  const other = { '/proc/4711/ns/user': 'user:[2]' }
+  t.strictSame(auditOf(t, [clean], other).codes(), ['AUDIT_USER_NAMESPACE'])
+  t.strictSame(auditOf(t, [clean], { '/proc/4711/ns/user': undefined }).codes(), [], 'who may not look is not told')
+})
+
+t.test('audit: long sets are short, and names are for people', async (t) => {
+  const { stdout } = auditOf(t, [{ prm: '1ffffdffbff', inh: '7ff', seccomp: '' }], {
+    '/etc/passwd': undefined,
+    '/etc/group': undefined,
+  })
+  t.match(stdout, '\nuser                  real 0, effective 0, ')
+  t.match(stdout, '\npermitted             all but cap_net_bind_service cap_sys_admin\n')
+  t.match(stdout, '\ninheritable           c0 c1 c2 c3 c4 c5 c6 c7 c8 c9 cap_net_bind_service\n')
+  t.match(stdout, '\nbounding              all\n')
+  t.match(stdout, '\nseccomp               none\n', 'a kernel without it')
+  t.match(auditOf(t, [{ seccomp: 'Seccomp:\t1\n' }]).stdout, '\nseccomp               strict\n')
+  t.match(auditOf(t, [{ seccomp: 'Seccomp:\t7\n' }]).stdout, '\nseccomp               7\n', 'a mode that is not known')
+})
+
+t.test('audit: a thread may call itself anything', async (t) => {
+  const bytes = (text: string) => Buffer.from(text).toString('latin1')
+  const name = bytes('\x1b]0;é\x07\u009b\u202e')
+  for (const terminal of [{}, { isTTY: true }]) {
+    const { stdout, json } = auditOf(t, [{ ...clean, name }, { name }], {}, terminal)
+    t.match(stdout, '(\\u{1b}]0;é\\u{7}\\u{9b}\\u{202e})')
+    t.notMatch(stdout.split('\n').map(uncoloured).join(''), /[\p{Cc}\p{Cf}]/u)
+    t.equal(json().threads[0].name, '\x1b]0;é\x07\u009b\u202e', 'exactly, as JSON')
+  }
+})
+
+t.test('audit: what cannot be looked at is 2', async (t) => {
+  const table: [fault: { code?: string; message: string }, stderr: RegExp, files?: object][] = [
+    [{ code: 'ENOENT', message: '' }, /^privdrop: there is no process 4711; or .*hidepid/],
+    [{ code: 'ENOENT', message: '' }, /^privdrop: there is no \/proc .*Linux/, { '/proc/self/status': undefined }],
+    [{ code: 'ESRCH', message: '' }, /^privdrop: there is no process 4711/],
+    [{ code: 'EACCES', message: '' }, /^privdrop: process 4711 may not be read \(EACCES\): ask as root/],
+    [{ code: 'EPERM', message: '' }, /^privdrop: process 4711 may not be read \(EPERM\)/],
+    [{ code: 'EMFILE', message: 'too many \x1b' }, /^privdrop: process 4711 cannot be read: too many \\u\{1b\}\n$/],
+  ]
+  for (const [fault, stderr, files] of table)
+    t.match({ ...auditOf(t, fault, files) }, { status: 2, stdout: '', stderr })
+  t.match(auditOf(t, []), { status: 2, stderr: /there is no process 4711/ }, 'all of its threads have ended meanwhile')
+  t.match(
+    auditOf(t, [clean, { ...clean, uid: 'odd' }]),
+    { status: 2, stdout: '', stderr: /cannot be read: the status of thread 4712 has an odd line Uid/ },
+    'not understood is not assumed',
+  )
+})
+
+t.test('audit: without the addon there are no names', async (t) => {
+  const error = new errors.HardenError({ code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', message: 'none', remedy: 'do' })
+  const run = commandWith(t, {
+    '../lib/threads': {
+      ofEachThread: () => {
+        throw error
+      },
+    },
+    '../lib/errors': errors,
+  })
+  t.strictSame(run('audit', '1'), {
+    status: 2,
+    stdout: '',
+    stderr: 'privdrop: ERR_HARDEN_UNSUPPORTED_PLATFORM: none. Remedy: do.\n',
+  })
+})

@@ -1,0 +1,191 @@
+/** Promise: `privdrop audit` says of any process what the kernel says, and `privdrop plan` what harden() would do. */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+import type { Test } from 'tap'
+import { live } from './live'
+import { tasks } from './outside'
+import { copy, loadThreads, nodeUnderTest, plainNode, start } from './subject'
+
+const command = join(copy(), 'dist/cli.js')
+const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
+const asNobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--inh-caps=-all', '--']
+
+/** What it prints, started by env(1) so that a wrapper may stand before it. */
+function privdrop(args: string[], wrapper: string[] = []) {
+  const given = [...plainNode.slice(0, 2), ...wrapper, nodeUnderTest, command, ...args]
+  const { status, stdout, stderr } = spawnSync('env', given, { encoding: 'utf8', cwd: '/' })
+  return { status, stdout, stderr }
+}
+
+function audit(pid: number) {
+  const { status, stdout, stderr } = privdrop(['audit', '--json', String(pid)])
+  return { status, stderr, ...JSON.parse(stdout) }
+}
+const codes = (report: { findings: { code: string }[] }) => report.findings.map(({ code }) => code)
+
+/** A process that is no Node, and ends with the test; ready when it is what it executes last. */
+async function stranger(t: Test, program: string, ...wrapper: string[]): Promise<ChildProcess & { pid: number }> {
+  const inner = 'echo; exec "$@"'
+  const child = spawn('env', [...wrapper, 'sh', '-c', inner, 'sh', program, '1000'], { stdio: ['ignore', 'pipe', 2] })
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'close')
+  })
+  await once(child.stdout as Readable, 'data')
+  while (tasks(child.pid as number)[0]?.name === 'sh') await new Promise(setImmediate)
+  return child as ChildProcess & { pid: number }
+}
+
+live('audit: a process that has called harden()', ['root'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('warmPool', 4)
+  await subject.ask('harden', options)
+  const report = audit(subject.pid)
+  t.match(report, { status: 0, stderr: '', pid: subject.pid, alike: true, findings: [] })
+  const shown = report.threads.map(
+    ({ tid, name, user, groups, capabilities, noNewPrivileges }: (typeof report.threads)[number]) => ({
+      tid,
+      name,
+      uid: Object.values(user).join(' '),
+      groups: groups.join(' '),
+      bound: capabilities.bounding.join() === 'cap_net_bind_service',
+      noNewPrivs: noNewPrivileges ? '1' : '0',
+    }),
+  )
+  const seen = tasks(subject.pid).map(({ tid, name, uid, groups, bounding, noNewPrivs }) => ({
+    ...{ tid, name, uid, groups, noNewPrivs },
+    bound: bounding === '0000000000000400',
+  }))
+  t.same(shown, seen, 'as root sees it from outside')
+  const { status, stdout } = privdrop(['audit', String(subject.pid)])
+  t.equal(status, 0)
+  t.match(stdout, /^user +real 65534 \(nobody\), effective 65534 \(nobody\)/m)
+  t.notMatch(stdout, /\x1b|danger|differs/, 'no colours in a pipe')
+})
+
+live('audit: one that has called setgid() and setuid(), as most servers do', ['root'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('setgroups', [0, 4])
+  await subject.ask('setgid', 65534)
+  await subject.ask('setuid', 65534)
+  const report = audit(subject.pid)
+  t.equal(report.status, 0)
+  t.same(codes(report), ['AUDIT_GROUP_ROOT', 'AUDIT_NEW_PRIVILEGES'])
+  t.match(privdrop(['audit', String(subject.pid)]).stdout, /^supplementary groups +0 \(root\) 4 \(adm\)$/m)
+  await t.rejects(subject.ask('setuid', 0))
+})
+
+live('audit: one that has set root aside', ['root'], async (t) => {
+  const subject = await start(t)
+  await subject.ask('seteuid', 65534)
+  t.same(codes(audit(subject.pid)), ['AUDIT_ROOT_AGAIN'])
+  await subject.ask('seteuid', 0)
+  t.same(codes(audit(subject.pid)), ['AUDIT_ROOT'])
+})
+
+live('audit: a thread that differs', ['root', 'cc'], async (t) => {
+  const subject = await start(t)
+  await loadThreads(t, subject)
+  const tid = await subject.ask('native', 'startOther')
+  const { status, stdout } = privdrop(['audit', String(subject.pid)])
+  t.equal(status, 1)
+  t.match(stdout, new RegExp(`^differs +1 of \\d+: ${tid} \\(.*\\)\nuser +real 0 \\(root\\), effective 8 \\(`, 'm'))
+  const report = audit(subject.pid)
+  t.match(report, { status: 1, alike: false })
+  t.same(codes(report), ['AUDIT_THREADS_DIFFER', 'AUDIT_ROOT', 'AUDIT_ROOT_AGAIN'])
+  await subject.ask('native', 'stop')
+  t.equal(audit(subject.pid).status, 0)
+})
+
+live('audit: while threads come and go', ['root', 'cc'], async (t) => {
+  const subject = await start(t)
+  await loadThreads(t, subject)
+  await subject.ask('native', 'startChurn')
+  t.match(audit(subject.pid), { status: 0, alike: true })
+})
+
+live('audit: a program that is no Node, whatever it is called', ['root', 'setpriv'], async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  chmodSync(folder, 0o755)
+  const name = '\x1b[31mé\x07'
+  symlinkSync('/bin/sleep', join(folder, name))
+  const kept = ['setpriv', '--reuid=65534', '--regid=65534', '--groups=0', '--inh-caps=-all', '--']
+  const { pid } = await stranger(t, join(folder, name), ...kept)
+  const { status, stdout } = privdrop(['audit', String(pid)])
+  t.equal(status, 0)
+  t.match(stdout, `threads               1, all alike: ${pid} (\\u{1b}[31mé\\u{7})\n`)
+  t.notMatch(stdout, '\x1b')
+  const report = audit(pid)
+  t.equal(report.threads[0].name, name)
+  t.same(codes(report), ['AUDIT_GROUP_ROOT', 'AUDIT_NEW_PRIVILEGES'])
+})
+
+live('audit: no such process, and one that is hidden', ['root', 'setpriv'], async (t) => {
+  const ended = spawn('true')
+  await once(ended, 'close')
+  t.match(privdrop(['audit', String(ended.pid)]), { status: 2, stdout: '', stderr: /^privdrop: there is no process/ })
+  for (const [hidepid, stderr] of [
+    [1, /^privdrop: process 1 may not be read \(EPERM\): ask as root/],
+    [2, /^privdrop: there is no process 1; .*hidepid/],
+  ] as const) {
+    // a pid namespace of its own, for the option is one of all its mounts before Linux 5.8; the shell stays process 1
+    const shell = `mount -t proc -o hidepid=${hidepid} proc /proc && ${asNobody.join(' ')} "$@"; exit $?`
+    const wrapper = ['unshare', '--mount', '--pid', '--fork', 'sh', '-c', shell, 'sh']
+    t.match(privdrop(['audit', '1'], wrapper), { status: 2, stdout: '', stderr }, `hidepid=${hidepid}`)
+  }
+  const without = ['unshare', '--mount', 'sh', '-c', 'umount -l /proc && exec "$@"', 'sh']
+  t.match(privdrop(['audit', '1'], without), { status: 2, stderr: /there is no \/proc/ })
+})
+
+live('who reads no further has read enough; what cannot be written is said', ['root'], async (t) => {
+  for (const args of [['audit', String(process.pid)], ['--help']]) {
+    const child = spawn('env', [...plainNode, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
+    child.stdout.destroy()
+    let said = ''
+    child.stderr.on('data', (text) => {
+      said += text
+    })
+    t.same(await once(child, 'close'), [0, null], args.join(' '))
+    t.equal(said, '')
+  }
+  const full = privdrop(['--help'], ['sh', '-c', 'exec "$@" >/dev/full', 'sh'])
+  t.match(full, { status: 2, stderr: /^privdrop: what was found could not be written: .*ENOSPC/ })
+})
+
+live('plan: what harden() would do, and nothing about the process that says it', ['root'], async (t) => {
+  const args = ['plan', '--user', 'nobody', '--capabilities', 'cap_net_bind_service+ep', '--bind', '25,465']
+  // it has root's home, no listener, and an open file that only root may open
+  const { status, stdout, stderr } = privdrop(args, ['HOME=/root', 'sh', '-c', 'exec "$@" 3</etc/shadow', 'sh'])
+  t.match({ status, stderr }, { status: 0, stderr: '' })
+  t.match(stdout, /^user +real 65534, effective 65534, saved 65534, file system 65534$/m)
+  t.match(stdout, /^permitted +cap_net_bind_service$/m)
+  t.notMatch(stdout, /rehearsed|refused|HARDEN_(?:NOT_LISTENING|ENVIRONMENT|DESCRIPTORS|TIOCSTI)/)
+  const json = privdrop([...args, '--json', '--supplemental-groups', 'mail,4'])
+  t.match(JSON.parse(json.stdout), { platform: 'linux', groups: [4, 8], refusals: [], steps: [{ rehearsed: true }] })
+})
+
+live('plan: what would be refused', ['root', 'setpriv'], async (t) => {
+  const table: [args: string[], status: number, code: string, wrapper?: string[]][] = [
+    [['--user', 'nobody', '--bind', '25'], 1, 'ERR_HARDEN_ACCESS'],
+    [['--user', 'nobody', '--read', '/etc/shadow'], 1, 'ERR_HARDEN_ACCESS'],
+    [['--user', 'nobody'], 1, 'ERR_HARDEN_NOT_PERMITTED', ['setpriv', '--bounding-set=-setuid', '--']],
+    [['--user', 'mail'], 1, 'ERR_HARDEN_NOT_PERMITTED', asNobody],
+    [['--user', 'no-such-user'], 1, 'ERR_UNKNOWN_CREDENTIAL'],
+    [['--user', 'nobody', '--capabilities', 'cap_no+ep'], 1, 'ERR_HARDEN_CAPABILITIES'],
+    [[], 1, 'ERR_HARDEN_USER_REQUIRED'],
+    [['--user', 'nobody', '--chroot', 'srv'], 2, 'ERR_INVALID_ARG_VALUE'],
+    [['--user', 'nobody', '--bind', 'smtp'], 2, 'ERR_INVALID_ARG_TYPE'],
+    [['--user', ''], 2, 'ERR_INVALID_ARG_VALUE'],
+  ]
+  for (const [args, status, code, wrapper] of table) {
+    const found = privdrop(['plan', ...args], wrapper)
+    t.equal(found.status, status, args.join(' '))
+    t.match(found.stdout + found.stderr, `${code}: `)
+    t.notMatch(found.stderr, /^ +at /m)
+  }
+})
