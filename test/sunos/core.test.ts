@@ -42,6 +42,7 @@ live('with sanitizers', ['cc'], async (t) => {
     '-fsanitize=address,undefined',
     '-fno-sanitize-recover=all',
     '--coverage',
+    '-Wl,-u,__gcov_dump',
   )
   t.equal(status, 0, stderr)
   const cases = stdout.split('\n').filter(Boolean)

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,13 @@ static void to_jail(void)
 	plan.attempts = attempts;
 	plan.attempt_count = 3;
 	MUST(rehearse(&plan, &reading, &why) && why.step == STEP_READ && why.item == 2 && why.error == ENOENT);
+	for (size_t i = 0; i < 3; i++) {
+		static const char *const fails[] = {"child:fchdir=13", "child:chroot=1", "child:chdir=13"};
+
+		setenv("SUNOS_MODEL_FAIL", fails[i], 1);
+		MUST(rehearse(&plan, &reading, &why) && why.step == STEP_FCHDIR + (enum step)i);
+	}
+	unsetenv("SUNOS_MODEL_FAIL");
 	plan.attempt_count = 2;
 	MUST(!rehearse(&plan, &reading, &why) && reading.jailed);
 	release_reading(&reading);
@@ -222,12 +230,16 @@ static void text(void)
 
 static void looking(void)
 {
+	struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
 	int found[1], error = 0, listener;
 	struct failure why;
 	uid_t uid;
 	gid_t gid;
 
 	MUST((listener = socket(AF_INET, SOCK_STREAM, 0)) >= 0 && list_listeners(-1, found, 1, &why) == 0);
+	/* the model binds nothing */
+	MUST(!syscall(SYS_bind, listener, &here, sizeof here) && !listen(listener, 1));
+	MUST(list_listeners(-1, NULL, 0, &why) == 1 && list_listeners(-1, found, 1, &why) == 1 && *found == listener);
 	close(listener);
 	setenv("SUNOS_MODEL_FAIL", "fdwalk=12", 1);
 	MUST(list_listeners(-1, found, 4, &why) == -1 && why.step == STEP_DESCRIPTORS && why.error == ENOMEM);
