@@ -36,6 +36,7 @@ export interface ThreadState extends Credentials {
 /** One comparable word a field; what is not known is left out. */
 export type Words = Readonly<Record<string, string>>
 
+/** In one thread one field that is not as it was wanted. */
 export interface Discrepancy {
   readonly tid: number
   readonly name: string

@@ -24,6 +24,7 @@ export type HardenErrorCode =
   | 'ERR_HARDEN_THREAD_UNREACHABLE'
   | 'ERR_HARDEN_THREAD_DIFFERS'
 
+/** What a HardenError carries, as data: HardenPlan.refusals. */
 export interface HardenErrorFields {
   code: HardenErrorCode
   /** One sentence without its full stop, and without the remedy. */

@@ -1,5 +1,6 @@
+export type { Discrepancy, Ids } from './audit'
 export { type AuditReport, audit } from './audit-report'
-export { HardenError, type HardenErrorCode } from './errors'
+export { HardenError, type HardenErrorCode, type HardenErrorFields } from './errors'
 export { harden } from './harden'
 export type { HardenOptions } from './options'
 export { type HardenPlan, plan } from './plan-report'
