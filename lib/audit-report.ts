@@ -5,6 +5,7 @@ import { type AnyState, compareWords, type Discrepancy, describe, inWords } from
 import { platform } from './platform'
 import { type CredentialsReport, credentialRows, finish, type Row, reportCredentials } from './report'
 
+/** Every thread, and what has changed since harden(). Frozen, serialisable as JSON, a table as a string. */
 export interface AuditReport {
   /**
    * Read from /proc; or, where there is none in the chroot, each thread has been asked. 'process': Solaris, where the

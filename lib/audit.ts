@@ -69,6 +69,7 @@ export type AnyState = Seen<ThreadState> | ProcessState
 /** One comparable word a field; what is not known is left out. */
 export type Words = Readonly<Record<string, string>>
 
+/** In one thread one field that is not as it was wanted. */
 export interface Discrepancy {
   readonly tid: number
   readonly name: string

@@ -26,6 +26,7 @@ export type HardenErrorCode =
   | 'ERR_HARDEN_THREAD_DIFFERS'
   | 'ERR_HARDEN_CONFIG'
 
+/** What a HardenError carries, as data: HardenPlan.refusals. */
 export interface HardenErrorFields {
   code: HardenErrorCode
   /** One sentence without its full stop, and without the remedy. */

@@ -1,6 +1,7 @@
+export type { Discrepancy, Ids, PrivilegeSets } from './audit'
 export { type AuditReport, audit } from './audit-report'
 export { readSecurityConfig, type SecurityConfigOptions } from './config'
-export { HardenError, type HardenErrorCode } from './errors'
+export { HardenError, type HardenErrorCode, type HardenErrorFields } from './errors'
 export { harden } from './harden'
 export type { HardenOptions } from './options'
 export { type HardenPlan, plan } from './plan-report'

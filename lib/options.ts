@@ -5,6 +5,7 @@ import { isAbsolute } from 'node:path'
 import { inspect } from 'node:util'
 import { HardenError } from './errors'
 
+/** What harden() and plan() take. Whatever else is in it is refused: a misspelt option must not be a default. */
 export interface HardenOptions {
   /**
    * The identity to assume: an account's name, or a uid. A string is a name first, and a uid only if it is all digits and

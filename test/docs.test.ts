@@ -1,0 +1,61 @@
+/** Promise: the code that the README and docs/ show compiles as it stands, as strictly as our own; and every link leads somewhere. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import t from 'tap'
+import ts from 'typescript'
+
+const root = join(__dirname, '..')
+const pages = ['README.md', 'SECURITY.md', ...readdirSync(join(root, 'docs')).map((page) => `docs/${page}`)]
+const textOf = (page: string): string => readFileSync(join(root, page), 'utf8')
+
+/** Each block of TypeScript as a file in the project, so that the package finds itself by its own name. */
+const blocks = new Map(
+  pages.flatMap((page) =>
+    [...textOf(page).matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code], index): [string, string] => [
+      join(root, `${page.replaceAll('/', '-')}-${index}.mts`),
+      `${code}\nexport {}\n`,
+    ]),
+  ),
+)
+
+function complaints(files: Map<string, string>): string[] {
+  const { config } = ts.readConfigFile(join(root, 'tsconfig.json'), ts.sys.readFile)
+  const { options } = ts.parseJsonConfigFileContent(config, ts.sys, root)
+  const host = ts.createCompilerHost(options)
+  const { getSourceFile, fileExists, readFile } = host
+  host.fileExists = (path) => files.has(path) || fileExists(path)
+  host.readFile = (path) => files.get(path) ?? readFile(path)
+  host.getSourceFile = (path, version, ...rest) => {
+    const code = files.get(path)
+    return code === undefined ? getSourceFile(path, version, ...rest) : ts.createSourceFile(path, code, version)
+  }
+  const program = ts.createProgram(
+    [...files.keys()],
+    { ...options, noEmit: true, noUnusedLocals: false, rootDir: root },
+    host,
+  )
+  return ts.getPreEmitDiagnostics(program).map(({ file, start, messageText }) => {
+    const line = file && start !== undefined ? file.getLineAndCharacterOfPosition(start).line + 1 : 0
+    return `${file?.fileName}:${line}: ${ts.flattenDiagnosticMessageText(messageText, ' ')}`
+  })
+}
+
+t.test('code compiles', async (t) => {
+  t.ok(blocks.size > 8)
+  t.same(complaints(blocks), [])
+})
+
+t.test('code that does not is found', async (t) => {
+  const wrong = new Map([[join(root, 'wrong.mts'), `import { harden } from 'privdrop'\nharden({ usr: 'nobody' })\n`]])
+  t.match(complaints(wrong), [/wrong\.mts:2: .*usr/])
+})
+
+t.test('links lead somewhere', async (t) => {
+  const dead = pages.flatMap((page) =>
+    [...textOf(page).matchAll(/\]\(([^)#]+)\)/g)]
+      .map(([, target]) => target as string)
+      .filter((target) => !existsSync(join(root, dirname(page), target)))
+      .map((target) => `${page}: ${target}`),
+  )
+  t.same(dead, [])
+})
