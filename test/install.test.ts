@@ -28,6 +28,7 @@ t.test('what users need is packed, and nothing else', async (t) => {
   for (const machine of ['x64', 'arm64'])
     for (const libc of ['glibc', 'musl'])
       t.ok(files.includes(`prebuilds/linux-${machine}/privdrop.${libc}.node`), `${machine}, ${libc}`)
+  t.ok(files.includes('prebuilds/sunos-x64/privdrop.node'), 'Solaris and illumos')
 })
 
 t.test('what an earlier build has left behind is not packed', async (t) => {

@@ -1,0 +1,893 @@
+/*
+ * model.c - libc.so.1 of illumos as far as the addon asks it, for Linux
+ *
+ * Written from the manual pages and sources of illumos (ppriv.c, uid.c, priv.c, priv_str_xlate.c). Preloaded into a Node of
+ * Linux it stands before glibc: what the addon (any *.node) calls is answered from a record of one process's credentials, in
+ * that system's layouts and numbers; what anybody else calls is passed on. Ids, groups and root of the real process never
+ * change, and no port is bound. It is a model: it shows that the addon keeps to these rules, not that illumos does.
+ *
+ * By the environment:
+ *     SUNOS_MODEL_LOG      a file: each call of the addon, one a line; those of a forked child begin with "child "
+ *     SUNOS_MODEL_ZONE     global, shared or exclusive (a zone without and with an IP stack of its own)
+ *     SUNOS_MODEL_UID      who the process is at first; not 0: with the basic set alone
+ *     SUNOS_MODEL_NGROUPS  how many groups there may be
+ *     SUNOS_MODEL_FAIL     call=answer;...: what a line of the log that begins so is answered: a number of Linux' errno, hang,
+ *                          kill, or lie (done, and nothing is); with parent: or child: in front only there
+ *     SUNOS_MODEL_HOST     whoever calls is the addon, in Linux' layouts: for a program with the core in it
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- privileges ---- */
+
+typedef unsigned __int128 bits;
+typedef struct priv_set {
+	bits in;
+} priv_set_t;
+
+static const char *const names[] = {
+	"contract_event", "contract_identity", "contract_observer", "cpc_cpu", "dtrace_kernel", "dtrace_proc", "dtrace_user",
+	"file_chown", "file_chown_self", "file_dac_execute", "file_dac_read", "file_dac_search", "file_dac_write",
+	"file_downgrade_sl", "file_flag_set", "file_link_any", "file_owner", "file_read", "file_setid", "file_upgrade_sl",
+	"file_write", "graphics_access", "graphics_map", "ipc_dac_read", "ipc_dac_write", "ipc_owner", "net_access",
+	"net_bindmlp", "net_icmpaccess", "net_mac_aware", "net_mac_implicit", "net_observability", "net_privaddr",
+	"net_rawaccess", "proc_audit", "proc_chroot", "proc_clock_highres", "proc_exec", "proc_fork", "proc_info",
+	"proc_lock_memory", "proc_owner", "proc_prioup", "proc_priocntl", "proc_secflags", "proc_session", "proc_setid",
+	"proc_taskid", "proc_zone", "sys_acct", "sys_admin", "sys_audit", "sys_config", "sys_devices", "sys_dl_config",
+	"sys_flow_config", "sys_ip_config", "sys_ipc_config", "sys_iptun_config", "sys_linkdir", "sys_mount",
+	"sys_net_config", "sys_nfs", "sys_ppp_config", "sys_res_bind", "sys_res_config", "sys_resource", "sys_share",
+	"sys_smb", "sys_suser_compat", "sys_time", "sys_trans_label", "virt_manage",
+};
+enum { PRIVILEGES = sizeof names / sizeof *names };
+#define ALL ((((bits)1) << PRIVILEGES) - 1)
+
+static int find(const char *name, size_t length)
+{
+	if (length > 5 && !strncasecmp(name, "priv_", 5)) {
+		name += 5;
+		length -= 5;
+	}
+	for (int i = 0; i < PRIVILEGES; i++)
+		if (strlen(names[i]) == length && !strncasecmp(names[i], name, length))
+			return i;
+	return -1;
+}
+
+static bits one(const char *name)
+{
+	int found = find(name, strlen(name));
+
+	if (found < 0)
+		abort();
+	return (bits)1 << found;
+}
+
+static bits basic(void)
+{
+	return one("file_link_any") | one("file_read") | one("file_write") | one("net_access") | one("proc_exec") |
+	       one("proc_fork") | one("proc_info") | one("proc_secflags") | one("proc_session");
+}
+
+static bits zone(void)
+{
+	const char *kind = getenv("SUNOS_MODEL_ZONE");
+	bits never = one("dtrace_kernel") | one("proc_zone") | one("sys_config") | one("sys_devices") | one("sys_linkdir") |
+	             one("sys_net_config") | one("sys_res_config") | one("sys_resource");
+
+	if (!kind || !strcmp(kind, "global"))
+		return ALL;
+	if (!strcmp(kind, "exclusive"))
+		return ALL & ~never;
+	return ALL & ~never & ~one("net_rawaccess") & ~one("sys_ip_config");
+}
+
+/* ---- the process ---- */
+
+enum { E, I, P, L, SETS, GROUPS = 1024 };
+static struct {
+	uid_t user[3];
+	gid_t group[3];
+	int group_count, groups_max;
+	gid_t groups[GROUPS];
+	bool aware, child;
+	bits sets[SETS];
+	int root; /* what chroot has made the root, open; or -1 */
+	pid_t pid;
+} self = {.root = -1};
+
+/* A process that is not aware of privileges has those of uid 0 as long as it is uid 0 (priv.c). */
+static bits held(int set)
+{
+	bool some = !self.user[0] || !self.user[1] || !self.user[2];
+
+	if (!self.aware && ((set == E && !self.user[1]) || (set == P && some)))
+		return self.sets[set] | self.sets[L];
+	return self.sets[set];
+}
+
+static bool has(const char *name)
+{
+	return (held(E) & one(name)) != 0;
+}
+
+static void become_aware(void)
+{
+	self.sets[E] = held(E);
+	self.sets[P] = held(P);
+	self.aware = true;
+}
+
+/* Also for a program that plays several processes in turn. */
+void model_start(void)
+{
+	const char *uid = getenv("SUNOS_MODEL_UID"), *max = getenv("SUNOS_MODEL_NGROUPS");
+	const char *inherited = getenv("SUNOS_MODEL_INHERITED");
+	uid_t who = uid ? (uid_t)atoi(uid) : 0;
+
+	memset(&self, 0, sizeof self);
+	for (int i = 0; i < 3; i++)
+		self.user[i] = self.group[i] = who;
+	self.group_count = 2;
+	self.groups[0] = who;
+	self.groups[1] = 12;
+	self.groups_max = max ? atoi(max) : 16;
+	self.sets[E] = self.sets[I] = self.sets[P] = basic() & zone();
+	self.sets[L] = zone();
+	self.root = -1;
+	self.pid = getpid();
+	if (inherited) { /* hexadecimal, as left by an exec */
+		unsigned long long high = 0, low = 0, limit_high = 0, limit_low = 0;
+		unsigned ids[2] = {0, 0};
+
+		sscanf(inherited, "%u %u %llx %llx %llx %llx", &ids[0], &ids[1], &high, &low, &limit_high, &limit_low);
+		for (int i = 0; i < 3; i++) {
+			self.user[i] = ids[0];
+			self.group[i] = ids[1];
+		}
+		self.group_count = 0;
+		self.sets[E] = self.sets[I] = self.sets[P] = (bits)high << 64 | low;
+		self.sets[L] = (bits)limit_high << 64 | limit_low;
+	}
+}
+
+/* ---- who calls, and what is to be answered ---- */
+
+#define CALLER __builtin_return_address(0)
+enum caller { STRANGER, HOST, ADDON };
+
+static enum caller who(void *address)
+{
+	Dl_info info;
+	size_t length;
+
+	if (getenv("SUNOS_MODEL_HOST"))
+		return HOST;
+	if (!dladdr(address, &info) || !info.dli_fname || (length = strlen(info.dli_fname)) < 5)
+		return STRANGER;
+	return strcmp(info.dli_fname + length - 5, ".node") ? STRANGER : ADDON;
+}
+
+static void note(const char *line)
+{
+	const char *path = getenv("SUNOS_MODEL_LOG");
+	char text[600];
+	int file = path ? (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0666) : -1;
+	int length = snprintf(text, sizeof text, "%s%s\n", self.child ? "child " : "", line);
+
+	if (file >= 0) {
+		syscall(SYS_write, file, text, length);
+		syscall(SYS_close, file);
+	}
+}
+
+/* The first line of a log: without the model there is none. */
+__attribute__((constructor)) static void load(void)
+{
+	model_start();
+	note("model");
+}
+
+/* 0: go on; 1: say that it is done; -1: errno */
+static int answer(const char *line)
+{
+	char *list = getenv("SUNOS_MODEL_FAIL"), copy[512], *rest = copy, *rule;
+
+	snprintf(copy, sizeof copy, "%s", list ? list : "");
+	while ((rule = strsep(&rest, ";"))) {
+		char *value = strchr(rule, '=');
+		bool elsewhere = (!strncmp(rule, "child:", 6) && !self.child) || (!strncmp(rule, "parent:", 7) && self.child);
+
+		if (!strncmp(rule, "child:", 6) || !strncmp(rule, "parent:", 7))
+			rule = strchr(rule, ':') + 1;
+		if (!value || elsewhere || strncmp(line, rule, (size_t)(value - rule)))
+			continue;
+		if (!strcmp(++value, "lie"))
+			return 1;
+		if (!strcmp(value, "kill"))
+			syscall(SYS_kill, (int)syscall(SYS_getpid), SIGKILL);
+		while (!strcmp(value, "hang") || !strcmp(value, "kill"))
+			pause();
+		errno = atoi(value);
+		return -1;
+	}
+	return 0;
+}
+
+__attribute__((format(printf, 1, 2))) static int called(const char *format, ...)
+{
+	char line[512];
+	va_list values;
+
+	va_start(values, format);
+	vsnprintf(line, sizeof line, format, values);
+	va_end(values);
+	note(line);
+	return answer(line);
+}
+
+static int refuse(int error)
+{
+	errno = error;
+	return -1;
+}
+
+#define BEFORE(...)                                                                                                    \
+	do {                                                                                                           \
+		int said = called(__VA_ARGS__);                                                                        \
+		if (said)                                                                                              \
+			return said < 0 ? -1 : 0;                                                                      \
+	} while (0)
+#define REAL(name) ((__typeof__(&name))dlsym(RTLD_NEXT, #name))
+
+/* errno of illumos (sys/errno.h): as on Linux up to 34 */
+static int translated(int error)
+{
+	static const int table[][2] = {
+		{EDEADLK, 45}, {ENOSYS, 89}, {ELOOP, 90}, {ENOTEMPTY, 93}, {ENAMETOOLONG, 78}, {EOVERFLOW, 79}, {ENOTSOCK, 95},
+		{ENOTSUP, 48}, {EAFNOSUPPORT, 124}, {EADDRINUSE, 125}, {EADDRNOTAVAIL, 126}, {ETIMEDOUT, 145},
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (table[i][0] == error)
+			return table[i][1];
+	return error;
+}
+
+/* What the addon itself has written there stays until a call fails. */
+int *___errno(void)
+{
+	static __thread int seen, shown;
+
+	if (seen != errno) {
+		seen = errno;
+		shown = translated(errno);
+	}
+	return &shown;
+}
+
+/* ---- ids (uid.c, gid.c, groups.c) ---- */
+
+static bool may_set_user(uid_t uid)
+{
+	if (uid == 0 && self.user[0] && self.user[1] && self.user[2])
+		return (zone() & ~held(E)) == 0;
+	return has("proc_setid");
+}
+
+int setuid(uid_t uid)
+{
+	if (who(CALLER) == STRANGER)
+		return REAL(setuid)(uid);
+	BEFORE("setuid %u", uid);
+	if (uid > INT32_MAX)
+		return refuse(EINVAL);
+	if (!may_set_user(uid)) {
+		if (uid != self.user[0] && uid != self.user[2])
+			return refuse(EPERM);
+		self.user[1] = uid;
+		return 0;
+	}
+	for (int i = 0; i < 3; i++)
+		self.user[i] = uid;
+	return 0;
+}
+
+int setgid(gid_t gid)
+{
+	if (who(CALLER) == STRANGER)
+		return REAL(setgid)(gid);
+	BEFORE("setgid %u", gid);
+	if (!has("proc_setid")) {
+		if (gid != self.group[0] && gid != self.group[2])
+			return refuse(EPERM);
+		self.group[1] = gid;
+		return 0;
+	}
+	for (int i = 0; i < 3; i++)
+		self.group[i] = gid;
+	return 0;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	return *(const gid_t *)a < *(const gid_t *)b ? -1 : *(const gid_t *)a > *(const gid_t *)b;
+}
+
+int model_setgroups(int count, const gid_t *groups)
+{
+	char list[400] = "";
+
+	for (int i = 0; i < count && i < 30; i++)
+		snprintf(list + strlen(list), 12, " %u", groups[i]);
+	BEFORE("setgroups %d%s", count, list);
+	if (count < 0 || count > self.groups_max)
+		return refuse(EINVAL);
+	if (!has("proc_setid"))
+		return refuse(EPERM);
+	memcpy(self.groups, groups, (size_t)count * sizeof *groups);
+	qsort(self.groups, (size_t)count, sizeof *groups, by_number); /* newer kernels do */
+	self.group_count = count;
+	return 0;
+}
+
+int setgroups(size_t count, const gid_t *groups)
+{
+	if (who(CALLER) == STRANGER)
+		return ((int (*)(size_t, const gid_t *))dlsym(RTLD_NEXT, "setgroups"))(count, groups);
+	return model_setgroups((int)count, groups);
+}
+
+typedef struct ucred_s ucred_t;
+struct ucred_s {
+	uid_t user[3];
+	gid_t group[3];
+	int count;
+	gid_t groups[GROUPS];
+};
+
+ucred_t *ucred_get(pid_t pid)
+{
+	ucred_t *own;
+
+	if (called("ucred_get"))
+		return NULL;
+	if (pid != -1 || !(own = calloc(1, sizeof *own)))
+		return NULL;
+	memcpy(own->user, self.user, sizeof own->user);
+	memcpy(own->group, self.group, sizeof own->group);
+	memcpy(own->groups, self.groups, sizeof own->groups);
+	own->count = answer("ucred_getgroups") ? GROUPS : self.group_count;
+	return own;
+}
+void ucred_free(ucred_t *own) { free(own); }
+uid_t ucred_getruid(const ucred_t *own) { return own->user[0]; }
+uid_t ucred_geteuid(const ucred_t *own) { return own->user[1]; }
+uid_t ucred_getsuid(const ucred_t *own) { return answer("ucred_getsuid") ? (uid_t)-1 : own->user[2]; }
+gid_t ucred_getrgid(const ucred_t *own) { return own->group[0]; }
+gid_t ucred_getegid(const ucred_t *own) { return own->group[1]; }
+gid_t ucred_getsgid(const ucred_t *own) { return own->group[2]; }
+int ucred_getgroups(const ucred_t *own, const gid_t **groups)
+{
+	*groups = own->count ? own->groups : NULL;
+	return own->count;
+}
+
+/* ---- sets (ppriv.c) ---- */
+
+static int set_of(const char *name)
+{
+	static const char *const sets[SETS] = {"Effective", "Inheritable", "Permitted", "Limit"};
+
+	for (int i = 0; i < SETS; i++)
+		if (!strcasecmp(sets[i], name))
+			return i;
+	return -1;
+}
+
+char *priv_set_to_str(const priv_set_t *set, char separator, int flag)
+{
+	size_t length = 0;
+	char text[4096];
+
+	if (answer("priv_set_to_str"))
+		return NULL;
+	if (!set->in)
+		return strdup("none");
+	if (flag != 1)
+		abort(); /* PRIV_STR_LIT is what the addon asks for */
+	for (int i = 0; i < PRIVILEGES; i++)
+		if (set->in >> i & 1)
+			length += (size_t)snprintf(text + length, sizeof text - length, "%s%c", names[i], separator);
+	text[length - 1] = '\0';
+	return strdup(text);
+}
+
+int setppriv(int operation, const char *which, const priv_set_t *set)
+{
+	int to = set_of(which);
+	char *text = priv_set_to_str(set, ',', 1);
+	int said = called("setppriv %s %.400s", which, text);
+
+	free(text);
+	if (said)
+		return said < 0 ? -1 : 0;
+	if (operation != 2 || to < 0)
+		return refuse(EINVAL);
+	if ((to == L && set->in & ~self.sets[L]) || (set->in & ~held(P) && set->in & ~held(to)))
+		return refuse(EPERM);
+	if (to != I)
+		become_aware();
+	self.sets[to] = set->in;
+	if (to == P)
+		self.sets[E] &= set->in;
+	return 0;
+}
+
+int getppriv(const char *which, priv_set_t *set)
+{
+	int from = set_of(which);
+
+	BEFORE("getppriv %s", which);
+	if (from < 0)
+		return refuse(EINVAL);
+	set->in = held(from);
+	return 0;
+}
+
+int setpflags(unsigned flag, unsigned value)
+{
+	BEFORE("setpflags %#x %u", flag, value);
+	if (value > 1 || (flag != 2 && flag != 8))
+		return refuse(EINVAL);
+	if (flag == 2 && value)
+		become_aware();
+	return 0;
+}
+
+/* __PROC_PROTECT can be set, not asked for. */
+unsigned getpflags(unsigned flag)
+{
+	if (called("getpflags %#x", flag) < 0)
+		return (unsigned)-1;
+	return flag == 2 ? self.aware : (unsigned)refuse(EINVAL);
+}
+
+priv_set_t *priv_allocset(void) { return answer("priv_allocset") ? NULL : calloc(1, sizeof(priv_set_t)); }
+void priv_freeset(priv_set_t *set) { free(set); }
+void priv_fillset(priv_set_t *set) { set->in = ALL; }
+int priv_isemptyset(const priv_set_t *set) { return !set->in; }
+int priv_issubset(const priv_set_t *inner, const priv_set_t *outer) { return !(inner->in & ~outer->in); }
+int priv_ismember(const priv_set_t *set, const char *name)
+{
+	int found = find(name, strlen(name));
+
+	return found >= 0 && (set->in >> found & 1);
+}
+
+priv_set_t *priv_str_to_set(const char *text, const char *separators, const char **end)
+{
+	bits in = 0;
+	priv_set_t *set;
+
+	*end = NULL;
+	if (answer("priv_str_to_set"))
+		return NULL;
+	for (const char *at = text + strspn(text, separators); *at;) {
+		size_t length = strcspn(at, separators);
+		bool off = *at == '-' || *at == '!', sign = off || *at == '+';
+		int found = find(at + sign, length - sign);
+
+		if (length == 5 && !strncasecmp(at, "basic", 5)) {
+			in |= basic();
+		} else if (length == 4 && !strncasecmp(at, "zone", 4)) {
+			in |= zone();
+		} else if (length == 4 && !strncasecmp(at, "none", 4)) {
+			in = 0;
+		} else if (length == 3 && !strncasecmp(at, "all", 3)) {
+			in = ALL;
+		} else if (found < 0) {
+			*end = at;
+			errno = EINVAL;
+			return NULL;
+		} else {
+			in = off ? in & ~((bits)1 << found) : in | (bits)1 << found;
+		}
+		at += length;
+		at += strspn(at, separators);
+	}
+	if ((set = calloc(1, sizeof *set)))
+		set->in = in;
+	return set;
+}
+
+/* ---- files, and the root directory that is not really changed ---- */
+
+static int at_root(const char **path)
+{
+	if (self.root < 0 || **path != '/')
+		return AT_FDCWD;
+	*path = (*path)[1] ? *path + 1 : ".";
+	return self.root;
+}
+
+int chroot(const char *path)
+{
+	if (who(CALLER) == STRANGER)
+		return REAL(chroot)(path);
+	BEFORE("chroot %s", path);
+	if (!has("proc_chroot"))
+		return refuse(EPERM);
+	int from = at_root(&path);
+	self.root = openat(from, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return self.root < 0 ? -1 : 0;
+}
+
+int chdir(const char *path)
+{
+	int folder;
+
+	if (who(CALLER) == STRANGER)
+		return REAL(chdir)(path);
+	BEFORE("chdir %s", path);
+	if (at_root(&path) == AT_FDCWD)
+		return (int)syscall(SYS_chdir, path);
+	if ((folder = openat(self.root, path, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return -1;
+	syscall(SYS_fchdir, folder);
+	return close(folder);
+}
+
+int fchdir(int folder)
+{
+	if (who(CALLER) == STRANGER)
+		return REAL(fchdir)(folder);
+	BEFORE("fchdir");
+	return (int)syscall(SYS_fchdir, folder);
+}
+
+struct solaris_stat {
+	uint64_t device, inode;
+	uint32_t mode, links, uid, gid;
+	uint64_t special;
+	int64_t size, times[6];
+	int32_t block;
+	int64_t blocks;
+	char type[16];
+};
+
+static int as_solaris(int result, const struct stat *from, void *to)
+{
+	struct solaris_stat found = {.device = from->st_dev, .inode = from->st_ino, .mode = from->st_mode};
+
+	if (!result)
+		memcpy(to, &found, sizeof found);
+	return result;
+}
+
+int stat(const char *path, struct stat *found)
+{
+	enum caller caller = who(CALLER);
+	struct stat here;
+
+	if (caller == ADDON)
+		BEFORE("stat %s", path);
+	int from = caller == STRANGER ? AT_FDCWD : at_root(&path);
+	int result = fstatat(from, path, &here, 0);
+	if (caller == ADDON)
+		return as_solaris(result, &here, found);
+	if (!result)
+		*found = here;
+	return result;
+}
+
+int fstat(int file, struct stat *found)
+{
+	struct stat here;
+
+	if (who(CALLER) != ADDON)
+		return REAL(fstat)(file, found);
+	BEFORE("fstat");
+	return as_solaris(REAL(fstat)(file, &here), &here, found);
+}
+
+int open(const char *path, int flags, ...)
+{
+	enum caller caller = who(CALLER);
+	va_list values;
+
+	va_start(values, flags);
+	unsigned mode = flags & (O_CREAT | O_TMPFILE) && caller != ADDON ? va_arg(values, unsigned) : 0;
+	va_end(values);
+	if (caller == STRANGER)
+		return openat(AT_FDCWD, path, flags, mode);
+	if (caller == ADDON) {
+		BEFORE("open %s %#x", path, flags);
+		if (!has("file_read"))
+			return refuse(EACCES);
+		flags = O_RDONLY | O_NONBLOCK | O_NOCTTY;
+	}
+	int from = at_root(&path);
+	return openat(from, path, flags, mode);
+}
+
+int access(const char *path, int mode)
+{
+	if (who(CALLER) == STRANGER)
+		return faccessat(AT_FDCWD, path, mode, 0);
+	BEFORE("access %s %d", path, mode);
+	if (mode & W_OK && !has("file_write"))
+		return refuse(EACCES);
+	int from = at_root(&path);
+	return faccessat(from, path, mode, 0);
+}
+
+int fdwalk(int (*visit)(void *, int), void *context)
+{
+	DIR *folder;
+	struct dirent *entry;
+	int result = 0;
+
+	BEFORE("fdwalk");
+	if (!(folder = opendir("/proc/self/fd")))
+		return -1;
+	while (!result && (entry = readdir(folder)))
+		if (*entry->d_name != '.' && atoi(entry->d_name) != dirfd(folder) && atoi(entry->d_name) != self.root)
+			result = visit(context, atoi(entry->d_name));
+	closedir(folder);
+	return result;
+}
+
+/* ---- sockets ---- */
+
+int socket(int family, int type, int protocol)
+{
+	enum caller caller = who(CALLER);
+
+	if (caller == STRANGER)
+		return REAL(socket)(family, type, protocol);
+	BEFORE("socket %d %d", family, type);
+	if (!has("net_access"))
+		return refuse(EACCES);
+	return REAL(socket)(caller == ADDON && family == 26 ? AF_INET6 : family, SOCK_STREAM, 0);
+}
+
+/* Both layouts begin alike. */
+int bind(int file, const struct sockaddr *address, socklen_t size)
+{
+	int port = ntohs(((const struct sockaddr_in *)address)->sin_port);
+
+	if (who(CALLER) == STRANGER)
+		return REAL(bind)(file, address, size);
+	BEFORE("bind %d %d %u", address->sa_family, port, size);
+	return port < 1024 && !has("net_privaddr") ? refuse(EACCES) : 0;
+}
+
+int setsockopt(int file, int level, int option, const void *value, socklen_t size)
+{
+	if (who(CALLER) == STRANGER)
+		return REAL(setsockopt)(file, level, option, value, size);
+	BEFORE("setsockopt %d %#x", level, option);
+	return 0;
+}
+
+int getsockopt(int file, int level, int option, void *value, socklen_t *size)
+{
+	if (who(CALLER) == ADDON && level == 0xffff && option == 2) {
+		level = SOL_SOCKET;
+		option = SO_ACCEPTCONN;
+	}
+	return REAL(getsockopt)(file, level, option, value, size);
+}
+
+/* ---- processes and signals ---- */
+
+pid_t fork1(void)
+{
+	pid_t child;
+	int said = called("fork1");
+
+	if (said || !has("proc_fork"))
+		return refuse(said ? errno : EPERM);
+	if (!(child = fork()))
+		self.child = true;
+	return child;
+}
+
+/* exec: what a child gets is I & L; of the groups the model keeps none. For whoever starts a program. */
+int execvp(const char *file, char *const arguments[])
+{
+	bits to = self.sets[I] & self.sets[L];
+	char text[200];
+
+	if (self.aware) {
+		snprintf(text, sizeof text, "%u %u %llx %llx %llx %llx", self.user[0], self.group[0],
+		         (unsigned long long)(to >> 64), (unsigned long long)to, (unsigned long long)(self.sets[L] >> 64),
+		         (unsigned long long)self.sets[L]);
+		setenv("SUNOS_MODEL_INHERITED", text, 1);
+	}
+	return REAL(execvp)(file, arguments);
+}
+
+long sysconf(int name)
+{
+	enum caller caller = who(CALLER);
+
+	if (caller == ADDON ? name != 4 : caller == STRANGER || name != _SC_NGROUPS_MAX)
+		return REAL(sysconf)(name);
+	BEFORE("sysconf");
+	return self.groups_max;
+}
+
+struct solaris_sigaction {
+	int flags;
+	void *handler;
+	unsigned mask[4];
+};
+
+static int signal_of(int solaris)
+{
+	return solaris == 16 ? SIGUSR1 : solaris; /* SIGABRT and SIGKILL are the same */
+}
+
+int sigaction(int signo, const struct sigaction *new, struct sigaction *old)
+{
+	enum caller caller = who(CALLER);
+	struct sigaction in = {0}, out;
+	struct solaris_sigaction shown = {0};
+	int result;
+
+	if (caller != STRANGER && new)
+		BEFORE("sigaction %d", caller == ADDON ? signal_of(signo) : signo);
+	if (caller != ADDON)
+		return REAL(sigaction)(signo, new, old);
+	if (new)
+		in.sa_handler = (__typeof__(in.sa_handler))((const struct solaris_sigaction *)new)->handler;
+	result = REAL(sigaction)(signal_of(signo), new ? &in : NULL, &out);
+	shown.handler = (void *)out.sa_handler;
+	if (old && !result)
+		memcpy(old, &shown, sizeof shown);
+	return result;
+}
+
+int sigfillset(sigset_t *set)
+{
+	if (who(CALLER) != ADDON)
+		return REAL(sigfillset)(set);
+	memset(set, 0xff, 16);
+	return 0;
+}
+
+int sigemptyset(sigset_t *set)
+{
+	if (who(CALLER) != ADDON)
+		return REAL(sigemptyset)(set);
+	memset(set, 0, 16);
+	return 0;
+}
+
+/* Of a mask there is all or nothing here, as the addon has it. */
+int pthread_sigmask(int how, const sigset_t *new, sigset_t *old)
+{
+	enum caller caller = who(CALLER);
+	static sigset_t before;
+	sigset_t set;
+	unsigned first;
+
+	if (caller == STRANGER)
+		return REAL(pthread_sigmask)(how, new, old);
+	if (called("pthread_sigmask"))
+		return translated(errno);
+	if (caller == HOST)
+		return REAL(pthread_sigmask)(how, new, old);
+	memcpy(&first, new, sizeof first);
+	if (first)
+		REAL(sigfillset)(&set);
+	else
+		set = before;
+	return how == 3 ? REAL(pthread_sigmask)(SIG_SETMASK, &set, old ? &before : NULL) | (old ? (memset(old, 0, 16), 0) : 0)
+	                : EINVAL;
+}
+
+int _lwp_self(void) { return (int)syscall(SYS_gettid); }
+int _lwp_kill(int thread, int signo)
+{
+	note("_lwp_kill");
+	return (int)syscall(SYS_tgkill, getpid(), thread, signo);
+}
+
+int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+	siginfo_t here;
+	int wanted = (options & 01 ? WEXITED : 0) | (options & 0100 ? WNOHANG : 0) | (options & 0200 ? WNOWAIT : 0);
+
+	if (who(CALLER) != ADDON)
+		return REAL(waitid)(type, id, info, options);
+	return REAL(waitid)(type == 7 ? P_ALL : type, id, &here, wanted);
+}
+
+void *mmap(void *at, size_t size, int protection, int flags, int file, off_t offset)
+{
+	if (who(CALLER) != STRANGER && called("mmap"))
+		return MAP_FAILED;
+	if (who(CALLER) == ADDON)
+		flags = (flags & ~0x100) | (flags & 0x100 ? MAP_ANONYMOUS : 0);
+	return (void *)syscall(SYS_mmap, at, size, protection, flags, file, offset);
+}
+
+long long gethrtime(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+/* ---- accounts ---- */
+
+struct solaris_passwd {
+	char *name, *password;
+	uid_t uid;
+	gid_t gid;
+	char *age, *comment, *gecos, *folder, *shell;
+};
+struct solaris_group {
+	char *name, *password;
+	gid_t gid;
+	char **members;
+};
+
+static int find_user(const char *name, uid_t uid, struct solaris_passwd *user, size_t size, struct solaris_passwd **found)
+{
+	*found = NULL;
+	if (size < 10000)
+		return ERANGE;
+	if (name && !strcmp(name, "broken"))
+		return EIO;
+	if (name ? strcmp(name, "smtp") : uid != 990)
+		return 0;
+	*user = (struct solaris_passwd){.uid = 990, .gid = 991};
+	*found = user;
+	return 0;
+}
+
+int __posix_getpwnam_r(const char *name, struct solaris_passwd *user, char *buffer, size_t size, struct solaris_passwd **found)
+{
+	(void)buffer;
+	return find_user(name, 0, user, size, found);
+}
+int __posix_getpwuid_r(uid_t uid, struct solaris_passwd *user, char *buffer, size_t size, struct solaris_passwd **found)
+{
+	(void)buffer;
+	return find_user(NULL, uid, user, size, found);
+}
+int __posix_getgrnam_r(const char *name, struct solaris_group *group, char *buffer, size_t size, struct solaris_group **found)
+{
+	(void)buffer;
+	*found = NULL;
+	if (size < 10000)
+		return ERANGE;
+	if (strcmp(name, "mail"))
+		return strcmp(name, "broken") ? 0 : EIO;
+	*group = (struct solaris_group){.gid = 8};
+	*found = group;
+	return 0;
+}

@@ -1,0 +1,2 @@
+/** Before anything else: this Node takes itself for one of illumos. */
+Object.defineProperty(process, 'platform', { value: 'sunos' })

@@ -1,0 +1,106 @@
+/**
+ * Processes that live on illumos as the model has it (model.c): Node of Linux, the prebuild for sunos, an ordinary user.
+ */
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Test } from 'tap'
+
+const repository = join(__dirname, '../..')
+const nobody = 65534
+
+/** illumos numbers (sys/errno.h), which are not those of the Linux that this runs on. */
+export const errno = { EPERM: 1, ENOENT: 2, EIO: 5, ENOMEM: 12, EACCES: 13, EINVAL: 22, EOVERFLOW: 79, ETIMEDOUT: 145 }
+
+export interface Conditions {
+  /** A zone without, or with an IP stack of its own; default: the global zone. */
+  zone?: 'shared' | 'exclusive'
+  /** Who the process is at first; default: root. */
+  uid?: number
+  /** How many groups there may be. */
+  groups?: number
+  /** What some calls are answered; see model.c. */
+  fail?: string
+}
+
+export interface Outcome {
+  status: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+  /** What was asked of libc.so.1; see model.c. */
+  calls: string[]
+}
+
+export class Zone {
+  /** Where an ordinary user may read. */
+  readonly folder = mkdtempSync(join(tmpdir(), 'privdrop-sunos-'))
+  readonly model = join(this.folder, 'libc.so.1')
+  readonly addon = join(this.folder, 'privdrop.node')
+
+  constructor(t: Test) {
+    t.teardown(() => rmSync(this.folder, { recursive: true }))
+    chmodSync(this.folder, 0o755)
+    const flags = '-std=gnu11 -O1 -Wall -Wextra -Werror -fno-builtin -shared -fPIC -Wl,-soname,libc.so.1'.split(' ')
+    execFileSync('gcc', [...flags, join(__dirname, 'model.c'), '-o', this.model])
+    copyFileSync(join(repository, 'prebuilds/sunos-x64/privdrop.node'), this.addon)
+  }
+
+  /** Any command, as an ordinary user, with the model before its libc. */
+  run(command: string, args: string[], { zone, uid, groups, fail }: Conditions = {}, env = {}): Outcome {
+    const log = join(this.folder, 'calls')
+    writeFileSync(log, '')
+    chmodSync(log, 0o666)
+    // tap writes its loaders into every child's NODE_OPTIONS
+    const { NODE_OPTIONS: _, ...rest } = process.env
+    const { status, signal, stdout, stderr } = spawnSync(command, args, {
+      cwd: '/',
+      encoding: 'utf8',
+      timeout: 60_000,
+      ...(process.getuid?.() === 0 && { uid: nobody, gid: nobody }),
+      env: {
+        ...rest,
+        LD_PRELOAD: this.model,
+        SUNOS_MODEL_LOG: log,
+        ...(zone && { SUNOS_MODEL_ZONE: zone }),
+        ...(uid !== undefined && { SUNOS_MODEL_UID: String(uid) }),
+        ...(groups !== undefined && { SUNOS_MODEL_NGROUPS: String(groups) }),
+        ...(fail && { SUNOS_MODEL_FAIL: fail }),
+        ...env,
+      },
+    })
+    const [model, ...calls] = readFileSync(log, 'utf8').trim().split('\n')
+    if (model !== 'model') throw new Error(`the model is not active: ${stderr}`)
+    return { status, signal, stdout, stderr, calls }
+  }
+
+  /** Node, for which process.platform is 'sunos', with a program of JavaScript. */
+  node(program: string, args: string[], conditions?: Conditions): Outcome {
+    const flags = ['--require', join(this.#readable('platform.cjs')), this.#readable(program), ...args]
+    return this.run(process.execPath, flags, conditions, { npm_config_platform: 'sunos' })
+  }
+
+  /** What each of these functions of the addon answers; see ask.cjs. */
+  ask(questions: [name: string, ...unknown[]][], conditions?: Conditions): Outcome & { answers: unknown[] } {
+    const outcome = this.node('ask.cjs', [this.addon, JSON.stringify(questions)], conditions)
+    const answers = outcome.stdout.split('\n').filter(Boolean)
+    return { ...outcome, answers: answers.map((line) => JSON.parse(line).answer) }
+  }
+
+  /** The checkout may lie where an ordinary user cannot go. */
+  #readable(name: string): string {
+    const copy = join(this.folder, name)
+    if (!existsSync(copy)) copyFileSync(join(__dirname, name), copy)
+    return copy
+  }
+}
+
+/** The calls that change something, in their order. */
+export function changes(calls: string[], child = false): string[] {
+  const names = /^(sigaction|setpflags|setgroups|setgid|fchdir|chroot|chdir|setuid|setppriv)\b/
+  return calls
+    .filter((call) => call.startsWith('child ') === child)
+    .map((call) => call.replace(/^child /, ''))
+    .filter((call) => names.test(call))
+}
