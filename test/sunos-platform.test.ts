@@ -334,6 +334,14 @@ t.test('user root', async (t) => {
   t.match(kept.findings[0]?.message, 'with all its privileges')
   t.match(warnings, [[/stays root/, { code: 'HARDEN_USER_ROOT' }]])
 
+  const apart = on({ ...root, groups: [], privileges: { ...root.privileges, permitted: ZONE, effective: BASIC } })
+  apart.harden({ user: 0, group: 0 })
+  t.match(
+    apart.committed,
+    [{ permitted: ZONE.join(), limit: ALL.join(), effective: BASIC.join() }],
+    'each set in its place',
+  )
+
   const named = on().plan({ user: 0, group: 0, privileges: 'net_privaddr file_dac_read' })
   t.strictSame(named.privileges?.permitted, ['file_dac_read', 'net_privaddr'], 'and with a text what it names')
   t.strictSame(codes(named.findings), ['HARDEN_USER_ROOT danger', 'HARDEN_BASIC_GONE note'])
