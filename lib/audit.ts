@@ -49,6 +49,7 @@ export interface ProcessCredentials extends CommonCredentials {
   readonly aware: boolean
 }
 
+/** The privilege sets of a Solaris process (privileges(7)): names in the system's order. */
 export interface PrivilegeSets {
   readonly permitted: readonly string[]
   readonly limit: readonly string[]

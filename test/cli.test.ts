@@ -235,6 +235,8 @@ t.test('plan: what is about this process alone is left out, and nothing else', a
     'HARDEN_USER_ROOT',
     'HARDEN_CAPABILITY_IS_ROOT',
     'HARDEN_SUID_DUMPABLE',
+    'HARDEN_PRIVILEGE_ESCALATES',
+    'HARDEN_BASIC_GONE',
     'HARDEN_BOUNDING_KEPT',
     'HARDEN_GROUPS_KEPT',
     'HARDEN_UNKNOWN_CAPABILITY',

@@ -1,11 +1,19 @@
-/** Promise: the code that the README and docs/ show compiles as it stands, as strictly as our own; and every link leads somewhere. */
+/**
+ * Promise: the code that the README and docs/ show compiles as it stands, as strictly as our own; every link leads somewhere;
+ * and the API reference is that of the docstrings, which are there for all that is exported.
+ */
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
 
 const root = join(__dirname, '..')
-const pages = ['README.md', 'SECURITY.md', ...readdirSync(join(root, 'docs')).map((page) => `docs/${page}`)]
+const pages = [
+  'README.md',
+  'SECURITY.md',
+  ...readdirSync(join(root, 'docs'), { recursive: true }).map((page) => `docs/${page}`),
+].filter((page) => page.endsWith('.md'))
 const textOf = (page: string): string => readFileSync(join(root, page), 'utf8')
 
 /** Each block of TypeScript as a file in the project, so that the package finds itself by its own name. */
@@ -58,4 +66,13 @@ t.test('links lead somewhere', async (t) => {
       .map((target) => `${page}: ${target}`),
   )
   t.same(dead, [])
+})
+
+t.test('the API reference is up to date', async (t) => {
+  const out = t.testdir()
+  // its validation makes it fail where a docstring is missing
+  const typedoc = [join(root, 'node_modules/.bin/typedoc'), '--out', out]
+  const { status, stdout, stderr } = spawnSync(process.execPath, typedoc, { cwd: root, encoding: 'utf8' })
+  t.equal(status, 0, stdout + stderr)
+  t.equal(readFileSync(join(out, 'README.md'), 'utf8'), textOf('docs/api/README.md'), 'npm run docs')
 })

@@ -21,7 +21,7 @@ t.test('what users need is packed, and nothing else', async (t) => {
     ...['examples/tsconfig.json', 'package.json'],
   ]
   const allowed =
-    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|lib\/[\w/-]+\.ts|examples\/[\w-]+\.ts|examples\/out\/[\w-]+\.js(?:\.map)?|src-native\/[\w/]+\.(?:c|cc|h|map)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
+    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|docs\/[\w/-]+\.md|lib\/[\w/-]+\.ts|examples\/[\w-]+\.ts|examples\/out\/[\w-]+\.js(?:\.map)?|src-native\/[\w/]+\.(?:c|cc|h|map)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
   t.strictSame(
     files.filter((file) => !allowed.test(file)),
     single,

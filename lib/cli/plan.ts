@@ -87,6 +87,7 @@ const port = (word: string): number => (/^\d+$/.test(word) ? Number(word) : (wor
 
 /** Findings about this process, which is not the server, nor started as the server is. */
 const ofThisProcess: ReadonlySet<string> = new Set([
+  'HARDEN_CHILDREN',
   'HARDEN_CHILDREN_ROOT',
   'HARDEN_DESCRIPTORS',
   'HARDEN_ENVIRONMENT',

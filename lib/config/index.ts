@@ -7,6 +7,7 @@ import { open, unreadable } from './files'
 import { readStanza, type Stanza } from './parse'
 import { type Source, showPath, wrongAt } from './tokens'
 
+/** What readSecurityConfig() takes besides the path. */
 export interface SecurityConfigOptions {
   /** The path of an ecelerity-cluster.conf: if it has a security scope, that one counts, and nothing of the other. */
   cluster?: string
