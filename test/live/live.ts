@@ -5,7 +5,17 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import t, { type Test } from 'tap'
 
-type Program = 'strace' | 'setpriv' | 'setcap' | 'ip' | 'cc' | 'make' | 'python3' | 'qemu-aarch64-static'
+type Program =
+  | 'swaks'
+  | 'openssl'
+  | 'strace'
+  | 'setpriv'
+  | 'setcap'
+  | 'ip'
+  | 'cc'
+  | 'make'
+  | 'python3'
+  | 'qemu-aarch64-static'
 export type Need = Program | 'root' | 'libcap' | 'NODE_ARM64'
 
 /** Where node_api.h lies beside this Node. */
