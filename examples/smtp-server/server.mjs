@@ -1,0 +1,67 @@
+/**
+ * Nodemailer's smtp-server on port 25, with STARTTLS: root until it listens, then an ordinary user.
+ *
+ *   SPOOL=/var/spool/in KEY=/etc/ssl/private/mail.key CERT=/etc/ssl/certs/mail.pem KEY_GROUP=ssl-cert node server.mjs
+ *
+ * SIGHUP, after a renewal of the certificate: the key is read again, and the listener closed and opened again.
+ * SIGTERM: it ends.
+ */
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { createWriteStream, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { pipeline } from 'node:stream/promises'
+import { harden } from 'privdrop'
+import { SMTPServer } from 'smtp-server'
+
+// an account of its own is better than nobody, who may own other processes that could kill this one
+const { HOST = '127.0.0.1', PORT = '25', ACCOUNT = 'nobody', SPOOL, KEY, CERT, KEY_GROUP } = process.env
+
+// What only root can read is read now, and stays in memory.
+let keys = readKeys()
+let smtp = await listen()
+
+const report = harden({
+  user: ACCOUNT,
+  capabilities: 'cap_net_bind_service+ep', // for the next listen()
+  // A renewed key has to be read without root: by a group, which is the only one that stays.
+  supplementalGroups: KEY_GROUP ? [KEY_GROUP] : [],
+  // Better now than when the first message arrives, or the certificate is renewed.
+  rehearse: { write: [SPOOL], read: KEY_GROUP ? [KEY, CERT] : [], bind: [Number(PORT)] },
+})
+console.log(String(report))
+console.log('hardened')
+
+process.on('SIGHUP', async () => {
+  try {
+    keys = readKeys()
+  } catch ({ message }) {
+    console.error(`the old key stays: ${message}`)
+  }
+  await close()
+  smtp = await listen()
+  console.log('listening again')
+})
+process.on('SIGTERM', close)
+
+function readKeys() {
+  return { key: readFileSync(KEY), cert: readFileSync(CERT) }
+}
+
+async function listen() {
+  const server = new SMTPServer({ ...keys, authOptional: true, disableReverseLookup: true, onData })
+  server.listen(Number(PORT), HOST)
+  await once(server.server, 'listening') // what goes wrong is thrown here
+  server.on('error', ({ message }) => console.error(message)) // of a connection
+  return server
+}
+
+function close() {
+  return new Promise((resolve) => smtp.close(resolve))
+}
+
+/** The message is accepted when it is in the spool, whole. */
+function onData(stream, _session, done) {
+  const file = createWriteStream(join(SPOOL, `${randomUUID()}.eml`), { flags: 'wx', mode: 0o600, flush: true })
+  pipeline(stream, file).then(() => done(), done)
+}
