@@ -130,7 +130,7 @@ t.test('demo: a process of its own, whose exit status it is', async (t) => {
       },
     })
     t.strictSame(run('demo'), { status, stdout: '', stderr: '' })
-    t.match(spawned, [[process.execPath, ['--no-warnings', /\/examples\/out\/plain\.js$/], { stdio: 'inherit' }]])
+    t.match(spawned, [[process.execPath, ['--no-warnings', /\/examples\/demo\/out\/plain\.js$/], { stdio: 'inherit' }]])
   }
 })
 

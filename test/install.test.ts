@@ -16,12 +16,9 @@ const cwd = folders.get('npm') as string
 t.test('what users need is packed, and nothing else', async (t) => {
   t.comment(`${size} bytes packed`)
   t.ok(size < 400_000, 'not too big')
-  const single = [
-    ...['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'binding.gyp'],
-    ...['examples/tsconfig.json', 'package.json'],
-  ]
+  const single = [...['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'binding.gyp'], 'package.json']
   const allowed =
-    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|docs\/[\w/-]+\.md|lib\/[\w/-]+\.ts|examples\/[\w-]+\.ts|examples\/out\/[\w-]+\.js(?:\.map)?|src-native\/[\w/]+\.(?:c|cc|h|map)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
+    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|docs\/[\w/-]+\.md|lib\/[\w/-]+\.ts|examples\/.+|src-native\/[\w/]+\.(?:c|cc|h|map)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
   t.strictSame(
     files.filter((file) => !allowed.test(file)),
     single,
@@ -39,8 +36,8 @@ t.test('what an earlier build has left behind is not packed', async (t) => {
   const sources = files.flatMap((file) => /^lib\/(.*)\.ts$/.exec(file)?.[1] ?? [])
   const built = files.flatMap((file) => /^dist\/(.*)\.js$/.exec(file)?.[1] ?? [])
   t.strictSame(built.sort(), sources.sort(), 'a file for each source')
-  const examples = files.flatMap((file) => /^examples\/([\w-]+)\.ts$/.exec(file)?.[1] ?? [])
-  const compiled = files.flatMap((file) => /^examples\/out\/(.*)\.js$/.exec(file)?.[1] ?? [])
+  const examples = files.flatMap((file) => /^examples\/demo\/([\w-]+)\.ts$/.exec(file)?.[1] ?? [])
+  const compiled = files.flatMap((file) => /^examples\/demo\/out\/(.*)\.js$/.exec(file)?.[1] ?? [])
   t.strictSame(compiled.sort(), examples.sort(), 'and for each example')
 })
 

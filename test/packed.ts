@@ -76,7 +76,7 @@ export function pack(): { tarball: string; size: number; files: string[] } {
   symlinkSync(modules, join(copy, 'node_modules'))
   for (const stale of [
     'dist/stale.js',
-    'examples/out/stale.js',
+    'examples/demo/out/stale.js',
     'dist/tsconfig.tsbuildinfo',
     'build/Release/privdrop.node',
   ]) {

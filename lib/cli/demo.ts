@@ -15,7 +15,7 @@ Exit status: 0 every answer is right; 1 one is not, or it could not go on; 77 no
 
   run(args) {
     if (args.length > 0) throw new UsageError(`demo takes no ${args[0]}`)
-    const program = join(__dirname, '../../examples/out/plain.js')
+    const program = join(__dirname, '../../examples/demo/out/plain.js')
     // its warnings are part of the report that it prints
     return spawnSync(process.execPath, ['--no-warnings', program], { stdio: 'inherit' }).status ?? 1
   },
