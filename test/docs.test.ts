@@ -12,6 +12,8 @@ const root = join(__dirname, '..')
 const pages = [
   'README.md',
   'SECURITY.md',
+  'CONTRIBUTING.md',
+  'examples/README.md',
   ...readdirSync(join(root, 'docs'), { recursive: true }).map((page) => `docs/${page}`),
 ].filter((page) => page.endsWith('.md'))
 const textOf = (page: string): string => readFileSync(join(root, page), 'utf8')
