@@ -1,4 +1,3 @@
-'use strict'
 /** Takes every message, and stores it in the folder that SPOOL names. */
 const { randomUUID } = require('node:crypto')
 const { createWriteStream } = require('node:fs')
