@@ -23,16 +23,25 @@ const dropped = {
   noNewPrivs: '0',
 }
 
+let modules: string | undefined
+
+/** Haraka, in a place that any user can reach. */
+function haraka(): string {
+  if (modules) return join(modules, 'Haraka')
+  modules = join(examples(), 'haraka/node_modules')
+  cpSync(process.env.HARAKA_MODULES as string, modules, { recursive: true })
+  return join(modules, 'Haraka')
+}
+
 /** A folder as `haraka -i` makes it, for the plugin or for smtp.ini's user= and group=. */
 function installed(t: Test, host: string, nodes: number, user: { plugin?: string; own?: boolean }) {
   const { path, spool } = place(t)
   const home = examples()
   for (const name of ['config', 'plugins', 'queue', 'node_modules']) mkdirSync(join(path, name))
-  cpSync(process.env.HARAKA_MODULES as string, join(path, 'node_modules'), { recursive: true })
   symlinkSync(home, join(path, 'node_modules/privdrop'))
   cpSync(join(home, 'examples/haraka'), path, { recursive: true })
   cpSync(join(__dirname, '../haraka/plugins'), join(path, 'plugins'), { recursive: true })
-  cpSync(join(path, 'node_modules/Haraka/config/connection.ini'), join(path, 'config/connection.ini'))
+  cpSync(join(haraka(), 'config/connection.ini'), join(path, 'config/connection.ini'))
   const config = (name: string, ...lines: string[]) =>
     writeFileSync(join(path, 'config', name), `${lines.join('\n')}\n`)
   config('smtp.ini', `listen=${host}:25`, `nodes=${nodes}`, ...(user.own ? ['user=nobody', 'group=nogroup'] : []))
@@ -46,10 +55,10 @@ function installed(t: Test, host: string, nodes: number, user: { plugin?: string
 /** Haraka, as root, when it has taken a first message. */
 async function started(t: Test, host: string, nodes: number, user: { plugin?: string; own?: boolean } = {}) {
   const { path, spool } = installed(t, host, nodes, user)
-  const haraka = serve(t, [join(path, 'node_modules/Haraka/bin/haraka'), '-c', path], { SPOOL: spool })
+  const server = serve(t, [join(haraka(), 'bin/haraka'), '-c', path], { SPOOL: spool })
   const listening: number[] = []
-  while (listening.length < (nodes || 1)) listening.push(await haraka.held())
-  for (const pid of new Set([haraka.pid, ...listening])) t.match(common(pid), root, 'root, with the groups of a login')
+  while (listening.length < (nodes || 1)) listening.push(await server.held())
+  for (const pid of new Set([server.pid, ...listening])) t.match(common(pid), root, 'root, with the groups of a login')
   const swaks = async (subject: string) => {
     await deliver(t, host, message(subject))
     const whole = (text: string) => text.startsWith('Received: ') && text.endsWith(message(subject))
@@ -59,9 +68,9 @@ async function started(t: Test, host: string, nodes: number, user: { plugin?: st
   t.match(listeners(host), [/^0 /], 'root has opened the port')
   const release = async (pattern: RegExp) => {
     for (const pid of listening) process.kill(pid, 'SIGUSR2')
-    for (const _ of listening) await haraka.line(pattern)
+    for (const _ of listening) await server.line(pattern)
   }
-  return { haraka, listening, swaks, release }
+  return { haraka: server, listening, swaks, release }
 }
 
 /** What Haraka starts in place of a worker that has been killed. */
