@@ -141,7 +141,7 @@ export async function deliver(t: Test, host: string, data: string, ...more: stri
   return stdout
 }
 
-/** The messages in the spool, and who owns each. */
+/** The messages in the spool, byte for byte. */
 export function stored(spool: string): string[] {
   return readdirSync(spool).map((name) => readFileSync(join(spool, name), 'latin1'))
 }
