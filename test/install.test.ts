@@ -92,7 +92,7 @@ live('it has a demo that needs no other package', ['root', 'ip'], async (t) => {
   const shell = 'ip link set lo up && exec npx privdrop demo'
   const printed = run('unshare', ['--net', 'sh', '-ec', shell], { cwd })
   t.match(printed, /\nAll 24 answers are right\n$/)
-  t.notMatch(printed, /\x1b|WRONG/)
+  t.notMatch(printed, /\u001b|WRONG/)
 })
 
 live('the demo is for root', ['root', 'setpriv'], async (t) => {

@@ -44,9 +44,9 @@ live('the stand-alone example', ['root'], async (t) => {
   const subject = await start(t, { wrapper: withEcuser(t) })
   await subject.ask('harden', standAlone)
   t.match(common(subject.pid), { uid: ECUSER, gid: ECUSER, groups: '', permitted: mask(10), effective: mask(10) })
-  await subject.ask('listen', 25, '127.0.0.70')
+  await subject.ask('listen', 25, '127.0.0.90')
   await subject.ask('close')
-  await subject.ask('listen', 25, '127.0.0.70')
+  await subject.ask('listen', 25, '127.0.0.90')
 })
 
 live('the cluster example, where CAP_SYS_RESOURCE is lacking, names it', ['root', 'setpriv'], async (t) => {
