@@ -64,7 +64,8 @@ live('audit: a process that has called harden()', ['root'], async (t) => {
   const { status, stdout } = privdrop(['audit', String(subject.pid)])
   t.equal(status, 0)
   t.match(stdout, /^user +real 65534 \(nobody\), effective 65534 \(nobody\)/m)
-  t.notMatch(stdout, /\x1b|danger|differs/, 'no colours in a pipe')
+  t.notMatch(stdout, /danger|differs/)
+  t.notOk(stdout.includes('\x1b'), 'no colours in a pipe')
 })
 
 live('audit: one that has called setgid() and setuid(), as most servers do', ['root'], async (t) => {
