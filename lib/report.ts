@@ -123,7 +123,7 @@ export function credentialRows(report: CredentialsReport): Row[] {
     ['user', ids(user)],
     ['group', ids(group)],
     ['supplementary groups', words(groups)],
-    ...Object.entries(capabilities ?? privileges ?? {}).map(([set, names]): Row => [set, words(names)]),
+    ...Object.entries({ ...capabilities, ...privileges }).map(([set, names]): Row => [set, words(names)]),
     ...(capabilities ? [['no_new_privs', noNewPrivileges ? '1' : '0'] as const] : []),
   ]
 }
