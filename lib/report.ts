@@ -131,7 +131,7 @@ export function credentialRows(
     ['user', ids(user, 'user')],
     ['group', ids(group, 'group')],
     ['supplementary groups', words(groups.map((gid) => show(gid, 'group')))],
-    ...Object.entries(capabilities ?? privileges ?? {}).map(([set, names]): Row => [set, words(names)]),
+    ...Object.entries({ ...capabilities, ...privileges }).map(([set, names]): Row => [set, words(names)]),
     ...(capabilities ? [['no_new_privs', noNewPrivileges ? '1' : '0'] as const] : []),
   ]
 }

@@ -4,7 +4,7 @@
  */
 import { readlinkSync } from 'node:fs'
 import { errnoName, HardenError } from '../../errors'
-import type { Failure } from '../../native'
+import type { Attempt, Failure } from '../../native'
 import { show } from '../../options'
 import { basicPrivileges } from '../../privileges'
 import { noAccess, whereOf } from '../refusal'
@@ -115,10 +115,13 @@ function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[]
   return `see with truss -f -p ${process.pid} what refuses ${syscall}`
 }
 
-function remedyForAccess(step: string, errno: string, { wanted }: Plan): string {
+/** Without these nobody can (privileges(7)), where they are basic privileges. */
+const basicFor = { read: 'file_read', write: 'file_write', bind: 'net_access' }
+
+function remedyForAccess(step: Attempt['step'], errno: string, { wanted }: Plan): string {
   if (errno === 'ENOENT' || errno === 'ENOTDIR') return 'create it; under a chroot, inside of it'
   if (errno === 'EROFS') return 'mount the file system writable'
-  const needed = { read: 'file_read', write: 'file_write', bind: 'net_access' }[step] ?? ''
+  const needed = basicFor[step]
   if (basicPrivileges().includes(needed) && !wanted.privileges.effective.includes(needed))
     return `retain ${needed}, best with all that is basic ('basic' in 'privileges')`
   if (step === 'bind') return `retain net_privaddr ('basic net_privaddr' in 'privileges')`
