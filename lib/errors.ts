@@ -23,6 +23,7 @@ export type HardenErrorCode =
   | 'ERR_HARDEN_CHROOT_ESCAPE'
   | 'ERR_HARDEN_THREAD_UNREACHABLE'
   | 'ERR_HARDEN_THREAD_DIFFERS'
+  | 'ERR_HARDEN_CONFIG'
 
 export interface HardenErrorFields {
   code: HardenErrorCode
@@ -30,6 +31,8 @@ export interface HardenErrorFields {
   message: string
   /** Another such sentence. */
   remedy: string
+  /** Lines that the message ends with: the place in a file. */
+  excerpt?: string
   option?: string
   step?: string
   syscall?: string
@@ -41,7 +44,7 @@ export interface HardenErrorFields {
   cause?: unknown
 }
 
-/** Thrown by harden(). Whenever it is thrown, nothing has changed: what fails later ends the process instead. */
+/** Thrown by every function. Whenever it is thrown, nothing has changed: what fails later ends the process instead. */
 export class HardenError extends Error {
   declare readonly code: HardenErrorCode
   /** What to do about it. */
@@ -64,8 +67,11 @@ export class HardenError extends Error {
     HardenError.prototype.name = 'HardenError'
   }
 
-  constructor({ message, cause, ...fields }: HardenErrorFields) {
-    super(`${message}. Remedy: ${fields.remedy}.`, cause === undefined ? undefined : { cause })
+  constructor({ message, cause, excerpt, ...fields }: HardenErrorFields) {
+    super(
+      `${message}. Remedy: ${fields.remedy}.${excerpt ? `\n${excerpt}` : ''}`,
+      cause === undefined ? undefined : { cause },
+    )
     Object.assign(this, fields)
   }
 }

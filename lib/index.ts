@@ -1,4 +1,5 @@
 export { type AuditReport, audit } from './audit-report'
+export { readSecurityConfig, type SecurityConfigOptions } from './config'
 export { HardenError, type HardenErrorCode } from './errors'
 export { harden } from './harden'
 export type { HardenOptions } from './options'

@@ -108,7 +108,7 @@ function copyOfLists(lists: object): object {
   return copy
 }
 
-function isPlain(value: unknown): value is object {
+export function isPlain(value: unknown): value is object {
   if (typeof value !== 'object' || value === null) return false
   const prototype: unknown = Object.getPrototypeOf(value)
   // Object.prototype of whatever realm, or none
@@ -164,7 +164,7 @@ function port(value: unknown, option: string): void {
     throw wrongValue(option, `${option} ${value} is no port`, 'a port is a whole number from 1 to 65535')
 }
 
-function text(value: unknown, option: string): void {
+export function text(value: unknown, option: string): void {
   if (typeof value !== 'string') throw wrongType(option, 'a string', value)
   if (value.includes('\0')) throw wrongValue(option, `${option} ${show(value)} contains a NUL byte`, 'remove it')
 }
@@ -180,7 +180,7 @@ function boolean(value: unknown, option: string): void {
   if (typeof value !== 'boolean') throw wrongType(option, 'true or false', value)
 }
 
-function wrongType(option: string, wanted: string, value: unknown): HardenError {
+export function wrongType(option: string, wanted: string, value: unknown): HardenError {
   return new HardenError({
     code: 'ERR_INVALID_ARG_TYPE',
     option,

@@ -44,6 +44,12 @@ t.test('its message ends with the remedy', async (t) => {
   }
 })
 
+t.test('or with the place in a file', async (t) => {
+  const error = new HardenError({ ...least, excerpt: 'a = b\n  ^' })
+  t.ok(error.message.endsWith(`Remedy: ${least.remedy}.\na = b\n  ^`))
+  t.strictSame({ ...error }, { code: least.code, remedy: least.remedy }, 'which is no field')
+})
+
 t.test('its cause is kept, and not made up', async (t) => {
   const cause = new RangeError('mine')
   t.equal(new HardenError({ ...least, cause }).cause, cause)

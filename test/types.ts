@@ -13,6 +13,8 @@ import {
   type HardenReport,
   harden,
   plan,
+  readSecurityConfig,
+  type SecurityConfigOptions,
 } from 'privdrop'
 
 export const complete: HardenOptions = {
@@ -61,4 +63,13 @@ export function plans(): (string | number | boolean | undefined)[] {
   // @ts-expect-error a plan has no threads
   made.threads
   return [made.refusals[0]?.remedy, made.steps[0]?.rehearsed, found.source, found.threads[0]?.securebits]
+}
+
+export function configured(): HardenReport {
+  const where: SecurityConfigOptions = { cluster: '/etc/ecelerity-cluster.conf', searchPath: ['/etc'] as const }
+  // @ts-expect-error folders, not one string
+  readSecurityConfig('/etc/ecelerity.conf', { searchPath: '/etc:/opt' })
+  // @ts-expect-error a path is a string
+  readSecurityConfig(new URL('file:///etc/ecelerity.conf'))
+  return harden({ ...readSecurityConfig('/etc/ecelerity.conf', where), rehearse: { bind: [25] } })
 }

@@ -12,7 +12,7 @@ import { url } from 'node:inspector'
 import { createServer, type Server } from 'node:net'
 import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
-import { audit, harden, plan } from 'privdrop'
+import { audit, harden, plan, readSecurityConfig } from 'privdrop'
 import { answer } from './answer'
 
 let server: Server | undefined
@@ -99,6 +99,9 @@ export const actions = {
   harden: (options: unknown) => {
     const report = harden(options as never)
     return { report: JSON.parse(JSON.stringify(report)), table: String(report), frozen: Object.isFrozen(report.user) }
+  },
+  hardenAsConfigured: (...files: Parameters<typeof readSecurityConfig>) => {
+    harden(readSecurityConfig(...files))
   },
   plan: (options: unknown) => {
     const made = plan(options as never)

@@ -76,6 +76,27 @@ live('the cluster example', ['root'], async (t) => {
   })
 })
 
+const file = (name: string) => join(__dirname, '../fixtures', name)
+
+live('both examples as files', ['root'], async (t) => {
+  const examples = [
+    { cluster: undefined, retained: mask(10) },
+    { cluster: file('ecelerity-cluster.conf'), retained: mask(...CLUSTER) },
+  ]
+  for (const { cluster, retained } of examples) {
+    const subject = await start(t, inUserNamespace(everything, ...withEcuser(t)))
+    await subject.ask('hardenAsConfigured', file('ecelerity.conf'), { cluster })
+    t.match(common(subject.pid), {
+      uid: ECUSER,
+      gid: ECUSER,
+      groups: '',
+      permitted: retained,
+      effective: retained,
+      bounding: retained,
+    })
+  }
+})
+
 live('DuraVIP: a child moves an address, as a plain user', ['root', 'ip'], async (t) => {
   const child = async (ambientCapabilities: string) => {
     const subject = await start(t, { wrapper: ['unshare', '--net'] })
