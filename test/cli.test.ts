@@ -162,18 +162,7 @@ function planWith(t: Test, answer: () => object, terminal = {}) {
   return { asked, run: (...args: string[]) => run('plan', ...args) }
 }
 
-const nothing = {
-  user: undefined,
-  group: undefined,
-  supplementalGroups: undefined,
-  capabilities: undefined,
-  privileges: undefined,
-  chroot: undefined,
-  ambientCapabilities: undefined,
-  noNewPrivileges: true,
-  rehearse: { read: undefined, write: undefined, bind: undefined },
-  allowInspector: undefined,
-}
+const rehearse = { read: undefined, write: undefined, bind: undefined }
 
 t.test('plan: each option reaches plan() by its own name', async (t) => {
   const table: [args: string[], options: object][] = [
@@ -188,27 +177,84 @@ t.test('plan: each option reaches plan() by its own name', async (t) => {
     [['--ambient-capabilities', 'cap_kill,cap_chown'], { ambientCapabilities: 'cap_kill,cap_chown' }],
     [['--allow-new-privileges'], { noNewPrivileges: false }],
     [['--allow-inspector'], { allowInspector: true }],
-    [['--read', '/a,b', '--read', '/c'], { rehearse: { ...nothing.rehearse, read: ['/a,b', '/c'] } }],
-    [['--write', '/a'], { rehearse: { ...nothing.rehearse, write: ['/a'] } }],
-    [['--bind', '25,465', '--bind', 'smtp'], { rehearse: { ...nothing.rehearse, bind: [25, 465, 'smtp'] } }],
-    [['--bind', '0x19,1e2,'], { rehearse: { ...nothing.rehearse, bind: ['0x19', '1e2', ''] } }],
+    [['--read', '/a,b', '--read', '/c'], { rehearse: { ...rehearse, read: ['/a,b', '/c'] } }],
+    [['--write', '/a'], { rehearse: { ...rehearse, write: ['/a'] } }],
+    [['--bind', '25,465', '--bind', 'smtp'], { rehearse: { ...rehearse, bind: [25, 465, 'smtp'] } }],
+    [['--bind', '0x19,1e2,'], { rehearse: { ...rehearse, bind: ['0x19', '1e2', ''] } }],
   ]
   for (const [args, options] of table) {
     const { asked, run } = planWith(t, () => made)
     t.equal(run(...args).status, 0)
-    t.strictSame(asked, [{ ...nothing, ...options }], args.join(' '))
+    t.strictSame(asked, [{ rehearse, ...options }], args.join(' '))
   }
 })
 
-t.test('plan: every option of harden() is there', async (t) => {
+t.test('plan: every option of harden() is there, and all that the help names', async (t) => {
   const { run } = planWith(t, () => made)
-  const { validate } = t.mockRequire<typeof import('../lib/options')>('../lib/options')
-  t.throws(() => validate({ x: 1 }), { message: `the options are ${Object.keys(nothing).join(', ')}.` })
   const help = run('--help').stdout
-  for (const flag of help.match(/--[a-z-]+/g) ?? []) {
+  const { validate } = t.mockRequire<typeof import('../lib/options')>('../lib/options')
+  let known = ''
+  try {
+    validate({ x: 1 })
+  } catch (error) {
+    known = (error as errors.HardenError).remedy.replace('the options are ', '')
+  }
+  const names = { rehearse: 'read', noNewPrivileges: 'allow-new-privileges' }
+  for (const option of known.split(', ')) {
+    const flag =
+      names[option as keyof typeof names] ?? option.replace(/[A-Z]/g, (capital) => `-${capital.toLowerCase()}`)
+    t.match(help, `\n  --${flag} `, option)
+  }
+  for (const flag of help.match(/(?<=^ {2}|, )--[a-z-]+/gm) ?? []) {
     const { status, stderr } = run(flag)
     t.ok(status === 0 || /argument missing/.test(stderr), flag)
   }
+})
+
+t.test('plan: a configuration, and what overrides it', async (t) => {
+  const asked: unknown[] = []
+  const { planRows } = t.mockRequire<typeof import('../lib/plan-report')>('../lib/plan-report')
+  let wrong: Error | undefined
+  const run = commandWith(t, {
+    '../lib/plan-report': {
+      planRows,
+      plan: (options: object) => {
+        asked.push(options)
+        return made
+      },
+    },
+    '../lib/config': {
+      readSecurityConfig: (...args: unknown[]) => {
+        if (wrong) throw wrong
+        asked.push(args)
+        return Object.freeze({ user: 'ecuser', chroot: '/srv', noNewPrivileges: false })
+      },
+    },
+    '../lib/errors': errors,
+  })
+  t.equal(run('plan', '--config', 'ec.conf').status, 0)
+  t.strictSame(asked.splice(0), [
+    ['ec.conf', { cluster: undefined }],
+    { user: 'ecuser', chroot: '/srv', noNewPrivileges: false, rehearse },
+  ])
+  t.equal(run('plan', '--config', 'ec.conf', '--cluster', 'all.conf', '--user', 'mail', '--bind', '25').status, 0)
+  t.strictSame(asked.splice(0), [
+    ['ec.conf', { cluster: 'all.conf' }],
+    { user: 'mail', chroot: '/srv', noNewPrivileges: false, rehearse: { ...rehearse, bind: [25] } },
+  ])
+  t.match(run('plan', '--cluster', 'all.conf'), { status: 2, stderr: /^privdrop: --cluster goes with --config\n/ })
+  wrong = new errors.HardenError({
+    code: 'ERR_HARDEN_CONFIG',
+    message: 'ec.conf:2:3: what it is',
+    remedy: 'do',
+    excerpt: '\tus\x1ber\n\t^',
+  })
+  t.strictSame(run('plan', '--config', 'ec.conf'), {
+    status: 1,
+    stdout: '',
+    stderr: 'ec.conf:2:3: what it is. Remedy: do.\n\tus\\u{1b}er\n\t^\n',
+  })
+  t.same(asked, [])
 })
 
 t.test('plan: as a table, and as JSON', async (t) => {
@@ -321,7 +367,7 @@ function auditOf(t: Test, tasks: Task[] | { code?: string; message: string }, fi
     '/etc/group': 'root:x:0:\nmail:x:8:\nhal:x:991:\n',
     '/proc/self/ns/user': 'user:[1]',
     '/proc/4711/ns/user': 'user:[1]',
-    '/proc/self/status': '',
+    '/proc/self/task': '',
     ...files,
   }
   if (Array.isArray(tasks))
@@ -455,8 +501,12 @@ t.test('audit: what is dangerous', async (t) => {
     ['root set aside', { ...clean, uid: '0\t990\t0\t990' }, [['danger', 'AUDIT_ROOT_AGAIN', /seteuid\(0\)/]]],
     ['saved', { ...clean, uid: '990\t990\t0\t990' }, [['danger', 'AUDIT_ROOT_AGAIN', /seteuid\(0\)/]]],
     ['real', { ...clean, uid: '0\t990\t990\t990' }, [['danger', 'AUDIT_ROOT_AGAIN', /seteuid\(0\)/]]],
-    ["root's groups", { ...clean, groups: '0 4' }, [['danger', 'AUDIT_GROUP_ROOT', /group, 0$/]]],
-    ["root's group", { ...clean, gid: '991\t991\t0\t991' }, [['danger', 'AUDIT_GROUP_ROOT', /group, 0$/]]],
+    ["root's groups", { ...clean, groups: '0 4' }, [['danger', 'AUDIT_GROUP_ROOT', /is in root's group, 0, without/]]],
+    [
+      "root's group",
+      { ...clean, gid: '991\t991\t0\t991' },
+      [['danger', 'AUDIT_GROUP_ROOT', /is in root's group, 0, without/]],
+    ],
     ['groups of others', { ...clean, groups: '4 10' }, []],
     ['what binds a port', { ...clean, prm: '400' }, []],
     ['what is root', { ...clean, prm: '200400' }, [['danger', 'AUDIT_CAPABILITY_IS_ROOT', /cap_sys_admin \(mounts, /]]],
@@ -484,7 +534,7 @@ t.test('audit: what is dangerous', async (t) => {
     t.equal(json().findings.length, wanted.length)
   }
   const [, single] = auditOf(t, [clean, { ...clean, groups: '0', name: 'odd' }]).json().findings
-  t.match(single.message, /^thread 4712 \(odd\) is no longer root/)
+  t.match(single.message, /^thread 4712 \(odd\) is in root's group/)
 })
 
 t.test('audit: another user namespace', async (t) => {
@@ -521,7 +571,7 @@ t.test('audit: a thread may call itself anything', async (t) => {
 t.test('audit: what cannot be looked at is 2', async (t) => {
   const table: [fault: { code?: string; message: string }, stderr: RegExp, files?: object][] = [
     [{ code: 'ENOENT', message: '' }, /^privdrop: there is no process 4711; or .*hidepid/],
-    [{ code: 'ENOENT', message: '' }, /^privdrop: there is no \/proc .*Linux/, { '/proc/self/status': undefined }],
+    [{ code: 'ENOENT', message: '' }, /^privdrop: there is no \/proc .*Linux/, { '/proc/self/task': undefined }],
     [{ code: 'ESRCH', message: '' }, /^privdrop: there is no process 4711/],
     [{ code: 'EACCES', message: '' }, /^privdrop: process 4711 may not be read \(EACCES\): ask as root/],
     [{ code: 'EPERM', message: '' }, /^privdrop: process 4711 may not be read \(EPERM\)/],

@@ -101,8 +101,7 @@ function whyNot(pid: string, error: NodeJS.ErrnoException): string {
   switch (error.code) {
     case 'ENOENT':
     case 'ESRCH':
-      if (!existsSync('/proc/self/status'))
-        return 'there is no /proc to read here: it takes Linux, with procfs on /proc'
+      if (!existsSync('/proc/self/task')) return 'there is no /proc to read here: it takes Linux, with procfs on /proc'
       return `there is no process ${pid}; or /proc, mounted with hidepid, hides it: then ask as root`
     case 'EACCES':
     case 'EPERM':

@@ -35,7 +35,7 @@ const rules: readonly Rule[] = [
   {
     code: 'AUDIT_GROUP_ROOT',
     level: 'danger',
-    look: (thread) => !mayBeRoot(thread) && hasRootGroup(thread) && "is no longer root, and still in root's group, 0",
+    look: (thread) => !mayBeRoot(thread) && hasRootGroup(thread) && "is in root's group, 0, without being root",
     remedy: 'call setgroups(2) and setresgid(2) before setresuid(2)',
   },
   {

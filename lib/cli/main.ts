@@ -56,7 +56,9 @@ function explain(error: unknown, name: string, terminal: Terminal): number {
     return 2
   }
   if (!(error instanceof HardenError)) throw error
-  printError(terminal, `privdrop: ${error.code}: ${error.message}`)
+  // as compilers do: file:line:column first
+  const prefix = error.code === 'ERR_HARDEN_CONFIG' ? '' : `privdrop: ${error.code}: `
+  printError(terminal, `${prefix}${error.message}`)
   // What is wrong with the arguments, harden() has not even considered.
   return error.code.startsWith('ERR_INVALID_ARG_') ? 2 : 1
 }

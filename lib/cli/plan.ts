@@ -1,15 +1,18 @@
 /** plan() from the command line. */
+import { readSecurityConfig } from '../config'
 import type { HardenOptions } from '../options'
 import { type HardenPlan, planRows, plan as rehearse } from '../plan-report'
 import { parse } from './arguments'
 import type { Command } from './main'
-import { printJson, printRows, type Terminal } from './terminal'
+import { printJson, printRows, type Terminal, UsageError } from './terminal'
 
 const text = { type: 'string' } as const
 const texts = { type: 'string', multiple: true } as const
 const flag = { type: 'boolean' } as const
 
 const options = {
+  config: text,
+  cluster: text,
   user: text,
   group: text,
   'supplemental-groups': texts,
@@ -31,6 +34,8 @@ export const plan: Command = {
 What harden() would do with these options, and whether the kernel would let it: rehearsed in a child process. Nothing
 changes. Run it as the server is started: as the same user, in the same container or unit.
 
+  --config FILE                      an ecelerity.conf, whose security scope has the options; what is named here overrides it
+  --cluster FILE                     with --config: an ecelerity-cluster.conf
   --user NAME|ID                     the identity to assume
   --group NAME|ID                    default: the user's primary group
   --supplemental-groups NAME|ID,...  exactly these; default: none
@@ -49,19 +54,24 @@ Lists may also be given by repeating the option; paths only so.
 It is a process of its own: of the server's threads, open descriptors, children, environment, limits and terminal it
 knows nothing, so what harden() and plan() find there is left out. For that, call plan() in the server.
 
-Exit status: 0 harden() would do it; 1 it would be refused; 2 the command line is wrong.
+Exit status: 0 harden() would do it; 1 it would be refused, or FILE is wrong; 2 the command line is wrong.
 `,
 
   run(args, terminal) {
-    const { json, ...values } = parse({ args, options }).values
-    const made = rehearse(optionsOf(values))
+    const { json, config, cluster, ...values } = parse({ args, options }).values
+    if (cluster !== undefined && config === undefined) throw new UsageError('--cluster goes with --config')
+    const given = Object.entries(optionsOf(values)).filter(([, value]) => value !== undefined)
+    const made = rehearse({
+      ...(config !== undefined && readSecurityConfig(config, { cluster })),
+      ...Object.fromEntries(given),
+    })
     const findings = made.findings.filter(({ code }) => !ofThisProcess.has(code))
     show({ ...made, findings }, json, terminal)
     return made.refusals.length > 0 ? 1 : 0
   },
 }
 
-type Values = Omit<ReturnType<typeof parse<{ options: typeof options }>>['values'], 'json'>
+type Values = Omit<ReturnType<typeof parse<{ options: typeof options }>>['values'], 'json' | 'config' | 'cluster'>
 
 /** Not checked here: validate() does it, and knows each option by its own name. */
 function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
@@ -74,7 +84,7 @@ function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
     privileges: values.privileges,
     chroot: values.chroot,
     ambientCapabilities: values['ambient-capabilities'],
-    noNewPrivileges: !values['allow-new-privileges'],
+    noNewPrivileges: values['allow-new-privileges'] ? false : undefined,
     rehearse: { read, write, bind: bind && items(bind).map(port) },
     allowInspector: values['allow-inspector'],
   }

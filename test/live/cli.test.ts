@@ -1,7 +1,7 @@
 /** Promise: `privdrop audit` says of any process what the kernel says, and `privdrop plan` what harden() would do. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -188,4 +188,24 @@ live('plan: what would be refused', ['root', 'setpriv'], async (t) => {
     t.match(found.stdout + found.stderr, `${code}: `)
     t.notMatch(found.stderr, /^ +at /m)
   }
+})
+
+live('plan: from a configuration file', ['root'], async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'ecelerity.conf')
+  writeFileSync(
+    file,
+    'security {\n  user = "nobody"\n  group = "nogroup"\n  capabilities = "cap_net_bind_service+ep"\n}\n',
+  )
+  const { status, stdout } = privdrop(['plan', '--json', '--config', file, '--bind', '25', '--group', 'mail'])
+  t.equal(status, 0)
+  t.match(JSON.parse(stdout), { user: { real: 65534 }, group: { real: 8 }, refusals: [] })
+  writeFileSync(file, 'security {\n  user "nobody"\n}\n')
+  t.match(privdrop(['plan', '--config', file]), {
+    status: 1,
+    stdout: '',
+    stderr: new RegExp(`^${file}:3:1: .*\\n}\\n\\^\\n$`),
+  })
+  t.match(privdrop(['plan', '--config', `${file}.no`]), { status: 1, stderr: /ENOENT/ })
 })
