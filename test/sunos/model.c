@@ -272,14 +272,14 @@ static int translated(int error)
 	return error;
 }
 
-/* What the addon itself has written there stays until a call fails. */
+/* What the addon itself has written there stays until a call fails; glibc's own is emptied, so that one that fails alike is seen. */
 int *___errno(void)
 {
-	static __thread int seen, shown;
+	static __thread int shown;
 
-	if (seen != errno) {
-		seen = errno;
+	if (errno) {
 		shown = translated(errno);
+		errno = 0;
 	}
 	return &shown;
 }
