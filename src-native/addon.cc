@@ -84,9 +84,23 @@ Object describe(Env env, const struct reading &reading) {
 	return result;
 }
 
+/* What a Worker cannot read any more, because it is being terminated, is undefined: an empty Value, as Object::Get() gives
+ * it, would end the process when it is looked at. */
+Value get(const Object &object, const char *name) {
+	napi_value value = nullptr;
+	if (napi_get_named_property(object.Env(), object, name, &value) != napi_ok) return object.Env().Undefined();
+	return Value(object.Env(), value);
+}
+
+Value get(const Napi::Array &array, uint32_t index) {
+	napi_value value = nullptr;
+	if (napi_get_element(array.Env(), array, index, &value) != napi_ok) return array.Env().Undefined();
+	return Value(array.Env(), value);
+}
+
 uint64_t mask_at(const Object &object, const char *name) {
 	bool lossless;
-	return object.Get(name).As<Napi::BigInt>().Uint64Value(&lossless);
+	return get(object, name).As<Napi::BigInt>().Uint64Value(&lossless);
 }
 
 /* The place of a name in step_names, from there on. A name that does not exist is a broken contract; none at all is what a
@@ -105,10 +119,10 @@ struct attempt *read_attempts(const Napi::Array &from) {
 	struct attempt *attempts = static_cast<struct attempt *>(calloc(from.Length() + 1, sizeof *attempts));
 	if (!attempts) abort();
 	for (uint32_t i = 0; i < from.Length(); i++) {
-		Object attempt = from.Get(i).As<Object>();
-		attempts[i].step = step_at(attempt.Get("step"), STEP_READ, STEP_BIND);
-		attempts[i].path = copy_text(attempt.Get("path"));
-		attempts[i].port = static_cast<uint16_t>(attempt.Get("port").As<Napi::Number>().Uint32Value());
+		Object attempt = get(from, i).As<Object>();
+		attempts[i].step = step_at(get(attempt, "step"), STEP_READ, STEP_BIND);
+		attempts[i].path = copy_text(get(attempt, "path"));
+		attempts[i].port = static_cast<uint16_t>(get(attempt, "port").As<Napi::Number>().Uint32Value());
 	}
 	return attempts;
 }
@@ -121,17 +135,16 @@ void free_attempts(const struct plan &plan) {
 /* The memory of before and groups stays JavaScript's; both outlive the call that they are read in. */
 struct plan read_plan(const Object &from) {
 	struct plan plan = {};
-	Napi::Array steps = from.Get("steps").As<Napi::Array>();
-	Napi::Array attempts = from.Get("attempts").As<Napi::Array>();
-	Napi::Uint32Array groups = from.Get("groups").As<Napi::Uint32Array>();
+	Napi::Array steps = get(from, "steps").As<Napi::Array>();
+	Napi::Array attempts = get(from, "attempts").As<Napi::Array>();
+	Napi::Uint32Array groups = get(from, "groups").As<Napi::Uint32Array>();
 
 	for (uint32_t i = 0; i < steps.Length(); i++)
-		plan.steps |= 1u << step_at(steps.Get(i), STEP_CHROOT, STEP_NO_NEW_PRIVS);
+		plan.steps |= 1u << step_at(get(steps, i), STEP_CHROOT, STEP_NO_NEW_PRIVS);
 	plan.attempts = read_attempts(attempts);
 	plan.attempt_count = attempts.Length();
-	plan.before = static_cast<struct credentials *>(from.Get("before").As<Napi::ArrayBuffer>().Data());
-	plan.uid = from.Get("uid").As<Napi::Number>().Uint32Value();
-	plan.gid = from.Get("gid").As<Napi::Number>().Uint32Value();
+	plan.uid = get(from, "uid").As<Napi::Number>().Uint32Value();
+	plan.gid = get(from, "gid").As<Napi::Number>().Uint32Value();
 	plan.groups = groups.Data();
 	plan.group_count = groups.ElementLength();
 	plan.sets.permitted = mask_at(from, "permitted");
@@ -139,8 +152,10 @@ struct plan read_plan(const Object &from) {
 	plan.sets.inheritable = mask_at(from, "inheritable");
 	plan.sets.ambient = mask_at(from, "ambient");
 	plan.bounding_drop = mask_at(from, "boundingDrop");
-	plan.root = from.Get("root").As<Napi::Number>().Int32Value();
-	plan.keep_sigusr1 = from.Get("keepSigusr1").As<Napi::Boolean>();
+	plan.root = get(from, "root").As<Napi::Number>().Int32Value();
+	plan.keep_sigusr1 = get(from, "keepSigusr1").As<Napi::Boolean>();
+	/* Last: who could read this could read all of it. */
+	plan.before = static_cast<struct credentials *>(get(from, "before").As<Napi::ArrayBuffer>().Data());
 	return plan;
 }
 
@@ -153,15 +168,18 @@ Value Observe(const CallbackInfo &info) {
 	if (observe_main(&own, &status, &why)) return describe(info.Env(), why);
 
 	size_t size = sizeof *own + own->group_count * sizeof(gid_t);
-	Napi::ArrayBuffer credentials = Napi::ArrayBuffer::New(info.Env(), size);
-	memcpy(credentials.Data(), own, size);
-	napi_value text = nullptr;
+	void *copy = nullptr;
+	napi_value text = nullptr, credentials = nullptr;
 	napi_create_string_latin1(info.Env(), status, NAPI_AUTO_LENGTH, &text);
 
 	Object result = Object::New(info.Env());
 	result.Set("status", text);
 	result.Set("securebits", own->securebits);
-	result.Set("credentials", credentials);
+	/* It fails in a Worker that is being terminated. */
+	if (napi_create_arraybuffer(info.Env(), size, &copy, &credentials) == napi_ok) {
+		memcpy(copy, own, size);
+		result.Set("credentials", credentials);
+	}
 	free(own);
 	free(status);
 	return result;
@@ -201,8 +219,7 @@ Value Rehearse(const CallbackInfo &info) {
 	struct reading reading = {};
 	struct failure why = {};
 
-	/* A Worker that is being terminated cannot read its own objects any more. */
-	if (info.Env().IsExceptionPending() || !plan.before) {
+	if (!plan.before) {
 		free_attempts(plan);
 		return info.Env().Undefined();
 	}
@@ -294,6 +311,10 @@ Value Commit(const CallbackInfo &info) {
 	struct failure why = {};
 	napi_value result;
 
+	if (!plan.before) {
+		free_attempts(plan);
+		return info.Env().Undefined();
+	}
 	int refused = commit(&plan, &reading, &why);
 	free_attempts(plan);
 	if (refused) return describe(info.Env(), why);

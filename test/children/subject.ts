@@ -119,12 +119,15 @@ export const actions = {
   terminate: async (call: 'plan' | 'audit', times: number) => {
     const source = `
       const privdrop = require(process.argv[2])
-      privdrop[process.argv[3]]({ user: 65534, group: 65534 })
+      const options = { user: 65534, group: 65534, rehearse: { bind: [25] } }
+      privdrop[process.argv[3]](options)
       require('node:worker_threads').parentPort.postMessage('begun')
-      for (;;) privdrop[process.argv[3]]({ user: 65534, group: 65534 })`
+      for (;;) privdrop[process.argv[3]](options)`
     for (let i = 0; i < times; i++) {
       const worker = new Worker(source, { eval: true, argv: [require.resolve('privdrop'), call] })
       await once(worker, 'message')
+      // each somewhere else in it
+      for (let turn = 0; turn < (i * 37) % 1500; turn++) await new Promise(setImmediate)
       await worker.terminate()
     }
     return times

@@ -50,7 +50,7 @@ live('in a Worker, and when all is done', ['root'], async (t) => {
 
 live('a Worker that is terminated in the middle of it ends alone', ['root'], async (t) => {
   const subject = await start(t)
-  t.equal(await subject.ask('terminate', 'plan', 30), 30)
+  t.equal(await subject.ask('terminate', 'plan', 150), 150)
   await subject.ask('harden', options)
 })
 
