@@ -30,7 +30,7 @@ export interface CredentialsReport {
   }
   /** Solaris: names in the system's order. */
   readonly privileges?: PrivilegeSets
-  /** False on Solaris, which has no such thing: there the limit set bounds what a set-user-ID program may get. */
+  /** False on Solaris, which has no such thing: there the limit set bounds the privileges of a set-user-ID program. */
   readonly noNewPrivileges: boolean
 }
 

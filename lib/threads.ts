@@ -20,7 +20,7 @@ export function isProcOurs(): boolean {
 
 /** One for each pid namespace from that of this /proc down to the process's own. Before Linux 4.1 there is no such line. */
 export function idsOf(status: string): string {
-  return /^NStgid:\t(.*)$/m.exec(status)?.[1] ?? String(process.pid)
+  return /\nNStgid:\t(.*)/.exec(status)?.[1] ?? String(process.pid)
 }
 
 /**

@@ -446,6 +446,12 @@ seccomp               none
   })
 })
 
+t.test('audit: a name that looks like a line of the kernel is a name', async (t) => {
+  const { status, json } = auditOf(t, [clean, { ...clean, name: 'x\rSeccomp:\t2' }])
+  t.equal(status, 0)
+  t.match(json().threads, [{ seccomp: 'none' }, { seccomp: 'none' }])
+})
+
 t.test('audit: of a thread that differs, what differs', async (t) => {
   const { status, stdout, json, codes } = auditOf(t, [
     clean,

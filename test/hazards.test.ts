@@ -145,8 +145,8 @@ t.beforeEach((t) => {
 const worst: World = {
   entries: {
     [`/proc/self/task/${MINE}/children`]: '11',
-    '/proc/11/status': 'State:\tS (sleeping)\nUid:\t0\t0\t0\t0\n',
-    [`/proc/${process.ppid}/status`]: 'State:\tS (sleeping)\nUid:\t0\t0\t0\t0\n',
+    '/proc/11/status': 'Name:\tnode\nState:\tS (sleeping)\nUid:\t0\t0\t0\t0\n',
+    [`/proc/${process.ppid}/status`]: 'Name:\tnode\nState:\tS (sleeping)\nUid:\t0\t0\t0\t0\n',
     '/proc/self/stat': `${MINE} (a) R 1 1 1 34816 -1`,
     '/proc/sys/fs/suid_dumpable': '1\n',
     '/proc/self/limits': 'Max processes             7                    7                    processes \n',
@@ -262,7 +262,8 @@ t.test('children', async (t) => {
   const status = (uid: string, state = 'S (sleeping)') =>
     `Name:\tchild\nState:\t${state}\nUid:\t${uid}\nGid:\t0\t0\t0\t0\n`
   const entries: Record<string, Entry> = {
-    '/proc/11/status': status('0\t0\t0\t0'),
+    // no zombie, though it calls itself so
+    '/proc/11/status': status('0\t0\t0\t0').replace('child', 'x\rState:\tZ'),
     '/proc/12/status': status('1000\t1000\t0\t1000'),
     '/proc/13/status': status('1000\t1000\t1000\t1000'),
     '/proc/14/status': status('0\t0\t0\t0', 'Z (zombie)'),
@@ -316,7 +317,7 @@ t.test('a child for the kernel as it is', async (t) => {
 
 t.test('the primary', async (t) => {
   const primary = (uid: string, state = 'S') => ({
-    [`/proc/${process.ppid}/status`]: `State:\t${state}\nUid:\t${uid}\n`,
+    [`/proc/${process.ppid}/status`]: `Name:\tnode\nState:\t${state}\nUid:\t${uid}\n`,
   })
   const isRoot = primary('0\t0\t0\t0')
   alone(t, find({ isWorker: true, entries: isRoot }), {

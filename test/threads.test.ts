@@ -89,8 +89,8 @@ t.test('whose /proc it is', async (t) => {
 
 t.test('the numbers of a process', async (t) => {
   t.equal(idsOf('Name:\tnode\nNStgid:\t4711\nNSpid:\t4712\n'), '4711', 'of the process, not of the thread')
-  t.equal(idsOf('NStgid:\t4711\t7\n'), '4711\t7')
-  t.equal(idsOf('NStgid:\t\n'), '')
+  t.equal(idsOf('Name:\tnode\nNStgid:\t4711\t7\n'), '4711\t7')
+  t.equal(idsOf('Name:\tnode\nNStgid:\t\n'), '')
   t.equal(idsOf('NSpid:\t4711\n'), String(process.pid), 'before Linux 4.1 there is no telling')
   t.equal(idsOf('Name:\tNStgid:\t1\n'), String(process.pid), 'the name of a thread is no line')
 })

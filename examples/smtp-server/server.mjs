@@ -32,17 +32,28 @@ const report = harden({
 console.log(String(report))
 console.log('hardened')
 
-process.on('SIGHUP', async () => {
+let ending = false
+let reloading = Promise.resolve()
+process.on('SIGHUP', () => {
+  reloading = reloading.then(reload) // one after the other
+})
+process.on('SIGTERM', () => {
+  ending = true
+  smtp.close()
+})
+
+async function reload() {
+  if (ending) return
   try {
     keys = readKeys()
   } catch ({ message }) {
     console.error(`the old key stays: ${message}`)
   }
-  await close()
+  smtp.server.close() // the port is free at once; who is connected goes on
   smtp = await listen()
   console.log('listening again')
-})
-process.on('SIGTERM', close)
+  if (ending) smtp.close()
+}
 
 function readKeys() {
   return { key: readFileSync(KEY), cert: readFileSync(CERT) }
@@ -54,10 +65,6 @@ async function listen() {
   await once(server.server, 'listening') // what goes wrong is thrown here
   server.on('error', ({ message }) => console.error(message)) // of a connection
   return server
-}
-
-function close() {
-  return new Promise((resolve) => smtp.close(resolve))
 }
 
 /** The message is accepted when it is in the spool, whole. */

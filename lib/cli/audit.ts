@@ -78,7 +78,7 @@ function readThread(tid: number, status: string): Thread {
   // the kernel's text is bytes, and a name mostly UTF-8
   const name = Buffer.from(state.name, 'latin1').toString()
   // no such line: a kernel without seccomp
-  const mode = /^Seccomp:\t(\d+)$/m.exec(status)?.[1] ?? '0'
+  const mode = /\nSeccomp:\t(\d+)/.exec(status)?.[1] ?? '0'
   return { tid, name, ...reportCredentials(state), seccomp: modes[mode] ?? mode }
 }
 

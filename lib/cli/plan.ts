@@ -54,7 +54,8 @@ Lists may also be given by repeating the option; paths only so.
 It is a process of its own: of the server's threads, open descriptors, children, environment, limits and terminal it
 knows nothing, so what harden() and plan() find there is left out. For that, call plan() in the server.
 
-Exit status: 0 harden() would do it; 1 it would be refused, or FILE is wrong; 2 the command line is wrong.
+Exit status: 0 harden() would do it; 1 it would be refused, or FILE is wrong; 2 the command line, or a
+value in FILE, is nothing that harden() takes.
 `,
 
   run(args, terminal) {

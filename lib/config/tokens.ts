@@ -130,7 +130,7 @@ export function wrongAt(
 }
 
 /** What is printed must not speak to a terminal; a tab may stay. */
-const visible = (text: string): string => text.replace(/[^\P{Cc}\t]/gu, '\ufffd')
+const visible = (text: string): string => text.replace(/(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '\ufffd')
 
 /** Of a long path, which may be any text that is given for one, its end says most. */
 export const showPath = (path: string): string => `'${path.length > 200 ? '...' : ''}${visible(path.slice(-200))}'`

@@ -60,5 +60,6 @@ export function statField(stat: string | undefined, field: number): number | und
 /** With root among its ids, and not a zombie, which can do nothing any more. */
 export function isRoot(pid: number): boolean {
   const status = read(`/proc/${pid}/status`) ?? ''
-  return /^Uid:.*\t0\b/m.test(status) && !/^State:\tZ/m.test(status)
+  // by line feeds, and not by the flag m: a name may have a carriage return
+  return /\nUid:.*\t0\b/.test(status) && !/\nState:\tZ/.test(status)
 }

@@ -117,7 +117,7 @@ function commit<T extends object>(plan: Plan, seen: Observation, conclude: Param
 const SIGUSR1 = 1n << BigInt(constants.signals.SIGUSR1 - 1)
 
 function ignoresSigusr1({ tasks }: Reading): boolean {
-  const ignored = (status: string) => BigInt(`0x${/^SigIgn:\t(\w+)$/m.exec(status)?.[1] ?? 0}`)
+  const ignored = (status: string) => BigInt(`0x${/\nSigIgn:\t(\w+)/.exec(status)?.[1] ?? 0}`)
   return tasks.every(({ status }) => (ignored(status) & SIGUSR1) !== 0n)
 }
 

@@ -136,7 +136,7 @@ function nameThread(tid: number): { status: string; name?: string; thread: strin
   } catch {
     // it has ended, or it is not known which it was
   }
-  const name = /^Name:\t(.*)$/m.exec(status)?.[1]
+  const name = /^Name:\t(.*)/.exec(status)?.[1]
   const unnamed = tid ? 'a thread that has ended since' : 'one of the threads'
   return { status, name, thread: name === undefined ? unnamed : `thread ${tid} (${name})` }
 }

@@ -59,7 +59,7 @@ function openDirectory(failure: Failure): HardenError {
     code: 'ERR_HARDEN_OPEN_DIRECTORY',
     option: 'chroot',
     found: path,
-    message: `descriptor ${item} is an open directory${path === undefined ? '' : ` (${show(path)})`}: it leads out of the chroot`,
+    message: `descriptor ${item} is an open directory${path === undefined ? '' : ` (${show(path)})`}: none but the new root may be open`,
     remedy: 'close it before harden(): an fs.Dir, a FileHandle, or an inherited descriptor',
   })
 }
