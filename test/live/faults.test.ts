@@ -52,7 +52,7 @@ const options = {
 }
 
 /** The calls that tell the phases apart. */
-const markers = ['waitid', 'openat', 'mmap', 'rt_sigaction', 'getresuid', 'prctl']
+const markers = ['waitid', 'openat', 'mmap', 'rt_sigaction', 'getresuid', 'prctl', 'clone']
 
 /** Neither has a way to fail. */
 const infallible = ['gettid', 'getpid']
@@ -117,9 +117,13 @@ function labelOf(name: string, args: string): string {
 /** What is begun by opening /proc/self/task. */
 const next = { none: 'plan', plan: 'descriptors', rehearse: 'park' } as Record<Phase | 'none', Phase>
 
-/** The calls in strace's log, those of harden() with their phase. */
-function parse(log: string, main: number, only?: number): Call[] {
+/** The calls in strace's log, those of harden() with their phase. A thread that was born meanwhile has made none of them. */
+function parse(log: string, main: number, threads: number[], only?: number): Call[] {
   const calls: Call[] = []
+  const children = [...log.matchAll(/^\d+ +(?:clone\(|<\.\.\. clone resumed>).* = (\d+)$/gm)].map(([, pid]) =>
+    Number(pid),
+  )
+  const own = [...threads, ...children]
   const counts = new Map<string, number>()
   const unfinished = new Map<string, Call>()
   let phase: Phase | undefined
@@ -163,7 +167,7 @@ function parse(log: string, main: number, only?: number): Call[] {
     // Between these two no code runs but harden()'s own.
     if (name === 'rt_sigaction' && args.startsWith('SIGRT_1, {')) ownSignal = !ownSignal
     if (tid === main && (name === 'futex' || (name === 'munmap' && !ownSignal))) call.phase = undefined
-    if (args.includes('FUTEX_WAIT_BITSET')) call.phase = undefined
+    if (args.includes('FUTEX_WAIT_BITSET') || !own.includes(tid)) call.phase = undefined
     if (name === 'mmap' && !/MAP_(?:SHARED|PRIVATE)\|MAP_ANONYMOUS, -1/.test(args)) call.phase = undefined
     calls.push(call)
     if (args.includes('<unfinished')) unfinished.set(`${tid} ${name}`, call)
@@ -178,16 +182,20 @@ interface Trace {
   inject?: string
 }
 
+const threadsOf = (pid: number): number[] => readdirSync(`/proc/${pid}/task`).map(Number)
+
 class Tracer {
   #strace: ChildProcess
   #log: string
   #gone: Promise<unknown>
+  #threads: number[]
 
   private constructor(
     readonly main: number,
     readonly trace: Trace,
   ) {
     this.#log = join(mkdtempSync(join(tmpdir(), 'privdrop-')), 'log')
+    this.#threads = threadsOf(main)
     const { scope, tid, calls, inject } = trace
     this.#strace = spawn(
       'strace',
@@ -219,9 +227,9 @@ class Tracer {
     this.#strace.kill('SIGTERM')
     await this.#gone
     const { scope, tid } = this.trace
-    const calls = parse(readFileSync(this.#log, 'latin1'), this.main, scope === 'all' ? undefined : tid)
+    const log = readFileSync(this.#log, 'latin1')
     rmSync(join(this.#log, '..'), { recursive: true })
-    return calls
+    return parse(log, this.main, this.#threads, scope === 'all' ? undefined : tid)
   }
 }
 
@@ -234,7 +242,7 @@ async function ready(t: Test): Promise<Subject> {
   return subject
 }
 
-const last = (subject: Subject): number => Math.max(...readdirSync(`/proc/${subject.pid}/task`).map(Number))
+const last = (subject: Subject): number => Math.max(...threadsOf(subject.pid))
 const traced = (scope: Scope, subject: Subject): number => (scope === 'another' ? last(subject) : subject.pid)
 
 /** What a hardened process is, down to the thread, written down by hand. */
@@ -387,15 +395,13 @@ function choose(calls: Call[]): Call[] {
 async function census(t: Test, scope: Scope): Promise<Call[]> {
   const subject = await ready(t)
   const tid = traced(scope, subject)
-  const tasks = readdirSync(`/proc/${subject.pid}/task`).map(Number)
+  const threads = threadsOf(subject.pid)
   const tracer = await Tracer.attach(t, subject.pid, { scope, tid, calls: ['all'] })
   await subject.ask('harden', options)
   const calls = await tracer.detach()
   subject.kill()
   // with all of them: what the child does, which is what nobody else can be made to fail in
-  if (scope === 'all')
-    return calls.filter((call) => !tasks.includes(call.tid)).map((call) => ({ ...call, phase: 'rehearse' }))
-  return calls
+  return scope === 'all' ? calls.filter(({ tid }) => !threads.includes(tid)) : calls
 }
 
 function targets(scope: Scope, calls: Call[]): Target[] {
@@ -466,7 +472,7 @@ async function row(t: Test, queue: Target[], table: Table): Promise<void> {
       subject = undefined
     }
     note(table, key, scope, outcome)
-    const goesOn = !hit || tamper === 'retval=0' || harmless.some(([pattern]) => pattern.test(key))
+    const goesOn = !hit?.phase || tamper === 'retval=0' || harmless.some(([pattern]) => pattern.test(key))
     const ends = past || hit?.label === 'rt_sigprocmask restore'
     const right = outcome === 'done' ? goesOn : outcome === (ends ? 'aborted' : 'refused')
     judge(t, key, scope, right, why || outcome)
