@@ -282,6 +282,8 @@ interface Run {
   why: string
   hits: Call[]
   past: boolean
+  /** The thread has said twice who it is: not all came in time, and what was found in that try counts no more. */
+  again: boolean
 }
 
 /** strace does not make the call: what close(2) would have closed and wait4(2) have reaped is left over, once for each. */
@@ -336,7 +338,11 @@ async function run(t: Test, subject: Subject, trace: Trace, tamper: string): Pro
   const calls = await tracer.detach()
   const hits = calls.filter(({ injected }) => injected)
   const past = hits.some(({ phase }) => phase === 'past')
-  const conclude = (outcome: Outcome, why: string): Run => ({ outcome: why ? 'odd' : outcome, why, hits, past })
+  const introductions = calls.filter(
+    ({ tid, name, phase }) => tid === hits[0]?.tid && `${phase} ${name}` === 'park getresuid',
+  )
+  const again = introductions.length > 1
+  const conclude = (outcome: Outcome, why: string): Run => ({ outcome: why ? 'odd' : outcome, why, hits, past, again })
 
   if (answer instanceof Refusal) {
     const { name, code, message, remedy, errno, syscall, step } = answer.fields
@@ -460,11 +466,11 @@ async function row(t: Test, queue: Target[], table: Table): Promise<void> {
     subject ??= await ready(t)
     const inject = `${call.name}:${tamper}:when=${call.nth}${onwards ? '+' : ''}`
     const trace = { scope, tid: traced(scope, subject), calls: [...new Set([...markers, call.name])], inject }
-    const { outcome, why, hits, past } = await run(t, subject, trace, tamper)
+    const { outcome, why, hits, past, again } = await run(t, subject, trace, tamper)
     const [hit] = hits
     const fault = `${tamper}${onwards ? ' from then on' : ''}`
     const key = hit
-      ? `${hit.phase ?? 'elsewhere'}: ${hit.label} ${fault}`
+      ? `${hit.phase ?? 'elsewhere'}: ${hit.label} ${fault}${again ? ', tried again' : ''}`
       : `${call.phase}: ${call.label} ${fault}: missed`
     // What is left open is an open directory, and refused from now on.
     if (outcome !== 'refused' || call.name === 'close') {
@@ -472,7 +478,7 @@ async function row(t: Test, queue: Target[], table: Table): Promise<void> {
       subject = undefined
     }
     note(table, key, scope, outcome)
-    const goesOn = !hit?.phase || tamper === 'retval=0' || harmless.some(([pattern]) => pattern.test(key))
+    const goesOn = !hit?.phase || again || tamper === 'retval=0' || harmless.some(([pattern]) => pattern.test(key))
     const ends = past || hit?.label === 'rt_sigprocmask restore'
     const right = outcome === 'done' ? goesOn : outcome === (ends ? 'aborted' : 'refused')
     judge(t, key, scope, right, why || outcome)
