@@ -5,6 +5,7 @@ import { ascending, resolve } from '../lib/accounts'
 import { HardenError } from '../lib/errors'
 import type { Native } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
+import { refusal } from './refused'
 
 type Lookups = Pick<Native, 'userByName' | 'userById' | 'groupByName'>
 
@@ -27,17 +28,6 @@ function withAccounts(t: Test, answers: Partial<Lookups>) {
     '../lib/native': { native: () => fake },
   })
   return { resolve: mocked.resolve, asked }
-}
-
-function refusal(call: () => unknown): HardenError {
-  try {
-    call()
-  } catch (error) {
-    // a mocked module throws a class of its own
-    if ((error as Error).name === 'HardenError') return error as HardenError
-    throw error
-  }
-  throw new Error('it was not refused')
 }
 
 const smtp = () => ({ uid: 990, gid: 991 })

@@ -16,6 +16,7 @@ import {
   type Words,
 } from '../lib/audit'
 import type { TaskText } from '../lib/native'
+import { nothing, only } from './states'
 
 /** /proc/PID/task/TID/status without most lines about memory and processors; no two values of it are alike. */
 const captured = `Name:	libuv-worker
@@ -316,19 +317,8 @@ t.test('every difference of every field', async (t) => {
 
 t.test('all of them, of all threads', async (t) => {
   const other: ThreadState = {
-    tid: 4713,
-    name: 'odd one',
-    user: { real: 0, effective: 0, saved: 0, fs: 0 },
-    group: { real: 0, effective: 0, saved: 0, fs: 0 },
-    groups: [],
-    permitted: 0n,
-    effective: 0n,
-    inheritable: 0n,
-    bounding: 0n,
-    ambient: 0n,
-    securebits: 0,
-    noNewPrivileges: false,
-    jailed: false,
+    ...nothing,
+    ...{ tid: 4713, name: 'odd one', user: only(0), group: only(0), noNewPrivileges: false },
   }
   const differences = compare(wanted, [thread, other, { ...thread, tid: 4714, groups: [8] }])
   t.strictSame(

@@ -20,7 +20,8 @@ import { constants as os, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { closeRoot, enteredRoot, openRoot, placeOf } from '../lib/chroot'
-import { HardenError } from '../lib/errors'
+import type { HardenError } from '../lib/errors'
+import { refusal } from './refused'
 
 const O_PATH = 0o10000000
 const O_ACCMODE = 0o3
@@ -41,16 +42,6 @@ function surroundings(t: Test): string {
   symlinkSync('loop', join(folder, 'loop'))
   symlinkSync('nowhere', join(folder, 'dangling'))
   return folder
-}
-
-function refusal(call: () => unknown): HardenError {
-  try {
-    call()
-  } catch (error) {
-    if (error instanceof HardenError) return error
-    throw error
-  }
-  throw new Error('it was not refused')
 }
 
 t.test('it is opened by its path, and closed', async (t) => {

@@ -7,19 +7,10 @@ import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { readSecurityConfig, type SecurityConfigOptions } from '../lib/config'
 import { HardenError } from '../lib/errors'
+import { refusal } from './refused'
 
 const fixtures = join(__dirname, 'fixtures')
 const ecuser = { user: 'ecuser', group: 'ecuser' }
-
-function refusal(call: () => unknown): HardenError {
-  try {
-    call()
-  } catch (error) {
-    if (error instanceof HardenError) return error
-    throw error
-  }
-  throw new Error('it was not refused')
-}
 
 /** A folder with these files: their paths lead to their text. */
 function folder(t: Test, files: Record<string, string | Buffer>): string {

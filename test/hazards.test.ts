@@ -5,28 +5,15 @@ import fs, { chmodSync, closeSync, mkdirSync, mkdtempSync, openSync, readdirSync
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { Credentials, Ids, ThreadState } from '../lib/audit'
+import type { Credentials, ThreadState } from '../lib/audit'
 import { closeRoot, openRoot } from '../lib/chroot'
 import { findHazards as findRealHazards } from '../lib/hazards'
 import { foreignFiles } from '../lib/hazards/notes'
 import { native, type OpenDescriptor } from '../lib/native'
 import type { Plan } from '../lib/platform/linux/plan'
 import type { Finding } from '../lib/report'
+import { only, nothing as wanted } from './states'
 
-const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
-const wanted: Credentials = {
-  user: only(1000),
-  group: only(1000),
-  groups: [],
-  permitted: 0n,
-  effective: 0n,
-  inheritable: 0n,
-  bounding: 0n,
-  ambient: 0n,
-  securebits: 0,
-  noNewPrivileges: true,
-  jailed: false,
-}
 const before: ThreadState = { ...wanted, tid: 1, name: 'node', user: only(0), group: only(0), noNewPrivileges: false }
 const plan: Plan = { wanted, steps: [], boundingDrop: 0n, attempts: [], findings: [] }
 const root = { path: '/srv/smtp', descriptor: 9, place: '1:2', stat: 10 }

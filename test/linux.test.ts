@@ -2,8 +2,7 @@
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import t, { type Test } from 'tap'
-import { type Ids, inWords, parseTask, type Seen, type ThreadState } from '../lib/audit'
-import type { HardenError } from '../lib/errors'
+import { inWords, parseTask, type Seen, type ThreadState } from '../lib/audit'
 import {
   type Failure,
   type Native,
@@ -17,7 +16,8 @@ import {
 import type { Observation } from '../lib/platform/index'
 import type { Plan } from '../lib/platform/linux/plan'
 import * as threadsInProc from '../lib/threads'
-import { BIND, FULL, only, opened, plan as plain, RAW, root } from './states'
+import { refusal } from './refused'
+import { BIND, FULL, only, opened, plan as plain, RAW, root, statusOf } from './states'
 
 const { EPERM, EACCES, EAGAIN, EMFILE, ENOENT, ETIMEDOUT } = constants.errno
 const plan: Plan = {
@@ -29,25 +29,6 @@ const seen = (before: Partial<ThreadState> = {}): Observation => ({
   token: new ArrayBuffer(8),
 })
 
-/** The kernel's text about a thread in this state. */
-function statusOf({ name, user, group, groups, ...state }: Omit<ThreadState, 'tid' | 'securebits' | 'jailed'>): string {
-  const ids = ({ real, effective, saved, fs }: Ids) => [real, effective, saved, fs].join('\t')
-  const mask = (set: bigint) => set.toString(16).padStart(16, '0')
-  return `Name:\t${name}
-Pid:\t4711
-Uid:\t${ids(user)}
-Gid:\t${ids(group)}
-Groups:\t${groups.join(' ')} \nNStgid:\t${process.pid}
-SigIgn:\t0000000001001200
-CapInh:\t${mask(state.inheritable)}
-CapPrm:\t${mask(state.permitted)}
-CapEff:\t${mask(state.effective)}
-CapBnd:\t${mask(state.bounding)}
-CapAmb:\t${mask(state.ambient)}
-NoNewPrivs:\t${state.noNewPrivileges ? 1 : 0}
-Seccomp:\t0
-`
-}
 const hardened = statusOf({ name: 'node', ...plan.wanted })
 
 function readingOf(...statuses: string[]): Reading {
@@ -63,17 +44,6 @@ function linuxOn(t: Test, answers: Partial<Native>, threads: Partial<typeof thre
     '../lib/threads': { ...threadsInProc, ...threads },
   })
   return linux
-}
-
-function refusal(call: () => unknown): HardenError {
-  try {
-    call()
-  } catch (error) {
-    // a mocked module throws a class of its own
-    if ((error as Error).name === 'HardenError') return error as HardenError
-    throw error
-  }
-  throw new Error('it was not refused')
 }
 
 const failure = (step: string, syscall: string, fields: Partial<Failure> = {}): Failure => ({

@@ -2,19 +2,10 @@
 import { inspect } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import { HardenError } from '../lib/errors'
+import type { HardenError } from '../lib/errors'
 import { harden } from '../lib/harden'
 import { LARGEST_ID, show, validate } from '../lib/options'
-
-function refusal(call: () => unknown): HardenError {
-  try {
-    call()
-  } catch (error) {
-    if (error instanceof HardenError) return error
-    throw error
-  }
-  throw new Error('it was not refused')
-}
+import { refusal } from './refused'
 
 /** What a table calls a value that may be a megabyte, or a symbol. */
 const word = (value: unknown): string =>

@@ -9,10 +9,9 @@ import type { HardenError } from '../lib/errors'
 import type { HardenOptions } from '../lib/options'
 import { makePlan as makeOpenPlan } from '../lib/plan'
 import type { Plan } from '../lib/platform/linux/plan'
+import { root as anyRoot, BIND, nothing, only, RAW } from './states'
 
 const FULL = kernelMask()
-const BIND = 1n << 10n
-const RAW = 1n << 13n
 const KILL = 1n << 5n
 const NO_SETUID_FIXUP = 1 << 2
 const KEEP_CAPS = 1 << 4
@@ -26,44 +25,15 @@ function makePlan(options: HardenOptions, before: ThreadState): Plan {
 }
 const openDescriptors = () => readdirSync('/proc/self/fd').length
 
-const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
 const lacking = (...capabilities: bigint[]) => {
   const rest = capabilities.reduce((set, capability) => set & ~capability, FULL)
   return { permitted: rest, effective: rest }
 }
 
-const root: ThreadState = {
-  tid: 4711,
-  name: 'node',
-  user: only(0),
-  group: only(0),
-  groups: [],
-  permitted: FULL,
-  effective: FULL,
-  inheritable: 0n,
-  bounding: FULL,
-  ambient: 0n,
-  securebits: 0,
-  noNewPrivileges: false,
-  jailed: false,
-}
+const root = { ...anyRoot, tid: 4711, groups: [], permitted: FULL, effective: FULL, bounding: FULL }
 const plain: ThreadState = { ...root, user: only(1000), group: only(1000), permitted: 0n, effective: 0n }
 const withAmbient: ThreadState = { ...plain, permitted: BIND, effective: BIND, inheritable: BIND, ambient: BIND }
 
-/** An ordinary user who retains nothing. */
-const nothing: Credentials = {
-  user: only(1000),
-  group: only(1000),
-  groups: [],
-  permitted: 0n,
-  effective: 0n,
-  inheritable: 0n,
-  bounding: 0n,
-  ambient: 0n,
-  securebits: 0,
-  noNewPrivileges: true,
-  jailed: false,
-}
 const bindOnly = { permitted: BIND, effective: BIND, bounding: BIND }
 const rootStill = { ...nothing, user: only(0), group: only(0), permitted: FULL, effective: FULL, bounding: FULL }
 

@@ -2,35 +2,15 @@
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import t, { type Test } from 'tap'
-import type { Ids, ThreadState } from '../lib/audit'
+import type { ThreadState } from '../lib/audit'
 import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT } from '../lib/capabilities'
 import * as errors from '../lib/errors'
 import { type Failure, native, type Step } from '../lib/native'
 import type { Plan } from '../lib/platform/linux/plan'
-import { BIND, FULL, only, opened, plan, RAW, root } from './states'
+import { BIND, FULL, only, opened, plan, RAW, root, statusOf } from './states'
 
 const { EPERM, EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM, EINVAL, ENOENT, ENOTDIR, EROFS, ESRCH, ETIMEDOUT } =
   constants.errno
-
-/** The kernel's text about a thread in this state. */
-function statusOf({ name, user, group, groups, ...state }: Omit<ThreadState, 'tid' | 'securebits' | 'jailed'>): string {
-  const ids = ({ real, effective, saved, fs }: Ids) => [real, effective, saved, fs].join('\t')
-  const mask = (set: bigint) => set.toString(16).padStart(16, '0')
-  return `Name:\t${name}
-Pid:\t4711
-Uid:\t${ids(user)}
-Gid:\t${ids(group)}
-Groups:\t${groups.join(' ')} \nNStgid:\t${process.pid}
-SigIgn:\t0000000001001200
-CapInh:\t${mask(state.inheritable)}
-CapPrm:\t${mask(state.permitted)}
-CapEff:\t${mask(state.effective)}
-CapBnd:\t${mask(state.bounding)}
-CapAmb:\t${mask(state.ambient)}
-NoNewPrivs:\t${state.noNewPrivileges ? 1 : 0}
-Seccomp:\t0
-`
-}
 
 /** What /proc says of any thread and of any descriptor; undefined: it has ended, or has been closed. */
 interface Texts {

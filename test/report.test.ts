@@ -1,6 +1,6 @@
 /** Promise: the report is what the kernel said, for programs as JSON and for logs as a table. */
 import t from 'tap'
-import type { Ids, ThreadState } from '../lib/audit'
+import type { ThreadState } from '../lib/audit'
 import {
   credentialRows,
   type Finding,
@@ -10,8 +10,8 @@ import {
   type Row,
   reportCredentials,
 } from '../lib/report'
+import { nothing, only } from './states'
 
-const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
 const main: ThreadState = {
   tid: 4711,
   name: 'node',
@@ -28,20 +28,7 @@ const main: ThreadState = {
   jailed: true,
 }
 const worker: ThreadState = { ...main, tid: 4712, name: 'libuv-worker' }
-const nothing: ThreadState = {
-  ...main,
-  user: only(0),
-  group: only(0),
-  groups: [],
-  permitted: 0n,
-  effective: 0n,
-  inheritable: 0n,
-  bounding: 0n,
-  ambient: 0n,
-  securebits: 0,
-  noNewPrivileges: false,
-  jailed: false,
-}
+const rootWithout: ThreadState = { ...main, ...nothing, user: only(0), group: only(0), noNewPrivileges: false }
 const steps = [
   { name: 'resolve', us: 7 },
   { name: 'park', us: 0 },
@@ -81,7 +68,7 @@ t.test('its data', async (t) => {
   t.strictSame(Object.keys(report).sort(), Object.keys(data).sort(), 'and nothing beside it')
   const { chroot: _, ...others } = data
   t.strictSame(
-    { ...makeReport([nothing], [], [], undefined) },
+    { ...makeReport([rootWithout], [], [], undefined) },
     {
       ...others,
       user: only(0),
@@ -137,7 +124,7 @@ t.test('the table', async (t) => {
   )
   for (const [name, pattern] of expected) t.match(full.get(name), pattern, name)
 
-  const empty = rows(String(makeReport([nothing], [], [], undefined)))
+  const empty = rows(String(makeReport([rootWithout], [], [], undefined)))
   for (const name of ['supplementary groups', 'permitted', 'effective', 'inheritable', 'bounding', 'ambient'])
     t.equal(empty.get(name), 'none', name)
   t.equal(empty.get('no_new_privs'), '0')

@@ -7,10 +7,10 @@ import { fstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import type { HardenError } from '../lib/errors'
 import type { Failure, SunosNative, SunosPlan, SunosReading, SunosState } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
 import type { Finding } from '../lib/report'
+import { refusal } from './refused'
 
 const { EACCES, EAGAIN, EMFILE, EINVAL, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } = constants.errno
 type Index = typeof import('../lib/index')
@@ -172,17 +172,6 @@ function on(before: SunosState = root, { afterwards, inspector, env = {}, execAr
     state = { ...state, ...to }
   }
   return { ...calls, rehearsed, committed, folders, warnings, change, state: () => state }
-}
-
-function refusal(call: () => unknown): HardenError {
-  try {
-    call()
-  } catch (error) {
-    // a mocked module throws a class of its own
-    if ((error as Error).name === 'HardenError') return error as HardenError
-    throw error
-  }
-  throw new Error('it was not refused')
 }
 
 const plain = (report: object) => JSON.parse(JSON.stringify(report))
