@@ -298,6 +298,9 @@ t.test('which step is refused, and what to do about it', async (t) => {
     ['SIGSYS', failure('setresuid', { signal: 31 }), {}, allow('setresuid')],
     ['SIGSYS, and no right', failure('capset', { signal: 31 }), without(BIND), allow('capset')],
     ['SIGSYS in an attempt', failure('bind', { syscall: 'socket', signal: 31 }), {}, allow('socket')],
+    ['SIGSYS, where it looks at descriptors', failure('descriptors', { signal: 31 }), {}, allow('other')],
+    ['SIGKILL, where it tries to get root back', failure('regain', { signal: 9 }), {}, killer],
+    ['SIGKILL, where it opens /proc', failure('proc', { signal: 9 }), {}, killer],
     ['SIGKILL', failure('rehearsal child', { signal: 9 }), {}, killer],
     ['SIGKILL', failure('setgroups', { signal: 9 }), without(CAP_SETGID), killer],
 

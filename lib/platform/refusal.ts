@@ -15,6 +15,8 @@ type Where = Pick<HardenErrorFields, 'step' | 'syscall' | 'errno' | 'tid'>
 export function refusal(failure: Failure, plan: Plan, before: ThreadState): HardenError {
   const { step, syscall, errno } = failure
   const where = whereOf(failure)
+  // wherever it was: it has found nothing out
+  if (failure.signal) return killed(failure, where)
   switch (step) {
     case 'proc':
       return noProc(`${syscall}: ${errnoName(errno)}`, where)
@@ -32,7 +34,6 @@ export function refusal(failure: Failure, plan: Plan, before: ThreadState): Hard
         remedy: 'find what grants it: a security module, or a system call filter that claims success',
       })
   }
-  if (failure.signal) return killed(failure, where)
   const attempt = ['read', 'write', 'bind'].includes(step) ? plan.attempts[failure.item] : undefined
   if (attempt) return noAccess(attempt, failure, where, plan, remedyForAccess(attempt.step, errno))
   return new HardenError({
