@@ -184,6 +184,11 @@ export const actions = {
   load: (path: string) => {
     process.dlopen({ exports: odd }, path)
   },
+  /** Both begin at once. */
+  hardenBeside: (name: string, options: unknown) => {
+    odd[name]?.()
+    return actions.harden(options)
+  },
   native: (name: string, ...args: number[]) => odd[name]?.(...args),
 }
 
