@@ -9,7 +9,7 @@ import { type Failure, native, type Step } from '../lib/native'
 import type { Plan } from '../lib/platform/linux/plan'
 import { BIND, FULL, only, opened, plan, RAW, root, statusOf } from './states'
 
-const { EPERM, EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM, EINVAL, ENOENT, ENOTDIR, EROFS, ESRCH, ETIMEDOUT } =
+const { EPERM, EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM, EINVAL, ENOENT, ENOSYS, ENOTDIR, EROFS, ESRCH, ETIMEDOUT } =
   constants.errno
 
 /** What /proc says of any thread and of any descriptor; undefined: it has ended, or has been closed. */
@@ -278,6 +278,9 @@ t.test('which step is refused, and what to do about it', async (t) => {
     ['SIGSYS', failure('setresuid', { signal: 31 }), {}, allow('setresuid')],
     ['SIGSYS, and no right', failure('capset', { signal: 31 }), without(BIND), allow('capset')],
     ['SIGSYS in an attempt', failure('bind', { syscall: 'socket', signal: 31 }), {}, allow('socket')],
+    ['SIGSYS, where it looks at descriptors', failure('descriptors', { signal: 31 }), {}, allow('other')],
+    ['SIGKILL, where it tries to get root back', failure('regain', { signal: 9 }), {}, killer],
+    ['SIGKILL, where it opens /proc', failure('proc', { signal: 9 }), {}, killer],
     ['SIGKILL', failure('rehearsal child', { signal: 9 }), {}, killer],
     ['SIGKILL', failure('setgroups', { signal: 9 }), without(CAP_SETGID), killer],
 
@@ -483,15 +486,25 @@ t.test('what a thread differs in is what it is compared with: the securebits are
 
 t.test('no /proc', async (t) => {
   const reason = 'the threads of this process cannot be read from /proc'
-  const remedy = 'mount procfs on /proc in the pid namespace of the process: mount -t proc proc /proc'
-  for (const errno of [ENOENT, EPERM]) {
+  const mount = 'mount procfs on /proc in the pid namespace of the process: mount -t proc proc /proc'
+  const files = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+  const find =
+    'find what refuses it: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=), or a security module'
+  for (const [errno, remedy] of [
+    [ENOENT, mount],
+    [EMFILE, files],
+    [ENFILE, files],
+    [EPERM, find],
+    [EACCES, find],
+    [ENOSYS, find],
+  ] as const) {
     const error = refusalOf(t, failure('proc', { errno }), {})
     t.strictSame({ ...error }, { code: 'ERR_HARDEN_PROC', step: 'proc', syscall: 'open', errno: -errno, remedy })
     t.equal(error.message, `${reason}: open: ${getSystemErrorName(-errno)}. Remedy: ${remedy}.`)
   }
   const error = mocked.noProc('it is odd')
-  t.strictSame({ ...error }, { code: 'ERR_HARDEN_PROC', step: 'proc', remedy })
-  t.equal(error.message, `${reason}: it is odd. Remedy: ${remedy}.`)
+  t.strictSame({ ...error }, { code: 'ERR_HARDEN_PROC', step: 'proc', remedy: mount })
+  t.equal(error.message, `${reason}: it is odd. Remedy: ${mount}.`)
 })
 
 t.test('the child could take root back', async (t) => {

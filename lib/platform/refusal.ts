@@ -15,6 +15,8 @@ type Where = Pick<HardenErrorFields, 'step' | 'syscall' | 'errno' | 'tid'>
 export function refusal(failure: Failure, plan: Plan, before: ThreadState): HardenError {
   const { step, syscall, errno } = failure
   const where = whereOf(failure)
+  // wherever it was: it has found nothing out
+  if (failure.signal) return killed(failure, where)
   switch (step) {
     case 'proc':
       return noProc(`${syscall}: ${errnoName(errno)}`, where)
@@ -32,7 +34,6 @@ export function refusal(failure: Failure, plan: Plan, before: ThreadState): Hard
         remedy: 'find what grants it: a security module, or a system call filter that claims success',
       })
   }
-  if (failure.signal) return killed(failure, where)
   const attempt = ['read', 'write', 'bind'].includes(step) ? plan.attempts[failure.item] : undefined
   if (attempt) return noAccess(attempt, failure, where, plan, remedyForAccess(attempt.step, errno))
   return new HardenError({
@@ -52,8 +53,15 @@ export function noProc(reason: string, where: Where = { step: 'proc' }): HardenE
     ...where,
     code: 'ERR_HARDEN_PROC',
     message: `the threads of this process cannot be read from /proc: ${reason}`,
-    remedy: 'mount procfs on /proc in the pid namespace of the process: mount -t proc proc /proc',
+    remedy: remedyForProc(where.errno ? errnoName(-where.errno) : ''),
   })
+}
+
+function remedyForProc(errno: string): string {
+  if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
+  if (errno === 'EPERM' || errno === 'EACCES' || errno === 'ENOSYS')
+    return `find what refuses it: a seccomp filter (${whereFilters}), or a security module`
+  return 'mount procfs on /proc in the pid namespace of the process: mount -t proc proc /proc'
 }
 
 function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenError {
@@ -62,7 +70,7 @@ function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenEr
       ...where,
       code: 'ERR_HARDEN_PROC',
       message: `the open descriptors of this process cannot be looked at: ${syscall}: ${errnoName(errno)}`,
-      remedy: 'mount procfs on /proc, and raise the limit on open files (RLIMIT_NOFILE, ulimit -n)',
+      remedy: `mount procfs on /proc, and ${moreFiles}`,
     })
   if (syscall === 'io_uring_setup')
     return new HardenError({
@@ -187,12 +195,14 @@ function grant(names: string): string {
   return `start the process with ${names} (Docker: --cap-add ${short.replaceAll(', ', ' --cap-add ')}; Kubernetes: securityContext.capabilities.add: [${short}]; systemd: CapabilityBoundingSet= must have it)`
 }
 
+const moreFiles = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+
 const whereFilters = 'Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter='
 
 function remedyFor({ step, syscall, errno: number }: Failure, plan: Plan, before: ThreadState): string {
   const errno = number ? errnoName(number) : ''
   if (step === 'memory') return 'raise the limit on memory (RLIMIT_AS, memory.max)'
-  if (errno === 'EMFILE' || errno === 'ENFILE') return 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+  if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
   if (errno === 'EAGAIN' || errno === 'ENOMEM')
     return 'raise the limit on processes or memory (pids.max; RLIMIT_NPROC; memory.max), and call harden() again'
   if (errno === 'EINVAL' && step.startsWith('set'))

@@ -46,6 +46,7 @@ static void rehearse_here(const struct plan *plan, struct stage *stage, size_t t
 
 	if (try_as_new_identity(plan, tasks, &stage->now))
 		return;
+	stage->now.step = STEP_DESCRIPTORS;
 	stage->foreign_count = list_foreign(tasks, stage->foreign);
 
 	stage->now.step = STEP_READ_BACK;
@@ -114,8 +115,8 @@ static int run_child(const struct plan *plan, struct stage *stage, size_t text_s
 	if (child > 0 && (result = await_child((pid_t)child, ends[0], why)) == 0 && stage->now.step != STEP_NONE) {
 		*why = stage->now;
 		result = -1;
-	} else if (result) {
-		why->step = stage->now.step ? stage->now.step : STEP_CHILD;
+	} else if ((why->signo || why->error == ETIMEDOUT) && stage->now.step) {
+		why->step = stage->now.step; /* it was ended there; any other error is that of a call made here */
 	}
 	close(ends[0]);
 	return result;

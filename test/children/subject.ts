@@ -23,7 +23,7 @@ process.on('warning', ({ name, message, code, detail }: Error & { code?: string;
   heard.warnings.push({ name, message, code, detail }),
 )
 subscribe('privdrop:hardened', (message) => heard.published.push(JSON.parse(JSON.stringify(message))))
-const odd: Record<string, () => number> = {}
+const odd: Record<string, (...args: number[]) => number> = {}
 
 /** A Worker that answers { id, call, args } with what it found. */
 const workerSource = `
@@ -55,6 +55,11 @@ const workerSource = `
     },
     readdir: (path) => require('node:fs').readdirSync(path),
     cwd: () => process.cwd(),
+    native: (path, name, ...args) => {
+      const addon = { exports: {} }
+      process.dlopen(addon, path)
+      return addon.exports[name](...args)
+    },
   }
   parentPort.on('message', async ([action, ...args]) => {
     try { parentPort.postMessage({ value: await actions[action](...args) }) }
@@ -175,11 +180,16 @@ export const actions = {
     directory = opendirSync(path)
   },
   closedir: () => directory?.closeSync(),
-  /** test/children/threads.c */
+  /** test/children/threads.c, test/evidence/filters.c */
   load: (path: string) => {
     process.dlopen({ exports: odd }, path)
   },
-  native: (name: string) => odd[name]?.(),
+  /** Both begin at once. */
+  hardenBeside: (name: string, options: unknown) => {
+    odd[name]?.()
+    return actions.harden(options)
+  },
+  native: (name: string, ...args: number[]) => odd[name]?.(...args),
 }
 
 answer(actions)

@@ -4,6 +4,7 @@
  * Plain N-API; compiled by the test that uses it. One odd thread at a time; it ends with stop().
  */
 #define _GNU_SOURCE
+#include <grp.h>
 #include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/seccomp.h>
@@ -96,6 +97,21 @@ static void *setxid(void *unused)
 			return unused;
 }
 
+/* The same, and it changes what it can, forth and back, until it is told to stop or may not any more. */
+static void *ids(void *unused)
+{
+	static const gid_t group = 4;
+
+	tid = syscall(SYS_gettid);
+	sem_post(&ready);
+	while (sem_trywait(&over)) {
+		if (setgroups(1, &group) || setegid(8) || seteuid(8) || seteuid(0) || setegid(0) || setgroups(0, NULL))
+			break;
+		usleep(5000); /* as long as all of harden() takes */
+	}
+	return unused;
+}
+
 static volatile unsigned churning;
 
 /* A thread that is followed by another before it dies: births without pause, and who is missed has heirs. */
@@ -162,6 +178,7 @@ NAPI_MODULE_INIT()
 		{"startSecurebits", start, securebits},
 		{"startKilled", start, killed},
 		{"startSetxid", start, setxid},
+		{"startIds", start, ids},
 		{"startFs", start, fs_of_its_own},
 		{"startFiles", start, files_of_its_own},
 		{"startChurn", start, churn},

@@ -11,6 +11,8 @@ type Program =
   | 'strace'
   | 'setpriv'
   | 'setcap'
+  | 'prlimit'
+  | 'nsenter'
   | 'ip'
   | 'cc'
   | 'make'

@@ -161,13 +161,18 @@ export async function loadThreads(t: Test, subject: Subject): Promise<void> {
 }
 
 /** Root of a user namespace of its own, with these ids mapped: it has all capabilities in it (user_namespaces(7)). */
-export function inUserNamespace(maps: { uid_map: string; gid_map: string }, ...inner: string[]): Options {
+export function inUserNamespace(
+  maps: { uid_map: string; gid_map: string; setgroups?: 'deny' },
+  ...inner: string[]
+): Options {
   const whenMapped = 'until grep -q . /proc/self/uid_map; do :; done; exec "$@"'
   return {
     wrapper: ['unshare', '--user', '--net', 'sh', '-c', whenMapped, 'sh', ...inner],
     spawned: async (pid) => {
       const own = readlinkSync('/proc/self/ns/user')
       while (readlinkSync(`/proc/${pid}/ns/user`) === own) await new Promise(setImmediate)
+      // it cannot be denied any more when the groups are mapped
+      if (maps.setgroups) writeFileSync(`/proc/${pid}/setgroups`, maps.setgroups)
       writeFileSync(`/proc/${pid}/gid_map`, maps.gid_map)
       writeFileSync(`/proc/${pid}/uid_map`, maps.uid_map)
     },

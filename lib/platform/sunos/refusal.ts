@@ -13,6 +13,14 @@ import type { Plan, State } from './plan'
 export function refusal(failure: Failure, plan: Plan, before: State): HardenError {
   const { step, syscall, errno, signal } = failure
   const where = whereOf(failure)
+  // wherever it was: it has found nothing out
+  if (signal)
+    return new HardenError({
+      ...where,
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      message: `step '${step}' was not finished: ${syscall}: the child was ended by signal ${signal}`,
+      remedy: 'find out who killed the rehearsing child (out of memory? a watchdog?), and call harden() again',
+    })
   if (step === 'open directory') return openDirectory(failure)
   if (['observe', 'descriptors', 'read back'].includes(step)) return unobservable(failure)
   if (step === 'regain')
@@ -21,13 +29,6 @@ export function refusal(failure: Failure, plan: Plan, before: State): HardenErro
       code: 'ERR_HARDEN_NOT_PERMITTED',
       message: 'the rehearsing child could take root back, or its groups or privileges',
       remedy: 'find what grants it, and start the process without it',
-    })
-  if (signal)
-    return new HardenError({
-      ...where,
-      code: 'ERR_HARDEN_NOT_PERMITTED',
-      message: `step '${step}' was not finished: ${syscall}: the child was ended by signal ${signal}`,
-      remedy: 'find out who killed the rehearsing child (out of memory? a watchdog?), and call harden() again',
     })
   const attempt = ['read', 'write', 'bind'].includes(step) ? plan.attempts[failure.item] : undefined
   if (attempt) return noAccess(attempt, failure, where, plan, remedyForAccess(attempt.step, errnoName(errno), plan))
