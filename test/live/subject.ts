@@ -25,6 +25,8 @@ export interface Options {
   program?: string
   /** Another copy of the package than the one for all. */
   from?: string
+  /** Milliseconds after which it is ended, and whoever waits for its answer is told so. */
+  limit?: number
   /** What the test does for it before it can start. */
   spawned?: (pid: number) => Promise<void>
 }
@@ -151,6 +153,10 @@ export async function start<A extends Actions = typeof actions>(t: Test, options
     subject.kill()
     await subject.ended
   })
+  if (options.limit !== undefined) {
+    const watchdog = setTimeout(() => subject.kill(), options.limit)
+    void subject.ended.then(() => clearTimeout(watchdog))
+  }
   await spawned?.(subject.pid)
   await subject.answer()
   return subject
