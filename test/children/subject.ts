@@ -14,6 +14,7 @@ import { promisify } from 'node:util'
 import { Worker } from 'node:worker_threads'
 import { audit, harden, plan, readSecurityConfig } from 'privdrop'
 import { answer } from './answer'
+import { churn } from './churn'
 
 let server: Server | undefined
 let directory: Dir | undefined
@@ -82,13 +83,6 @@ async function askWorker(worker: Worker | undefined, ...call: unknown[]): Promis
   return answer.value
 }
 
-/** Starts Workers that end at once, one after the other; in a Worker itself, so that it goes on while main is busy. */
-const churnSource = `
-  const { Worker } = require('node:worker_threads')
-  const next = () => new Worker('', { eval: true }).once('exit', next)
-  next()
-`
-
 export const actions = {
   /** libuv starts its pool at the first use: a test that never warms it misses those threads. */
   warmPool: async (size: number) => {
@@ -97,9 +91,7 @@ export const actions = {
   startWorkers: async (count: number) => {
     for (let i = 0; i < count; i++) workers.push(await startWorker())
   },
-  churn: async (loops: number) => {
-    for (let i = 0; i < loops; i++) await once(new Worker(churnSource, { eval: true }), 'online')
-  },
+  churn,
   askWorker: (index: number, ...call: unknown[]) => askWorker(workers[index], ...call),
   harden: (options: unknown) => {
     const report = harden(options as never)
@@ -180,7 +172,11 @@ export const actions = {
     directory = opendirSync(path)
   },
   closedir: () => directory?.closeSync(),
-  /** test/children/threads.c, test/evidence/filters.c */
+  /** Jobs for libuv's pool that take longer than any test. */
+  compute: (jobs: number) => {
+    for (let job = 0; job < jobs; job++) pbkdf2('a', 'b', 2 ** 31 - 1, 8, 'sha1', () => {})
+  },
+  /** test/children/threads.c and the like */
   load: (path: string) => {
     process.dlopen({ exports: odd }, path)
   },

@@ -161,6 +161,8 @@ static napi_value start(napi_env env, napi_callback_info info)
 
 static napi_value stop(napi_env env, napi_callback_info info)
 {
+	(void)env;
+	(void)info;
 	sem_post(&over);
 	pthread_join(thread, NULL);
 	return NULL;

@@ -44,16 +44,25 @@ export function task(pid: number, tid: number | string): Task {
   }
 }
 
-/** Every task; those that end while they are being read are none. */
-export function tasks(pid: number): Task[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((tid) => {
-    try {
-      return [task(pid, tid)]
-    } catch (error) {
-      if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return []
-      throw error
-    }
-  })
+/** What is found of a process or a thread; nothing, if it ends meanwhile. */
+export function ifThere<T>(find: () => T): T[] {
+  try {
+    return [find()]
+  } catch (error) {
+    if (['ENOENT', 'ESRCH'].includes((error as NodeJS.ErrnoException).code ?? '')) return []
+    throw error
+  }
+}
+
+const ofEach = <T>(pid: number, find: (tid: string) => T): T[] =>
+  readdirSync(`/proc/${pid}/task`).flatMap((tid) => ifThere(() => find(tid)))
+
+export const tasks = (pid: number): Task[] => ofEach(pid, (tid) => task(pid, tid))
+
+/** The child processes of all its threads. */
+export function children(pid: number): number[] {
+  const lists = ofEach(pid, (tid) => readFileSync(`/proc/${pid}/task/${tid}/children`, 'latin1'))
+  return (lists.join(' ').match(/\d+/g) ?? []).map(Number)
 }
 
 /** What every thread has in common; an empty list of names where the threads differ would be no answer, so it throws. */

@@ -1,33 +1,13 @@
 /** Promise: a server with smtp-server delivers before, after, and after it has closed port 25 and opened it again. */
-import { execFileSync } from 'node:child_process'
-import { chmodSync, chownSync, readFileSync, statSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { live, type Need } from './live'
 import { common, hardened } from './outside'
-import { deliver, examples, listeners, type MailServer, message, place, serve, stored } from './servers'
+import { deliver, examples, listeners, type MailServer, message, place, renew, serve, stored } from './servers'
 
 const needs: Need[] = ['root', 'setpriv', 'swaks', 'openssl']
 const MAIL = 8
-
-/** A new key, readable only by its owner and this group, and a certificate for it. */
-function renew(path: string, gid: number): { KEY: string; CERT: string } {
-  const [KEY, CERT] = [join(path, 'key.pem'), join(path, 'cert.pem')]
-  const kind = [
-    '-x509',
-    '-newkey',
-    'ec',
-    '-pkeyopt',
-    'ec_paramgen_curve:P-256',
-    '-nodes',
-    '-subj',
-    '/CN=mail.example.com',
-  ]
-  execFileSync('openssl', ['req', ...kind, '-keyout', KEY, '-out', CERT], { stdio: 'ignore' })
-  chownSync(KEY, 0, gid)
-  chmodSync(KEY, gid ? 0o640 : 0o600)
-  return { KEY, CERT }
-}
 
 /** The server, as root, when it has taken a first message. */
 async function started(t: Test, HOST: string, { gid = 0, ...more }: { gid?: number; KEY_GROUP?: string } = {}) {

@@ -1,5 +1,5 @@
 /** Mail servers that run as their administrators run them, and messages from swaks. */
-import { type ChildProcess, execFile, spawn } from 'node:child_process'
+import { type ChildProcess, execFile, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
@@ -30,6 +30,25 @@ export function place(t: Test): { path: string; spool: string } {
   mkdirSync(spool)
   chownSync(spool, NOBODY, NOBODY)
   return { path, spool }
+}
+
+/** A new key, readable only by its owner and this group, and a certificate for it. */
+export function renew(path: string, gid: number): { KEY: string; CERT: string } {
+  const [KEY, CERT] = [join(path, 'key.pem'), join(path, 'cert.pem')]
+  const kind = [
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:P-256',
+    '-nodes',
+    '-subj',
+    '/CN=mail.example.com',
+  ]
+  execFileSync('openssl', ['req', ...kind, '-keyout', KEY, '-out', CERT], { stdio: 'ignore' })
+  chownSync(KEY, 0, gid)
+  chmodSync(KEY, gid ? 0o640 : 0o600)
+  return { KEY, CERT }
 }
 
 let home: string | undefined

@@ -3,7 +3,7 @@ import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, cpSync, existsSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Test } from 'tap'
 import type { actions } from '../children/subject'
 import { nodeHeaders } from './live'
@@ -23,6 +23,10 @@ export interface Options {
   node?: string
   /** Another program than test/children/subject.ts. */
   program?: string
+  /** Another copy of the package than the one for all. */
+  from?: string
+  /** Milliseconds after which it is ended, and whoever waits for its answer is told so. */
+  limit?: number
   /** What the test does for it before it can start. */
   spawned?: (pid: number) => Promise<void>
 }
@@ -125,14 +129,18 @@ export function copy(): string {
 
 let home: string | undefined
 
+function installed(): string {
+  home ??= copy()
+  return home
+}
+
 /** Arguments of env(1): tap writes a loader with a thread of its own into every child's NODE_OPTIONS. */
 export const plainNode = ['-u', 'NODE_OPTIONS', nodeUnderTest]
 
 /** A subject that is ready, and that ends with the test. */
 export async function start<A extends Actions = typeof actions>(t: Test, options: Options = {}): Promise<Subject<A>> {
   const { env, execArgv = [], wrapper = [], node = nodeUnderTest, program = 'subject', spawned } = options
-  home ??= copy()
-  const file = join(home, 'test/out/children', `${program}.js`)
+  const file = join(options.from ?? installed(), 'test/out/children', `${program}.js`)
   const subject = new Subject<A>(
     spawn('env', ['-u', 'NODE_OPTIONS', ...wrapper, node, ...execArgv, file], {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
@@ -145,19 +153,30 @@ export async function start<A extends Actions = typeof actions>(t: Test, options
     subject.kill()
     await subject.ended
   })
+  if (options.limit !== undefined) {
+    const watchdog = setTimeout(() => subject.kill(), options.limit)
+    void subject.ended.then(() => clearTimeout(watchdog))
+  }
   await spawned?.(subject.pid)
   await subject.answer()
   return subject
 }
 
-/** Threads that Node knows nothing of, from test/children/threads.c. */
+/** An addon of one C file of the tests, to be loaded by a subject. */
+export function compile(source: string, folder: string): string {
+  const library = join(folder, `${basename(source, '.c')}.node`)
+  const strict = ['-Wall', '-Wextra', '-Werror']
+  execFileSync('cc', ['-shared', '-fPIC', '-pthread', ...strict, '-I', nodeHeaders, '-o', library, source])
+  return library
+}
+
+/** Threads that Node knows nothing of. */
+export const threads = join(__dirname, '../children/threads.c')
+
 export async function loadThreads(t: Test, subject: Subject): Promise<void> {
   const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
-  const library = join(folder, 'threads.node')
-  const source = join(__dirname, '../children/threads.c')
-  execFileSync('cc', ['-shared', '-fPIC', '-pthread', '-I', nodeHeaders, '-o', library, source])
-  await subject.ask('load', library)
+  await subject.ask('load', compile(threads, folder))
 }
 
 /** Root of a user namespace of its own, with these ids mapped: it has all capabilities in it (user_namespaces(7)). */
