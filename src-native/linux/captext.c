@@ -47,7 +47,7 @@ unsigned capability_count(void)
 
 char *capability_name(unsigned capability)
 {
-	return cap_to_name(capability);
+	return cap_to_name((cap_value_t)capability);
 }
 
 void capability_name_free(char *name)

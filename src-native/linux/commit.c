@@ -20,7 +20,7 @@ static char *append(char *at, const char *text)
 {
 	size_t length = strlen(text);
 
-	memcpy(at, text, length);
+	memcpy(at, text, length); /* more is to come: NOLINT(bugprone-not-null-terminated-result) */
 	return at + length;
 }
 
@@ -121,7 +121,7 @@ static int read_task(pid_t tid, void *context)
 /* From a listing of its own, so that a thread that the list has missed is read, and found out, too. */
 static int read_back(const struct plan *plan, int tasks, struct reading *reading)
 {
-	int root = plan->steps & (1u << STEP_CHROOT) ? plan->root : -1;
+	int root = (plan->steps & (1u << STEP_CHROOT)) ? plan->root : -1;
 
 	errno = 0;
 	reading->dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);

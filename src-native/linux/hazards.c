@@ -60,7 +60,7 @@ static int ring_kind(int tasks, int descriptor, enum descriptor_kind *kind)
 {
 	static const char head[] = "../fdinfo/";
 	char path[sizeof head + DECIMAL_SIZE];
-	long said = NOT_SAID, once = NOT_SAID;
+	long said = NOT_SAID;
 
 	memcpy(path, head, sizeof head);
 	decimal(path + sizeof head - 1, descriptor);
@@ -68,6 +68,7 @@ static int ring_kind(int tasks, int descriptor, enum descriptor_kind *kind)
 	 * is no thread: what is true is what it says in most cases, so a refusal in any of them decides. */
 	for (unsigned reads = 0; reads < (said == NOT_SAID ? 100 : RING_READS) && said != REFUSED; reads++) {
 		int info = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+		long once;
 
 		if (info < 0)
 			return -1;
@@ -190,7 +191,7 @@ static int refuse_descriptor(int descriptor, enum descriptor_kind kind, void *co
 
 int refuse_descriptors(const struct plan *plan, int tasks, struct failure *why)
 {
-	int root = plan->steps & (1u << STEP_CHROOT) ? plan->root : -1;
+	int root = (plan->steps & (1u << STEP_CHROOT)) ? plan->root : -1;
 
 	return each_descriptor(tasks, root, refuse_descriptor, why, why) ? -1 : 0;
 }

@@ -24,7 +24,7 @@
 
 pid_t this_thread(void)
 {
-	return syscall(SYS_gettid); /* gettid(3) and fstat(3) need a newer glibc than Node does */
+	return (pid_t)syscall(SYS_gettid); /* gettid(3) and fstat(3) need a newer glibc than Node does */
 }
 
 size_t credentials_size(size_t group_count)
@@ -140,7 +140,7 @@ long count_threads(int stat)
 
 void decimal(char text[DECIMAL_SIZE], int number)
 {
-	char *end = text + DECIMAL_SIZE - 1;
+	char *end = &text[DECIMAL_SIZE - 1];
 
 	*end = '\0';
 	do
@@ -238,7 +238,7 @@ ssize_t read_status(int tasks, pid_t tid, char *text, size_t size)
 		length += got;
 	if (close(status) || got < 0)
 		return -1;
-	return length;
+	return (ssize_t)length;
 }
 
 /* Does this path, from the folder of the tasks, lead to the directory that is open there? */

@@ -390,9 +390,7 @@ static napi_value rehearse_plan(napi_env env, napi_callback_info info)
 	struct failure why;
 	napi_value result = NULL;
 
-	if (read_plan(&call, &plan, &why)) {
-		result = describe_failure(&call, &why);
-	} else if (!call.broken && rehearse(&plan, &reading, &why)) {
+	if (read_plan(&call, &plan, &why) || (!call.broken && rehearse(&plan, &reading, &why))) {
 		result = describe_failure(&call, &why);
 	} else if (!call.broken) {
 		result = describe_reading(&call, &reading);

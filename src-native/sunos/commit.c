@@ -19,7 +19,7 @@ static char *append(char *at, const char *text)
 {
 	size_t length = strlen(text);
 
-	memcpy(at, text, length);
+	memcpy(at, text, length); /* more is to come: NOLINT(bugprone-not-null-terminated-result) */
 	return at + length;
 }
 
@@ -102,7 +102,7 @@ static void cross(const struct plan *plan, struct reading *reading, size_t size)
 
 int commit(const struct plan *plan, struct reading *reading, struct failure *why)
 {
-	int root = plan->steps & (1u << STEP_CHROOT) ? plan->root : -1;
+	int root = (plan->steps & (1u << STEP_CHROOT)) ? plan->root : -1;
 	size_t size = state_size();
 	sigset_t all, before;
 

@@ -5,6 +5,7 @@
  */
 #define _GNU_SOURCE
 #include <grp.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/io_uring.h>
 #include <linux/seccomp.h>
@@ -43,6 +44,27 @@ static void *blocked(void *unused)
 static void *other(void *unused)
 {
 	syscall(SYS_setresuid, -1, 8, -1);
+	stand();
+	return unused;
+}
+
+/* Each id another, and each set; user 0 is the effective one, or the kernel would take the sets away. */
+static void *mixed(void *unused)
+{
+	static const gid_t groups[] = {9, 10};
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct sets[2];
+
+	syscall(SYS_setgroups, 2, groups);
+	syscall(SYS_setresgid, 5, 6, 7);
+	syscall(SYS_setfsgid, 8);
+	syscall(SYS_setresuid, 1, 0, 3);
+	syscall(SYS_setfsuid, 4);
+	syscall(SYS_capget, &header, sets);
+	sets[0].effective = 1 << CAP_KILL;
+	sets[0].inheritable = 1 << CAP_CHOWN;
+	sets[1].effective = 0;
+	syscall(SYS_capset, &header, sets);
 	stand();
 	return unused;
 }
@@ -177,6 +199,7 @@ NAPI_MODULE_INIT()
 	} all[] = {
 		{"startBlocked", start, blocked},
 		{"startOther", start, other},
+		{"startMixed", start, mixed},
 		{"startSecurebits", start, securebits},
 		{"startKilled", start, killed},
 		{"startSetxid", start, setxid},
