@@ -1,69 +1,121 @@
 /**
- * What harden() costs beside the three calls that do less: fresh processes, the ways taken in turn, medians. The ratio is
- * the result; microseconds are this machine's.
+ * What harden() costs, in fresh processes that run in turn: writes results.json, results.md and plot.svg beside itself, and a
+ * part of README.md. Needs root, cc, libcap-dev and strace.
  */
-import { spawnSync } from 'node:child_process'
-import { pbkdf2 } from 'node:crypto'
-import { readdirSync } from 'node:fs'
-import { promisify } from 'node:util'
-import { harden } from 'privdrop'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism, release } from 'node:os'
+import { join } from 'node:path'
+import { type Aim, judge } from './aims'
+import { type Calls, countCalls } from './calls'
+import { type Cell, measureCosts } from './costs'
+import { compile } from './fresh'
+import { load, memory, rehearsal } from './load'
+import { type Quartiles, quartiles, ratio } from './numbers'
+import { page, summary } from './page'
+import { plot } from './plot'
+import { standstill, throughput } from './smtp'
 
-const RUNS = 31
-
-const ways: Record<string, () => { name: string; us: number }[]> = {
-  'process.setgroups + setgid + setuid': () => {
-    process.setgroups?.([])
-    process.setgid?.(65534)
-    process.setuid?.(65534)
-    return []
-  },
-  'harden()': () => [...harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' }).steps],
+export interface Results {
+  machine: { node: string; kernel: string; cores: number }
+  cells: Cell[]
+  calls: Calls
+  /** Milliseconds, with few threads and with many. */
+  standstill: Record<'nothing' | 'process.set*' | 'harden()', [Quartiles, Quartiles]>
+  load: Record<'empty' | 'package' | 'more', Quartiles>
+  memory: Record<'before' | 'more', Quartiles>
+  throughput: Record<'nothing' | 'harden', Quartiles>
+  /** By megabytes. */
+  rehearsal: Record<string, { rehearse: Quartiles; whole: Quartiles }>
+  aims: Aim[]
 }
 
-/** One process, one way: prints its microseconds as JSON. */
-async function measure(way: string): Promise<void> {
-  await promisify(pbkdf2)('a', 'b', 1, 8, 'sha1') // libuv's pool: 11 threads
-  const threads = readdirSync('/proc/self/task').length
-  const start = process.hrtime.bigint()
-  const steps = ways[way]?.()
-  const us = Number(process.hrtime.bigint() - start) / 1000
-  process.stdout.write(JSON.stringify({ threads, us, steps }))
+/** Each of them so many times, in turn. */
+async function inTurn<Name extends string, T>(
+  runs: number,
+  ways: Record<Name, () => T | Promise<T>>,
+): Promise<Record<Name, T[]>> {
+  const names = Object.keys(ways) as Name[]
+  const found = Object.fromEntries(names.map((name) => [name, []])) as unknown as Record<Name, T[]>
+  for (let run = 0; run < runs; run++) for (const name of names) found[name].push(await ways[name]())
+  return found
 }
 
-const median = (values: number[]): number => values.sort((a, b) => a - b)[values.length >> 1] ?? Number.NaN
+const without = (more: readonly number[], less: readonly number[]): Quartiles =>
+  quartiles(more.map((value, run) => value - (less[run] ?? Number.NaN)))
 
-function compare(): void {
-  const names = Object.keys(ways)
-  const totals: Record<string, number[]> = Object.fromEntries(names.map((name) => [name, []]))
-  const parts: Record<string, number[]> = {}
-  let threads = 0
-  for (let run = 0; run < RUNS; run++)
-    for (const name of names) {
-      const { stdout, stderr, status } = spawnSync(process.execPath, [__filename, name], { encoding: 'utf8' })
-      if (status !== 0) throw new Error(stderr)
-      const result = JSON.parse(stdout)
-      threads = result.threads
-      totals[name]?.push(result.us)
-      for (const { name: part, us } of result.steps) {
-        parts[part] ??= []
-        parts[part].push(us)
-      }
-    }
-  const base = median(totals[names[0] as string] ?? [])
-  console.log(`${threads} threads, ${RUNS} fresh processes each, medians`)
-  for (const name of names) {
-    const us = median(totals[name] ?? [])
-    console.log(`${name.padEnd(38)}${us.toFixed(0).padStart(8)} us${(us / base).toFixed(2).padStart(8)}x`)
+async function measureStandstill(): Promise<Results['standstill']> {
+  const found = await inTurn(15, {
+    nothing: async () => [await standstill('nothing', 11), await standstill('nothing', 500)],
+    'process.set*': async () => [await standstill('set', 11), await standstill('set', 500)],
+    'harden()': async () => [await standstill('harden', 11), await standstill('harden', 500)],
+  })
+  const of = (pairs: number[][]): [Quartiles, Quartiles] => [
+    quartiles(pairs.map(([few]) => few as number)),
+    quartiles(pairs.map(([, many]) => many as number)),
+  ]
+  return { nothing: of(found.nothing), 'process.set*': of(found['process.set*']), 'harden()': of(found['harden()']) }
+}
+
+async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'throughput' | 'rehearsal'>> {
+  const loads = await inTurn(41, { empty: () => load(''), package: () => load("require('privdrop')") })
+  const sizes = await inTurn(15, { before: () => memory('nothing'), after: () => memory('harden') })
+  const mail = await inTurn(7, { nothing: () => throughput('nothing'), harden: () => throughput('harden') })
+  const heaps = await inTurn(9, { 50: () => rehearsal(50), 500: () => rehearsal(500), 2000: () => rehearsal(2000) })
+  const kept = (runs: { before: number; after: number }[]) =>
+    ratio(
+      runs.map(({ after }) => after),
+      runs.map(({ before }) => before),
+    )
+  return {
+    load: {
+      empty: quartiles(loads.empty),
+      package: quartiles(loads.package),
+      more: without(loads.package, loads.empty),
+    },
+    memory: { before: quartiles(sizes.before), more: without(sizes.after, sizes.before) },
+    throughput: { nothing: kept(mail.nothing), harden: kept(mail.harden) },
+    rehearsal: Object.fromEntries(
+      Object.entries(heaps).map(([heap, runs]) => [
+        heap,
+        {
+          rehearse: quartiles(runs.map(({ rehearse }) => rehearse)),
+          whole: quartiles(runs.map(({ whole }) => whole)),
+        },
+      ]),
+    ),
   }
-  for (const [part, values] of Object.entries(parts)) {
-    const us = median(values)
-    console.log(`    ${part.padEnd(34)}${us.toFixed(0).padStart(8)} us${(us / base).toFixed(2).padStart(8)}x`)
-  }
 }
 
-const [, , way] = process.argv
+async function main(): Promise<void> {
+  compile()
+  const calls = countCalls()
+  const cells = await measureCosts()
+  const results: Results = {
+    machine: { node: process.versions.node, kernel: release(), cores: availableParallelism() },
+    calls,
+    standstill: await measureStandstill(),
+    ...(await measureRest()),
+    aims: judge(cells, calls),
+    cells,
+  }
+  const folder = join(__dirname, '../../bench')
+  const readme = join(folder, '../../README.md')
+  const figures = cells.map(({ us, ...cell }) => ({
+    ...cell,
+    us: Object.fromEntries(Object.entries(us).map(([name, values]) => [name, quartiles(values)])),
+  }))
+  writeFileSync(join(folder, 'results.json'), `${JSON.stringify({ ...results, cells: figures }, null, 2)}\n`)
+  writeFileSync(join(folder, 'results.md'), page(results))
+  writeFileSync(join(folder, 'plot.svg'), await plot(cells))
+  const text = readFileSync(readme, 'utf8')
+  writeFileSync(
+    readme,
+    text.replace(/(?<=<!-- bench -->\n).*(?=<!-- \/bench -->)/s, () => `\n${summary(results)}\n\n`),
+  )
+  console.log(page(results))
+}
+
 if (process.getuid?.() !== 0) {
   console.error('The benchmark gives up root, so it has to be started as root.')
   process.exitCode = 77
-} else if (way) void measure(way)
-else compare()
+} else void main()

@@ -1,0 +1,63 @@
+/** What each way costs over the number of threads. */
+import { afterwards, changed, Fresh, floor, mustBeChanged, subject, trimmed } from './fresh'
+
+export const counts = [11, 32, 100, 500, 1000] as const
+/** Of idle ones; of busy ones, which take seconds, a third. */
+const runs: Record<number, number> = { 11: 31, 32: 31, 100: 21, 500: 11, 1000: 11 }
+
+/** Microseconds, by way and part; all of one index ran side by side. */
+export type Samples = Record<string, number[]>
+
+export interface Cell {
+  threads: number
+  busy: boolean
+  us: Samples
+  /** Seen from outside: of so many threads libpsx has changed so many. */
+  psx: string
+}
+
+interface Way {
+  name: string
+  command: string[]
+  /** What every thread must be afterwards; none: it is known to be wrong. */
+  wanted?: object
+}
+
+function ways(threads: number, busy: boolean): Way[] {
+  const task = { threads, busy }
+  return [
+    { name: 'set', command: subject({ ...task, way: 'set' }), wanted: afterwards.set },
+    { name: 'harden', command: subject({ ...task, way: 'harden' }), wanted: afterwards.harden },
+    { name: 'trimmed', command: trimmed({ ...task, way: 'harden' }), wanted: afterwards.harden },
+    { name: 'psx', command: subject({ ...task, way: 'psx' }) },
+    { name: 'floor', command: floor(threads, busy, 'drop', 'go'), wanted: afterwards.harden },
+    { name: 'floor trimmed', command: floor(threads, busy, 'keep', 'go'), wanted: afterwards.kept },
+    { name: 'floor parked', command: floor(threads, busy, 'drop', 'park'), wanted: afterwards.harden },
+    { name: 'floor trimmed parked', command: floor(threads, busy, 'keep', 'park'), wanted: afterwards.kept },
+  ]
+}
+
+export async function measureCosts(): Promise<Cell[]> {
+  const cells = counts.flatMap((threads) => [false, true].map((busy): Cell => ({ threads, busy, us: {}, psx: '' })))
+  for (let run = 0; run < Math.max(...Object.values(runs)); run++)
+    for (const cell of cells) if (run < (runs[cell.threads] ?? 0) / (cell.busy ? 3 : 1)) await once(cell)
+  return cells
+}
+
+/** Each way in a process of its own. */
+async function once(cell: Cell): Promise<void> {
+  const { threads, busy, us } = cell
+  for (const { name, command, wanted } of ways(threads, busy)) {
+    const fresh = new Fresh(command)
+    try {
+      for (const [part, value] of Object.entries(await fresh.answer())) {
+        us[`${name} ${part}`] ??= []
+        us[`${name} ${part}`]?.push(value)
+      }
+      if (wanted) mustBeChanged(fresh.pid, wanted, threads)
+      else cell.psx = changed(fresh.pid, afterwards.kept).join(' of ')
+    } finally {
+      await fresh.end()
+    }
+  }
+}

@@ -1,0 +1,100 @@
+/** Fresh processes: what they say of themselves, and what is seen of them from outside. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { hardened, tasks } from '../live/outside'
+import type { Answer, Task } from './subject'
+
+const sources = join(__dirname, '../../bench')
+
+/** What is written in C, compiled. */
+export const programs = mkdtempSync(join(tmpdir(), 'privdrop-bench-'))
+process.on('exit', () => rmSync(programs, { recursive: true }))
+chmodSync(programs, 0o755)
+
+export function compile(): void {
+  const cc = (...args: string[]) =>
+    execFileSync('cc', ['-O2', '-Wall', '-Wextra', ...args], { cwd: sources, stdio: 'inherit' })
+  const addon = ['-shared', '-fPIC', '-I', join(process.execPath, '../../include/node')]
+  cc(...addon, '-o', join(programs, 'crowd.node'), 'crowd.c')
+  // as psx(3) says that it is linked
+  cc(...addon, '-o', join(programs, 'psx.node'), 'psx.c', '-lpsx', '-lpthread', '-Wl,-wrap,pthread_create')
+  cc('-o', join(programs, 'floor'), 'floor.c')
+  cc('-o', join(programs, 'trimmed'), 'trimmed.c')
+}
+
+export const subject = (task: Task): string[] => [process.execPath, join(__dirname, 'subject.js'), JSON.stringify(task)]
+
+/** The same without a bounding set to drop. */
+export const trimmed = (task: Task): string[] => [join(programs, 'trimmed'), ...subject(task)]
+
+export function floor(
+  threads: number,
+  busy: boolean,
+  bounding: 'drop' | 'keep',
+  how: 'go' | 'park' | 'nothing',
+): string[] {
+  return [join(programs, 'floor'), String(threads), busy ? 'busy' : 'idle', bounding, how]
+}
+
+export class Fresh {
+  #process: ChildProcess
+  #lines: AsyncIterator<string>
+
+  constructor([command = '', ...args]: string[]) {
+    const { NODE_OPTIONS: _, ...env } = process.env
+    this.#process = spawn(command, args, {
+      // its standard input is a pipe in which nothing ever comes
+      stdio: ['pipe', 'pipe', 'inherit'],
+      env: { ...env, PRIVDROP_BENCH: programs },
+    })
+    this.#lines = createInterface(this.#process.stdout as NodeJS.ReadableStream)[Symbol.asyncIterator]()
+  }
+
+  get pid(): number {
+    return this.#process.pid as number
+  }
+
+  async answer(): Promise<Answer> {
+    const { value } = await this.#lines.next()
+    if (value === undefined) throw new Error(`${this.#process.spawnargs.join(' ')} has ended before it answered`)
+    return JSON.parse(value)
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#process.kill(name)
+  }
+
+  async end(): Promise<void> {
+    const closed = once(this.#process, 'close')
+    this.#process.kill('SIGKILL')
+    await closed
+  }
+}
+
+/** What each thread must be afterwards. */
+export const afterwards = {
+  nothing: {},
+  set: { uid: hardened.uid, gid: hardened.gid, groups: '' },
+  harden: hardened,
+  /** With what psx.c and, without drops, floor.c leave alone. */
+  kept: (({ bounding: _, ...rest }) => rest)(hardened),
+}
+
+/** How many threads are what they must be, of how many. */
+export function changed(pid: number, wanted: object): [number, number] {
+  const all = tasks(pid)
+  const right = all.filter((task) =>
+    Object.entries(wanted).every(([name, value]) => task[name as keyof typeof task] === value),
+  )
+  return [right.length, all.length]
+}
+
+export function mustBeChanged(pid: number, wanted: object, threads: number): void {
+  const [right, all] = changed(pid, wanted)
+  if (right !== all || all !== threads)
+    throw new Error(`of ${all} threads (${threads} were expected) ${right} are right`)
+}

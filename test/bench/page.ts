@@ -1,0 +1,138 @@
+/** The results as tables in Markdown. */
+import type { Aim } from './aims'
+import type { Results } from './bench'
+import type { Cell } from './costs'
+import { type Quartiles, quartiles, show, spread } from './numbers'
+
+const table = (head: string[], rows: string[][]): string =>
+  [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+
+const methods = {
+  'set whole': 'process.setgroups + setgid + setuid',
+  'harden whole': '`harden()`, all of it',
+  'harden rehearse': 'of it: rehearsal',
+  'harden commit': 'of it: commit',
+  'harden audit': 'of it: audit',
+  'trimmed whole': '`harden()` with no bounding set to drop',
+  'trimmed commit': 'of it: commit',
+  'floor commit': 'floor of the commit',
+  'floor parked commit': 'the same, none beginning before all have come',
+  'floor trimmed commit': 'floor with no bounding set to drop',
+  'floor trimmed parked commit': 'the same, none beginning before all have come',
+  'floor audit': 'floor of the audit',
+}
+
+function costs(cells: readonly Cell[], busy: boolean): string {
+  const shown = cells.filter((cell) => cell.busy === busy)
+  return table(
+    [`${busy ? 'busy' : 'idle'} threads`, ...shown.map(({ threads }) => threads.toLocaleString('en-US'))],
+    [
+      ...Object.entries(methods).map(([name, method]) => [
+        method,
+        ...shown.map(({ us }) => spread(quartiles((us[name] ?? []).map((value) => value / 1000)))),
+      ]),
+      [
+        'libpsx 2.66, **wrong**: threads that it has changed',
+        ...shown.map(
+          ({ us, psx }) => `${spread(quartiles((us['psx whole'] ?? []).map((value) => value / 1000)))}: ${psx}`,
+        ),
+      ],
+    ],
+  )
+}
+
+function aims(list: readonly Aim[]): string {
+  return table(
+    ['aim', 'at most', 'measured', 'met', 'floor'],
+    list.map(({ aim, most, measured, floor }) => [
+      aim,
+      String(most),
+      measured.runs > 1 ? spread(measured) : show(measured.median),
+      measured.median <= most ? 'yes' : '**no**',
+      floor === undefined ? '' : show(floor),
+    ]),
+  )
+}
+
+/** For test/bench/results.md. */
+export function page(results: Results): string {
+  const { machine, cells, calls, standstill, load, memory, throughput, rehearsal } = results
+  const row = (name: string, values: Quartiles): string[] => [name, spread(values)]
+  return `# What it costs
+
+Made by \`npm run bench\`: Node ${machine.node}, Linux ${machine.kernel}, ${machine.cores} cores. Milliseconds unless it says
+otherwise, medians of fresh processes that ran in turn, with their quartiles; after each of them every thread was read from outside.
+
+![cost over the number of threads](plot.svg)
+
+${costs(cells, false)}
+
+${costs(cells, true)}
+
+Of the busy ones every sixteenth computes without pause; the others are in and out of a system call.
+
+## Aims
+
+Against process.setgroups + setgid + setuid of the same round, threads idle.
+
+${aims(results.aims)}
+
+## System calls for each thread more
+
+${table(['', 'calls'], [...Object.entries(calls.each).map(([name, count]) => [name, String(count)]), ['`harden()`', String(calls.harden)], ['floor', String(calls.floor)]])}
+
+## An SMTP client's longest wait for the answer to a NOOP
+
+${table(
+  ['', '11 threads', '500 threads'],
+  Object.entries(standstill).map(([way, [few, many]]) => [way, spread(few), spread(many)]),
+)}
+
+## The rest
+
+${table(
+  ['', ''],
+  [
+    row('node, an empty script', load.empty),
+    row('node, a script that loads the package', load.package),
+    row('loading, more than the empty script', load.more),
+    row('MB of its own, an SMTP server', memory.before),
+    row('MB more after `harden()`', memory.more),
+    row('SMTP throughput after `harden()`, of that before', throughput.harden),
+    row('the same without `harden()`', throughput.nothing),
+    ...Object.entries(rehearsal).map(([heap, { rehearse }]) => row(`rehearsal, ${heap} MB of memory`, rehearse)),
+    ...Object.entries(rehearsal).map(([heap, { whole }]) => row(`\`harden()\`, ${heap} MB of memory`, whole)),
+  ],
+)}
+`
+}
+
+/** For the README: the whole and its parts, and what was not reached. */
+export function summary({ machine, cells, standstill, load, aims: list }: Results): string {
+  const idle = cells.filter(({ busy }) => !busy)
+  const shown = [
+    'set whole',
+    'harden whole',
+    'harden rehearse',
+    'harden commit',
+    'harden audit',
+    'floor parked commit',
+  ] as const
+  const missed = list.filter(({ most, measured }) => measured.median > most).length
+  return `Milliseconds, once in the life of a process: medians of fresh processes with their quartiles, Node ${machine.node}, ${machine.cores} cores.
+
+${table(
+  ['idle threads', ...idle.map(({ threads }) => threads.toLocaleString('en-US'))],
+  [
+    ...shown.map((name) => [
+      methods[name],
+      ...idle.map(({ us }) => spread(quartiles((us[name] ?? []).map((value) => value / 1000)))),
+    ]),
+    ['libpsx 2.66: **wrong**, threads changed', ...idle.map(({ psx }) => psx)],
+  ],
+)}
+
+An SMTP client waits ${show(standstill['harden()'][0].median)} ms for the answer during which it happens (500 threads: ${show(standstill['harden()'][1].median)} ms).
+Loading the package takes ${show(load.more.median)} ms. Of ${list.length} aims ${list.length - missed} are met:
+[test/bench/results.md](test/bench/results.md) has all of it, with busy threads too.`
+}

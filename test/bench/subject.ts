@@ -1,0 +1,120 @@
+/**
+ * One fresh process that gives up root in one way, once: prints what it took as a line of JSON, and stays, to be looked at
+ * from outside.
+ */
+import { pbkdf2 } from 'node:crypto'
+import { once } from 'node:events'
+import { read, readdirSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { SMTPServer } from 'smtp-server'
+
+export interface Task {
+  /** 'nothing' does not even load the package. */
+  way: 'nothing' | 'set' | 'psx' | 'harden'
+  /** In all, when it begins. */
+  threads: number
+  busy?: boolean
+  /** Megabytes of memory that it has written to. */
+  heap?: number
+  /** A mail server, which does it when it gets SIGUSR2. */
+  smtp?: boolean
+  /** Nobody looks at it: it ends. */
+  ends?: boolean
+}
+
+/** Microseconds, by name; and the port of the mail server. */
+export type Answer = Record<string, number>
+
+const programs = process.env.PRIVDROP_BENCH ?? ''
+const now = (): number => Number(process.hrtime.bigint()) / 1000
+const say = (answer: Answer): unknown => process.stdout.write(`${JSON.stringify(answer)}\n`)
+
+/** To be loaded before the clock starts. */
+function prepare({ way }: Task): () => Answer {
+  if (way === 'set')
+    return () => {
+      process.setgroups?.([])
+      process.setgid?.(65534)
+      process.setuid?.(65534)
+      return {}
+    }
+  if (way === 'psx') {
+    const psx = require(join(programs, 'psx.node'))
+    return () => psx() ?? {}
+  }
+  if (way === 'nothing') return () => ({})
+  const { harden } = require('privdrop') as typeof import('privdrop')
+  const split = splitCommit()
+  return () => {
+    const { steps } = harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })
+    return { ...Object.fromEntries(steps.map(({ name, us }) => [name, us])), ...split }
+  }
+}
+
+/**
+ * The audit is what happens when all is done: the reading of every thread, and what is made of it. The commit is all the
+ * rest between the last look before it and that.
+ */
+function splitCommit(): Answer {
+  const addon = require('node-gyp-build')(join(__dirname, '../../..')) as import('../../dist/native').Native
+  const { commit } = addon
+  const split: Answer = {}
+  addon.commit = (plan, verify) => {
+    const start = now()
+    const answer = commit(plan, (reading) => {
+      const read = now()
+      const result = verify(reading)
+      split.audit = now() - read + reading.readMicroseconds
+      return result
+    })
+    split.commit = now() - start - (split.audit ?? 0)
+    return answer
+  }
+  return split
+}
+
+/** As many threads as there are to be, libuv's pool of four among them. */
+async function crowd({ threads, busy = false }: Task): Promise<void> {
+  await promisify(pbkdf2)('', '', 1, 8, 'sha1')
+  if (busy) {
+    // the pool: two compute, two are in a system call
+    for (let i = 0; i < 2; i++) pbkdf2('', '', 1e9, 8, 'sha1', () => {})
+    for (let i = 0; i < 2; i++) read(0, Buffer.alloc(1), 0, 1, null, () => {})
+  }
+  const others = threads - readdirSync('/proc/self/task').length
+  if (others > 0) require(join(programs, 'crowd.node'))(others, busy)
+}
+
+async function listen({ smtp }: Task): Promise<number> {
+  const server = smtp
+    ? new SMTPServer({
+        authOptional: true,
+        hideSTARTTLS: true,
+        onData: (stream, _session, done) => stream.resume().once('end', done),
+      }).server
+    : createServer()
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return (server.address() as { port: number }).port
+}
+
+async function main(task: Task): Promise<void> {
+  const port = await listen(task)
+  const heap = Array.from({ length: (task.heap ?? 0) / 10 }, () => Buffer.alloc(10e6, 1))
+  const act = prepare(task)
+  await crowd(task)
+  if (task.smtp) {
+    say({ port })
+    await once(process, 'SIGUSR2')
+  } else await promisify(setTimeout)(20) // until the threads sleep
+  const start = now()
+  const parts = act()
+  const whole = now() - start
+  if (task.ends) process.kill(process.pid, 'SIGKILL')
+  say({ ...parts, whole })
+  heap.length = 0 // it has been alive until here
+}
+
+void main(JSON.parse(process.argv[2] as string))
