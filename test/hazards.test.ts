@@ -61,6 +61,10 @@ interface World {
 let world = plain
 const cluster = { isWorker: false }
 
+/** Of `world`, by a number that no descriptor of this process has. */
+const open = new Map<number, string>()
+const NO_DESCRIPTOR = 1_000_000
+
 /** What waitid(2) says. */
 let hasChildren = true
 
@@ -71,7 +75,7 @@ function load(): typeof import('../lib/hazards') {
     if (entry instanceof Error) throw entry
     return entry
   }
-  const names = ['readdirSync', 'readFileSync', 'readlinkSync', 'statSync', 'statfsSync'] as const
+  const names = ['readdirSync', 'readlinkSync', 'statSync', 'statfsSync'] as const
   const instead = names.map((name) => {
     const real = fs[name] as (...args: unknown[]) => unknown
     const ours = (path: unknown, ...more: unknown[]) =>
@@ -83,6 +87,16 @@ function load(): typeof import('../lib/hazards') {
     'node:fs': {
       ...fs,
       ...Object.fromEntries(instead),
+      openSync: (path: string) => {
+        look('openSync', path)
+        const descriptor = NO_DESCRIPTOR + open.size
+        open.set(descriptor, path)
+        return descriptor
+      },
+      readFileSync: (descriptor: number) => look('readFileSync', open.get(descriptor) ?? 'closed'),
+      closeSync: (descriptor: number) => {
+        if (!open.delete(descriptor)) throw failure('EBADF', -9)
+      },
     },
     'node:cluster': cluster,
   })
@@ -94,7 +108,9 @@ function find({ entries = {}, isWorker = false, ...rest }: World = {}): Finding[
   world = { ...plain, ...entries }
   cluster.isWorker = isWorker
   const descriptors = 'descriptors' in rest ? rest.descriptors : [listens]
-  return findHazards({ ...plan, ...rest.plan }, { ...before, ...rest.before }, descriptors)
+  const found = findHazards({ ...plan, ...rest.plan }, { ...before, ...rest.before }, descriptors)
+  if (open.size > 0) throw new Error(`left open: ${[...open.values()]}`)
+  return found
 }
 
 const codes = (world?: World) => find(world).map(({ code }) => code)

@@ -1,5 +1,5 @@
 /** How the hazards look at the process. */
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { AnyState } from '../audit'
 import type { OpenDescriptor } from '../native'
 import { show } from '../options'
@@ -24,6 +24,16 @@ export function note(code: string, message: string, remedy: string): Finding {
   return { code, level: 'note', message, remedy }
 }
 
+/** By hand, for readFileSync() of a path leaves it open when fstat(2) fails. */
+function text(path: string): string {
+  const descriptor = openSync(path, 'r')
+  try {
+    return readFileSync(descriptor, 'latin1')
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
 /** undefined: it is not there, or not for us. */
 export function attempt<T>(look: () => T): T | undefined {
   try {
@@ -33,8 +43,7 @@ export function attempt<T>(look: () => T): T | undefined {
   }
 }
 
-/** As UTF-8: that Node reads at one go, any other encoding takes half a millisecond the first time. */
-export const read = (path: string): string | undefined => attempt(() => readFileSync(path, 'utf8'))
+export const read = (path: string): string | undefined => attempt(() => text(path))
 export const list = (folder: string): string[] => attempt(() => readdirSync(folder)) ?? []
 
 /** "descriptor 19 ('/var/log/mail.log')" */
