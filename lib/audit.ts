@@ -79,22 +79,35 @@ export interface Discrepancy {
   readonly found: string
 }
 
+/** By the lines that they were parsed from: the threads of a process have nearly always the same. */
+type Known = Map<string, ReturnType<typeof parseLines>>
+
 /**
  * From /proc/PID/task/TID/status (proc_pid_status(5)) and PR_GET_SECUREBITS.
  *
  * @throws Error if a field is missing or malformed: what the kernel did not say is not assumed
  */
-export function parseTask({ securebits, ...task }: TaskText): ThreadState {
-  return { ...parseStatus(task), securebits }
+export function parseTask({ securebits, ...task }: TaskText, known?: Known): ThreadState {
+  return { ...parseStatus(task, known), securebits }
 }
 
 /** The same without the securebits, of which the text does not tell. */
-export function parseStatus({ tid, status, jailed }: Omit<TaskText, 'securebits'>): Omit<ThreadState, 'securebits'> {
+export function parseStatus(
+  { tid, status, jailed }: Omit<TaskText, 'securebits'>,
+  known: Known = new Map(),
+): Omit<ThreadState, 'securebits'> {
+  const lines = status.match(/\n(?:Uid|Gid|Groups|Cap...|NoNewPrivs):.*(?=\n)/g)?.join('') ?? ''
+  const credentials = known.get(lines) ?? parseLines(tid, `${lines}\n`)
+  known.set(lines, credentials)
+  return { tid, name: status.slice('Name:\t'.length, status.indexOf('\n')), ...credentials, jailed }
+}
+
+function parseLines(tid: number, lines: string) {
   const field = (name: string): string => {
-    const start = status.indexOf(`\n${name}:\t`)
-    const end = status.indexOf('\n', start + 1)
+    const start = lines.indexOf(`\n${name}:\t`)
+    const end = lines.indexOf('\n', start + 1)
     if (start < 0 || end < 0) throw new Error(`the status of thread ${tid} has no line ${name}`)
-    return status.slice(start + name.length + 3, end)
+    return lines.slice(start + name.length + 3, end)
   }
   const numbers = (name: string): number[] => {
     const words = field(name).match(/\S+/g) ?? []
@@ -113,8 +126,6 @@ export function parseStatus({ tid, status, jailed }: Omit<TaskText, 'securebits'
   if (!/^[01]$/.test(noNewPrivileges)) throw new Error(`the status of thread ${tid} has an odd line NoNewPrivs`)
 
   return {
-    tid,
-    name: status.slice('Name:\t'.length, status.indexOf('\n')),
     user: ids('Uid'),
     group: ids('Gid'),
     // the kernel's order is that of its own ids, which a user namespace may map to others
@@ -125,11 +136,13 @@ export function parseStatus({ tid, status, jailed }: Omit<TaskText, 'securebits'
     bounding: mask('CapBnd'),
     ambient: mask('CapAmb'),
     noNewPrivileges: noNewPrivileges === '1',
-    jailed,
   }
 }
 
-export const parseReading = (reading: Reading): ThreadState[] => reading.tasks.map(parseTask)
+export function parseReading({ tasks }: Reading): ThreadState[] {
+  const known: Known = new Map()
+  return tasks.map((task) => parseTask(task, known))
+}
 
 /** Every difference, excess and lack alike, between what was wanted and what each thread is. */
 export function compare(wanted: AnyCredentials, threads: readonly AnyState[]): Discrepancy[] {
@@ -137,12 +150,25 @@ export function compare(wanted: AnyCredentials, threads: readonly AnyState[]): D
 }
 
 export function compareWords(plain: Words, threads: readonly AnyState[]): Discrepancy[] {
-  return threads.flatMap((thread) =>
-    Object.entries(inWords(thread)).flatMap(([field, found]) => {
-      const wanted = plain[field] ?? 'nothing'
-      return found === wanted ? [] : { tid: thread.tid, name: thread.name, field, wanted, found }
-    }),
-  )
+  let before: AnyState | undefined
+  let differences: Pick<Discrepancy, 'field' | 'wanted' | 'found'>[] = []
+  return threads.flatMap((thread) => {
+    // what was parsed from the same lines has the same values, and need not be put into words again
+    if (!before || !isAlike(thread, before))
+      differences = Object.entries(inWords(thread)).flatMap(([field, found]) => {
+        const wanted = plain[field] ?? 'nothing'
+        return found === wanted ? [] : { field, wanted, found }
+      })
+    before = thread
+    return differences.map((difference) => ({ tid: thread.tid, name: thread.name, ...difference }))
+  })
+}
+
+/** In all but who it is. */
+function isAlike(thread: AnyState, before: AnyState): boolean {
+  const fields = Object.keys(thread) as (keyof AnyState)[]
+  const isSame = (field: keyof AnyState) => field === 'tid' || field === 'name' || thread[field] === before[field]
+  return fields.length === Object.keys(before).length && fields.every(isSame)
 }
 
 /** As far as it could be seen: not every source tells of the securebits. */

@@ -78,10 +78,18 @@ const fields = ['Uid', 'Gid', 'Groups', 'CapInh', 'CapPrm', 'CapEff', 'CapBnd', 
 t.test('a captured text', async (t) => {
   t.strictSame(parse(captured), state)
   const times = { parkMicroseconds: 0, applyMicroseconds: 0, readMicroseconds: 0 }
-  const tasks = [text(captured), { tid: 4720, status: captured, securebits: 0, jailed: false }]
+  const other = withLine('CapBnd', 'CapBnd:\t0000000000000400\n').replace('libuv-worker', 'node')
+  const tasks = [
+    text(captured),
+    { tid: 4720, status: captured, securebits: 0, jailed: false },
+    { ...text(other), tid: 4721 },
+    { ...text(captured), tid: 4722 },
+  ]
   t.strictSame(parseReading({ dumpable: 0, foreign: [], ...times, tasks }), [
     state,
     { ...state, tid: 4720, securebits: 0, jailed: false },
+    { ...state, tid: 4721, name: 'node', bounding: 0x400n },
+    { ...state, tid: 4722 },
   ])
 })
 

@@ -15,11 +15,11 @@ const methods = {
   'harden audit': 'of it: audit',
   'trimmed whole': '`harden()` with no bounding set to drop',
   'trimmed commit': 'of it: commit',
-  'floor commit': 'floor of the commit',
+  'floor commit': 'the floor of the commit',
   'floor parked commit': 'the same, none beginning before all have come',
   'floor trimmed commit': 'floor with no bounding set to drop',
   'floor trimmed parked commit': 'the same, none beginning before all have come',
-  'floor audit': 'floor of the audit',
+  'floor audit': 'the floor of the audit',
 }
 
 function costs(cells: readonly Cell[], busy: boolean): string {
@@ -96,8 +96,8 @@ ${table(
     row('node, an empty script', load.empty),
     row('node, a script that loads the package', load.package),
     row('loading, more than the empty script', load.more),
-    row('MB of its own, an SMTP server', memory.before),
-    row('MB more after `harden()`', memory.more),
+    row('MB of its own, a server without the package', memory.before),
+    row('MB more with it, after `harden()`', memory.more),
     row('SMTP throughput after `harden()`, of that before', throughput.harden),
     row('the same without `harden()`', throughput.nothing),
     ...Object.entries(rehearsal).map(([heap, { rehearse }]) => row(`rehearsal, ${heap} MB of memory`, rehearse)),
@@ -115,11 +115,14 @@ export function summary({ machine, cells, standstill, load, aims: list }: Result
     'harden whole',
     'harden rehearse',
     'harden commit',
+    'floor commit',
     'harden audit',
-    'floor parked commit',
+    'floor audit',
   ] as const
   const missed = list.filter(({ most, measured }) => measured.median > most).length
-  return `Milliseconds, once in the life of a process: medians of fresh processes with their quartiles, Node ${machine.node}, ${machine.cores} cores.
+  return `![milliseconds over the number of threads](test/bench/plot.svg)
+
+Milliseconds, once in the life of a process: medians of fresh processes with their quartiles, Node ${machine.node}, ${machine.cores} cores.
 
 ${table(
   ['idle threads', ...idle.map(({ threads }) => threads.toLocaleString('en-US'))],
