@@ -3,8 +3,9 @@
  *
  * Linked with --wrap, so that each call of the core into the C library comes by here first. An act of the core is done in a
  * child, once for each of its calls, which then fails; a call of the rehearsing child or of a parked thread, too. What may
- * come of it: the act is refused and nothing has changed; or it is done; or, in commit() alone, the process is ended by a line
- * that says so. Prints one line for each act; ends at the first case that is odd.
+ * come of it: the act is refused and nothing has changed; or it is done; or the process is ended, with a line that says so: past
+ * the line in commit(), or where it could not be as it was before. Prints one line for each act; ends at the first case that
+ * is odd.
  *
  * core repeat: many rounds of each act without a fault; how much memory, how many descriptors and mappings there are more
  * afterwards.
@@ -444,7 +445,7 @@ static enum outcome try(const struct act *act)
 	alarm(0);
 	if (WIFEXITED(status) && WEXITSTATUS(status) <= 1 && !length)
 		return WEXITSTATUS(status) ? REFUSED : DONE;
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && (!length || !strncmp(said, line, sizeof line - 1)))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && !strncmp(said, line, sizeof line - 1))
 		return ENDED;
 	printf("odd: %s: call %u%s, errno %d: status %#x: %s\n", act->name, fault.nth, fault.scope ? " of the child" : "",
 	       fault.error, status, said);
