@@ -104,6 +104,30 @@ export const actions = {
     const made = plan(options as never)
     return { made: JSON.parse(JSON.stringify(made)), table: String(made), frozen: Object.isFrozen(made.steps) }
   },
+  /** What the process has after so many, good ones and one in ten wrong; --expose-gc. */
+  plans: (count: number) => {
+    const options = { user: 'nobody', capabilities: 'cap_kill+ep', chroot: '/', rehearse: { read: ['/'], bind: [25] } }
+    for (let i = 0; i < count; i++) {
+      plan(options)
+      if (i % 10) continue
+      try {
+        plan({ ...options, user: 'no-such-user' })
+      } catch {
+        // it does not exist
+      }
+    }
+    globalThis.gc?.()
+    const [mapped, resident] = readFileSync('/proc/self/statm', 'latin1')
+      .split(' ')
+      .map((pages) => Number(pages) * 4)
+    return {
+      descriptors: readdirSync('/proc/self/fd').length,
+      children: readFileSync(`/proc/self/task/${process.pid}/children`, 'latin1'),
+      heap: process.memoryUsage().heapUsed,
+      mapped: mapped as number,
+      resident: resident as number,
+    }
+  },
   audit: () => {
     const report = audit()
     return {

@@ -18,6 +18,8 @@ type Program =
   | 'ps'
   | 'patchelf'
   | 'clang-16'
+  | 'ld.lld-16'
+  | 'llvm-cov-16'
   | 'clang-tidy-16'
   | 'cppcheck'
   | 'ip'
