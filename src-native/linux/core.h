@@ -27,8 +27,9 @@ enum { DECIMAL_SIZE = 12 };
 void decimal(char text[DECIMAL_SIZE], int number);
 pid_t this_thread(void);
 size_t credentials_size(size_t group_count);
-/* Ask the kernel about the calling thread. `room`: how many groups *own holds; more than that are only counted. */
-int observe_this_thread(struct credentials *own, size_t room);
+/* Ask the kernel about the calling thread. `room`: how many groups *own holds; more than that are only counted. `dropped`: of
+ * the bounding set, what need not be asked for, because it goes anyway. */
+int observe_this_thread(struct credentials *own, size_t room, uint64_t dropped);
 /* And about what only it can say where there is no /proc. 0, or -1 with errno. */
 int describe_this_thread(struct self_report *self, char path[PATH_MAX]);
 /* The number of threads, from /proc/self/stat; -1 with errno. */

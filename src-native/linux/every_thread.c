@@ -132,7 +132,7 @@ static void apply_here(struct thread_slot *slot)
 
 static void introduce(struct thread_slot *slot)
 {
-	slot->error = observe_this_thread(slot->own, table.room) ||
+	slot->error = observe_this_thread(slot->own, table.room, table.plan ? table.plan->bounding_drop : 0) ||
 	                              (!table.plan && describe_this_thread(&slot->self, slot->path))
 	                      ? errno
 	                      : 0;

@@ -33,7 +33,7 @@ size_t credentials_size(size_t group_count)
 	return (sizeof(struct credentials) + group_count * sizeof(gid_t) + 7) & ~(size_t)7;
 }
 
-static int observe_sets(struct capability_sets *sets)
+static int observe_sets(struct capability_sets *sets, uint64_t dropped)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
 	struct __user_cap_data_struct data[2];
@@ -47,7 +47,8 @@ static int observe_sets(struct capability_sets *sets)
 
 	/* Up to the kernel's last capability, not to that of some table: from there on EINVAL. */
 	for (unsigned capability = 0; capability < 64; capability++) {
-		long bounding = syscall(SYS_prctl, PR_CAPBSET_READ, capability, 0, 0, 0);
+		/* What is dropped soon is taken to be there: whoever has lost it already comes to the same. */
+		long bounding = dropped >> capability & 1 ? 1 : syscall(SYS_prctl, PR_CAPBSET_READ, capability, 0, 0, 0);
 		long ambient = 0;
 
 		if (bounding < 0)
@@ -63,7 +64,7 @@ static int observe_sets(struct capability_sets *sets)
 	return 0;
 }
 
-int observe_this_thread(struct credentials *own, size_t room)
+int observe_this_thread(struct credentials *own, size_t room, uint64_t dropped)
 {
 	long securebits, no_new_privs, seccomp, groups;
 
@@ -74,7 +75,7 @@ int observe_this_thread(struct credentials *own, size_t room)
 	own->uid[3] = (uid_t)syscall(SYS_setfsuid, -1);
 	own->gid[3] = (gid_t)syscall(SYS_setfsgid, -1);
 
-	if (observe_sets(&own->sets) || (securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
+	if (observe_sets(&own->sets, dropped) || (securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
 	    (no_new_privs = syscall(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0)) < 0 ||
 	    (groups = syscall(SYS_getgroups, 0, NULL)) < 0)
 		return -1;
@@ -278,7 +279,7 @@ int observe_main(struct credentials **own, char **status, struct failure *why)
 	groups = getgroups(0, NULL);
 	*own = groups < 0 ? NULL : calloc(1, credentials_size(groups));
 	*status = groups < 0 ? NULL : calloc(1, status_size(groups) + 1);
-	if (*own && *status && !observe_this_thread(*own, groups))
+	if (*own && *status && !observe_this_thread(*own, groups, 0))
 		length = read_status(tasks, this_thread(), *status, status_size(groups));
 	if (length < 0) {
 		why->error = errno;

@@ -370,8 +370,9 @@ async function run(t: Test, subject: Subject, trace: Trace, tamper: string): Pro
     const { signal, stderr } = await subject.ended
     // With its signals blocked for good the process could not be called unchanged.
     const masked = hits.find(({ phase, label }) => phase === 'rehearse' && label === 'rt_sigprocmask restore')
-    const hit = hits.find(({ phase }) => phase === 'past') ?? masked
-    const right = signal === 'SIGABRT' && hit && lineIsRight(stderr, hit, tamper)
+    // of all that were hit one is the first to fail
+    const over = past ? hits.filter(({ phase }) => phase === 'past') : masked ? [masked] : []
+    const right = signal === 'SIGABRT' && over.some((hit) => lineIsRight(stderr, hit, tamper))
     return conclude('aborted', right ? '' : `${past ? 'past' : 'before'} the line, ${signal}: ${stderr}`)
   }
   const leaks = hits.filter(({ name }) => name === 'close').length
