@@ -89,8 +89,8 @@ static int run_child(const struct plan *plan, struct stage *stage, size_t size, 
 	if (child > 0 && (result = await_child(child, ends[0], why)) == 0 && stage->now.step != STEP_NONE) {
 		*why = stage->now;
 		result = -1;
-	} else if (result) {
-		why->step = stage->now.step ? stage->now.step : STEP_CHILD;
+	} else if ((why->signo || why->error == ETIMEDOUT) && stage->now.step) {
+		why->step = stage->now.step; /* it was ended there; any other error is that of a call made here */
 	}
 	close(ends[0]);
 	return result;
