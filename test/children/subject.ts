@@ -24,14 +24,15 @@ process.on('warning', ({ name, message, code, detail }: Error & { code?: string;
   heard.warnings.push({ name, message, code, detail }),
 )
 subscribe('privdrop:hardened', (message) => heard.published.push(JSON.parse(JSON.stringify(message))))
-const odd: Record<string, (...args: number[]) => number> = {}
+const odd: Record<string, (...args: unknown[]) => number> = {}
 
 /** A Worker that answers { id, call, args } with what it found. */
 const workerSource = `
   const { parentPort } = require('node:worker_threads')
   const { readFileSync } = require('node:fs')
   const net = require('node:net')
-  let server, directory
+  const { execFile } = require('node:child_process')
+  let server, directory, children
   const actions = {
     read: (path) => readFileSync(path, 'latin1').length,
     listen: (port, host) => new Promise((resolve, reject) => {
@@ -60,6 +61,23 @@ const workerSource = `
       const addon = { exports: {} }
       process.dlopen(addon, path)
       return addon.exports[name](...args)
+    },
+    // One child after the other, until it is asked what they were.
+    startSpawning: () => {
+      children = []
+      const next = () =>
+        children && execFile('cat', ['/proc/self/status'], (error, text) => {
+          if (error) throw error
+          children?.push(text.match(/^(?:Uid|Gid|Groups|CapPrm):.*$/gm).join(' '))
+          next()
+        })
+      next()
+    },
+    spawned: async () => {
+      while (children.length === 0) await new Promise(setImmediate)
+      const all = children
+      children = undefined
+      return all
     },
   }
   parentPort.on('message', async ([action, ...args]) => {
@@ -159,7 +177,8 @@ export const actions = {
     for (let i = 0; i < times; i++) if (audit().discrepancies.length > 0) return false
     return (await Promise.all(others)).every(Boolean)
   },
-  hardenByCopy: (path: string, options: unknown) => require(path).harden(options),
+  hardenByCopy: (path: string, options: unknown) => JSON.parse(JSON.stringify(require(path).harden(options))),
+  auditByCopy: (path: string) => JSON.parse(JSON.stringify(require(path).audit())),
   listen: async (port: number, host: string) => {
     server = createServer()
     server.listen(port, host)
@@ -177,11 +196,11 @@ export const actions = {
     if (error) throw error
     return { status, stdout, stderr }
   },
-  setgroups: (groups: number[]) => process.setgroups?.(groups),
-  setegid: (id: number) => process.setegid?.(id),
-  seteuid: (id: number) => process.seteuid?.(id),
-  setuid: (id: number) => process.setuid?.(id),
-  setgid: (id: number) => process.setgid?.(id),
+  setgroups: (groups: (number | string)[]) => process.setgroups?.(groups),
+  setegid: (id: number | string) => process.setegid?.(id),
+  seteuid: (id: number | string) => process.seteuid?.(id),
+  setuid: (id: number | string) => process.setuid?.(id),
+  setgid: (id: number | string) => process.setgid?.(id),
   inspectorUrl: () => url() ?? null,
   openInspector: () => import('node:inspector').then(({ open }) => open(0, '127.0.0.1')),
   closeInspector: () => import('node:inspector').then(({ close }) => close()),
@@ -200,7 +219,7 @@ export const actions = {
   compute: (jobs: number) => {
     for (let job = 0; job < jobs; job++) pbkdf2('a', 'b', 2 ** 31 - 1, 8, 'sha1', () => {})
   },
-  /** test/children/threads.c and the like */
+  /** test/children/threads.c, test/evidence/field.c and the like */
   load: (path: string) => {
     process.dlopen({ exports: odd }, path)
   },
@@ -209,7 +228,7 @@ export const actions = {
     odd[name]?.()
     return actions.harden(options)
   },
-  native: (name: string, ...args: number[]) => odd[name]?.(...args),
+  native: (name: string, ...args: unknown[]) => odd[name]?.(...args),
 }
 
 answer(actions)

@@ -3,31 +3,16 @@
  * outside, into one thread alone, past the rehearsal: strace without -f traces one task. (test/live/faults.test.ts tries
  * them all.)
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { once } from 'node:events'
-import {
-  chmodSync,
-  closeSync,
-  constants,
-  mkdtempSync,
-  openSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-  writeSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { closeSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { HardenOptions } from 'privdrop'
 import type { Test } from 'tap'
 import { live } from './live'
 import { tasks } from './outside'
-import { type Ending, type Options, Refusal, type Subject, start } from './subject'
+import { inject, tracer } from './strace'
+import { type Ending, fill, folder, type Options, piped, Refusal, type Subject, start } from './subject'
 
 const options = { user: 'nobody', supplementalGroups: ['mail'], capabilities: 'cap_net_bind_service+ep' }
-
-/** strace(1), "Tampering": the system call is not made, and returns this. */
-const inject = (call: string, fault: string) => ['-e', `trace=${call}`, '-e', `inject=${call}:${fault}`]
 
 /** How it ends; that it goes on is an error here. */
 async function ending(subject: Subject, asked: HardenOptions = options): Promise<Ending> {
@@ -43,16 +28,6 @@ function isLastLine(t: Test, line: string, pattern: RegExp): void {
 
 const inHalf = 'wanted success, found errno 11; the process ends because it would be half privileged'
 const otherwise = 'the process ends because it is not what was asked for'
-
-/** Attaches to this one thread. */
-async function tracer(t: Test, tid: number, call: string, fault: string): Promise<ChildProcess> {
-  const strace = spawn('strace', ['-p', String(tid), '-o', '/dev/null', ...inject(call, fault)], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  })
-  t.teardown(() => strace.kill('SIGKILL'))
-  await once(strace.stderr, 'data') // 'strace: Process 4711 attached'
-  return strace
-}
 
 const other = (subject: Subject): number =>
   tasks(subject.pid)
@@ -107,14 +82,6 @@ live('a fault in every thread is found in the rehearsal', ['root', 'strace'], as
   t.match(await subject.refusal('harden', options), { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'setresuid', errno: -11 })
 })
 
-/** A folder that any user can reach. */
-function folder(t: Test): string {
-  const path = mkdtempSync(join(tmpdir(), 'privdrop-'))
-  chmodSync(path, 0o755)
-  t.teardown(() => rmSync(path, { recursive: true }))
-  return path
-}
-
 /** Runs this before anything else in the subject. */
 function preload(t: Test, source: string): Options {
   const file = join(folder(t), 'preload.js')
@@ -145,23 +112,9 @@ for (const [call, fault] of faults) {
     t.equal(stderr, '')
   }
 
-  /** Its stderr is a pipe, of which this is the other end. */
-  const piped = async (t: Test, more: Options = {}): Promise<[subject: Subject, end: number]> => {
-    const pipe = join(folder(t), 'pipe')
-    execFileSync('mkfifo', [pipe])
-    const end = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK)
-    return [await start(t, { ...more, wrapper: ['sh', '-c', `exec "$@" 2>${pipe}`, 'sh'] }), end]
-  }
-
   live(`stderr is a full pipe that nobody reads: ${call} ${fault}`, ['root', 'strace'], async (t) => {
     const [subject, end] = await piped(t)
-    t.throws(
-      () => {
-        for (;;) writeSync(end, Buffer.alloc(4096))
-      },
-      { code: 'EAGAIN' },
-      'it is full',
-    )
+    fill(end)
     await ends(t, subject)
     closeSync(end)
   })

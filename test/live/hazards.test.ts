@@ -1,13 +1,12 @@
 /** Promise: what would defeat the call is refused or reported, and nothing else is. Each hazard is real, beside its twin. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { actions } from '../children/hazards'
 import { live } from './live'
 import { settled } from './outside'
-import { type Options, type Subject, start } from './subject'
+import { folder, type Options, type Subject, shown, start, terminal } from './subject'
 
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
 type Run = (subject: Subject<typeof actions>) => Promise<unknown>
@@ -24,23 +23,6 @@ async function finding(t: Test, code: string, { first, asked, ...how }: Partial<
   await first?.(subject)
   return (await subject.ask('harden', { ...options, ...asked }))[code]
 }
-
-function folder(t: Test): string {
-  const path = mkdtempSync(join(tmpdir(), 'privdrop-'))
-  t.teardown(() => rmSync(path, { recursive: true }))
-  chmodSync(path, 0o755)
-  return path
-}
-
-/** Shows this text in the place of that file of /proc, to the process alone. */
-function shown(t: Test, path: string, text: string, ...then: string[]): string[] {
-  const file = join(folder(t), 'file')
-  writeFileSync(file, text)
-  return ['unshare', '--mount', 'sh', '-c', `mount --bind ${file} ${path} && exec "$@"`, 'sh', ...then]
-}
-
-/** A terminal of its own. */
-const terminal = ['sh', '-c', 'exec script -qec "$*" /dev/null', 'sh']
 
 /** What only root can open, and inherited. */
 function opener(t: Test, what: string): string[] {

@@ -24,6 +24,7 @@ type Program =
   | 'cppcheck'
   | 'ip'
   | 'cc'
+  | 'c++'
   | 'make'
   | 'python3'
   | 'qemu-aarch64-static'

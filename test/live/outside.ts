@@ -106,7 +106,7 @@ function snapshot(pid: number) {
 export type Snapshot = ReturnType<typeof snapshot>
 
 /** How often each thread has been scheduled; undefined unless all of them sleep. */
-function rest(pid: number): string | undefined {
+export function rest(pid: number): string | undefined {
   const all = readdirSync(`/proc/${pid}/task`).map((tid) => {
     const status = readFileSync(`/proc/${pid}/task/${tid}/status`, 'latin1')
     const switches = [line(status, 'voluntary_ctxt_switches'), line(status, 'nonvoluntary_ctxt_switches')]

@@ -1,7 +1,18 @@
 /** Starts a process to be hardened (test/children/subject.ts) and speaks with it. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, cpSync, existsSync, mkdtempSync, readlinkSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  constants,
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  openSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import type { Test } from 'tap'
@@ -90,7 +101,8 @@ export class Subject<A extends Actions = typeof actions> {
   }
 
   tell<Name extends keyof A>(action: Name, ...args: Parameters<A[Name]>): void {
-    this.#process.send({ action, args })
+    // who has ended does not answer; that is said there
+    this.#process.send({ action, args }, () => {})
   }
 
   /** @throws Refusal what the action threw */
@@ -127,6 +139,24 @@ export function copy(): string {
   return folder
 }
 
+/** A folder that any user can reach. */
+export function folder(t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  chmodSync(path, 0o755)
+  t.teardown(() => rmSync(path, { recursive: true }))
+  return path
+}
+
+/** Shows this text in the place of that file of /proc, to the process alone. */
+export function shown(t: Test, path: string, text: string, ...then: string[]): string[] {
+  const file = join(folder(t), 'file')
+  writeFileSync(file, text)
+  return ['unshare', '--mount', 'sh', '-c', `mount --bind ${file} ${path} && exec "$@"`, 'sh', ...then]
+}
+
+/** A terminal of its own. */
+export const terminal = ['sh', '-c', 'exec script -qec "$*" /dev/null', 'sh']
+
 let home: string | undefined
 
 function installed(): string {
@@ -162,6 +192,23 @@ export async function start<A extends Actions = typeof actions>(t: Test, options
   return subject
 }
 
+/** A subject whose stderr is a pipe, of which this is the other end. */
+export async function piped(t: Test, more: Options = {}): Promise<[subject: Subject, end: number]> {
+  const pipe = join(folder(t), 'pipe')
+  execFileSync('mkfifo', [pipe])
+  const end = openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK)
+  return [await start(t, { ...more, wrapper: ['sh', '-c', `exec "$@" 2>${pipe}`, 'sh'] }), end]
+}
+
+/** Nobody reads it any more. */
+export function fill(pipe: number): void {
+  try {
+    for (;;) writeSync(pipe, Buffer.alloc(4096))
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+  }
+}
+
 /** An addon of one C file of the tests, to be loaded by a subject. */
 export function compile(source: string, folder: string): string {
   const library = join(folder, `${basename(source, '.c')}.node`)
@@ -174,9 +221,7 @@ export function compile(source: string, folder: string): string {
 export const threads = join(__dirname, '../children/threads.c')
 
 export async function loadThreads(t: Test, subject: Subject): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  await subject.ask('load', compile(threads, folder))
+  await subject.ask('load', compile(threads, folder(t)))
 }
 
 /** Root of a user namespace of its own, with these ids mapped: it has all capabilities in it (user_namespaces(7)). */

@@ -1,0 +1,151 @@
+/*
+ * field.c - how others give up root, and what an intruder then tries: for the tests of test/evidence/field.test.ts
+ *
+ * Plain N-API. Each function returns 0, or the errno of what failed; those that end in _here change the calling thread alone,
+ * as the system calls do when no C library spreads them.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <node_api.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { ARGUMENTS = 3, PATH_SIZE = 4096 };
+
+static void read_numbers(napi_env env, napi_callback_info info, int64_t numbers[ARGUMENTS])
+{
+	napi_value values[ARGUMENTS];
+	size_t count = ARGUMENTS;
+
+	napi_get_cb_info(env, info, &count, values, NULL, NULL);
+	for (size_t i = 0; i < ARGUMENTS; i++)
+		if (i >= count || napi_get_value_int64(env, values[i], &numbers[i]) != napi_ok)
+			numbers[i] = 0;
+}
+
+static napi_value number(napi_env env, long result)
+{
+	napi_value value;
+
+	napi_create_int64(env, result, &value);
+	return value;
+}
+
+static napi_value outcome(napi_env env, long result)
+{
+	return number(env, result < 0 ? errno : 0);
+}
+
+/* (real, effective, saved): of all threads, by the C library */
+static napi_value set_users(napi_env env, napi_callback_info info)
+{
+	int64_t ids[ARGUMENTS];
+
+	read_numbers(env, info, ids);
+	return outcome(env, setresuid((uid_t)ids[0], (uid_t)ids[1], (uid_t)ids[2]));
+}
+
+static long capset_here(uint64_t mask)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+	struct __user_cap_data_struct data[2] = {
+		{(uint32_t)mask, (uint32_t)mask, 0},
+		{mask >> 32, mask >> 32, 0},
+	};
+
+	return syscall(SYS_capset, &header, data);
+}
+
+/* (user, group, capabilities): all that has to be done, and in the right order */
+static napi_value drop_here(napi_env env, napi_callback_info info)
+{
+	int64_t to[ARGUMENTS];
+
+	read_numbers(env, info, to);
+	return outcome(env, syscall(SYS_setgroups, 0, NULL) || syscall(SYS_setresgid, to[1], to[1], to[1]) ||
+	                                    prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) ||
+	                                    syscall(SYS_setresuid, to[0], to[0], to[0]) ||
+	                                    capset_here((uint64_t)to[2]) || prctl(PR_SET_KEEPCAPS, 0, 0, 0, 0) ||
+	                                    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+	                            ? -1
+	                            : 0);
+}
+
+/* (capabilities) */
+static napi_value limit_here(napi_env env, napi_callback_info info)
+{
+	int64_t to[ARGUMENTS];
+
+	read_numbers(env, info, to);
+	return outcome(env, capset_here((uint64_t)to[0]));
+}
+
+static const char *read_path(napi_env env, napi_callback_info info, size_t index, char path[PATH_SIZE])
+{
+	napi_value values[2];
+	size_t count = 2, length = 0;
+
+	napi_get_cb_info(env, info, &count, values, NULL, NULL);
+	napi_get_value_string_utf8(env, values[index], path, PATH_SIZE, &length);
+	return path;
+}
+
+/* (path): and no chdir */
+static napi_value change_root(napi_env env, napi_callback_info info)
+{
+	char path[PATH_SIZE];
+
+	return outcome(env, chroot(read_path(env, info, 0, path)));
+}
+
+/* (path): a handle on it, the descriptor's number */
+static napi_value open_handle(napi_env env, napi_callback_info info)
+{
+	char path[PATH_SIZE];
+
+	return number(env, open(read_path(env, info, 0, path), O_PATH | O_CLOEXEC));
+}
+
+/* (descriptor, path): can the file be opened from there? */
+static napi_value open_from(napi_env env, napi_callback_info info)
+{
+	int64_t from[ARGUMENTS];
+	char path[PATH_SIZE];
+	int file;
+
+	read_numbers(env, info, from);
+	file = openat((int)from[0], read_path(env, info, 1, path), O_RDONLY | O_CLOEXEC);
+	return outcome(env, file < 0 ? -1 : close(file));
+}
+
+/* As if the user of the terminal had typed a letter (TIOCSTI(2const)). */
+static napi_value type_letter(napi_env env, napi_callback_info info)
+{
+	int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC);
+
+	(void)info;
+	return outcome(env, terminal < 0 ? -1 : ioctl(terminal, TIOCSTI, "x"));
+}
+
+NAPI_MODULE_INIT()
+{
+	static const struct {
+		const char *name;
+		napi_callback call;
+	} all[] = {
+		{"setUsers", set_users},     {"dropHere", drop_here}, {"limitHere", limit_here}, {"changeRoot", change_root},
+		{"openHandle", open_handle}, {"openFrom", open_from}, {"typeLetter", type_letter},
+	};
+
+	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {
+		napi_value function;
+		napi_create_function(env, all[i].name, NAPI_AUTO_LENGTH, all[i].call, NULL, &function);
+		napi_set_named_property(env, exports, all[i].name, function);
+	}
+	return exports;
+}
