@@ -35,6 +35,7 @@ export async function plot(cells: readonly Cell[]): Promise<string> {
   const { spec } = compile({
     data: { values },
     background: 'white',
+    config: { aria: false }, // it is shown as an image, which has words of its own
     facet: { column: { field: 'panel', sort: ['idle threads', 'busy threads'], title: null, type: 'nominal' } },
     spec: {
       width: 360,
