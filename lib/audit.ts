@@ -96,7 +96,12 @@ export function parseStatus(
   { tid, status, jailed }: Omit<TaskText, 'securebits'>,
   known: Known = new Map(),
 ): Omit<ThreadState, 'securebits'> {
-  const lines = status.match(/\n(?:Uid|Gid|Groups|Cap...|NoNewPrivs):.*(?=\n)/g)?.join('') ?? ''
+  // what stands in between changes with nobody's credentials; a line that is not there is missed below
+  const part = (first: string, last: string): string => {
+    const start = status.indexOf(`\n${first}:`)
+    return status.slice(start, status.indexOf('\n', status.indexOf(`\n${last}:`, start) + 1))
+  }
+  const lines = part('Uid', 'Groups') + part('CapInh', 'NoNewPrivs')
   const credentials = known.get(lines) ?? parseLines(tid, `${lines}\n`)
   known.set(lines, credentials)
   return { tid, name: status.slice('Name:\t'.length, status.indexOf('\n')), ...credentials, jailed }

@@ -34,15 +34,20 @@ export function readThreads(root: string | undefined): Seen<ThreadState>[] {
 }
 
 /**
- * What `look` makes of each: of its status (proc_pid_status(5)), or of more in its folder.
+ * What `look` makes of each: of its status (proc_pid_status(5)), or of more in its folder. First the main thread, whose number
+ * is the process's.
  *
  * @throws Error what `look` throws; ENOENT, if there is no such process, or it is hidden
  */
 export function ofEachThread<T>(pid: number | 'self', look: (tid: number, status: string, folder: string) => T): T[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((tid) => {
+  const main = pid === 'self' ? process.pid : pid
+  // readdirSync() sorts by letters, and numbers begin anew after the highest (pid_max)
+  const tids = readdirSync(`/proc/${pid}/task`).map(Number)
+  tids.sort((a, b) => Number(b === main) - Number(a === main) || a - b)
+  return tids.flatMap((tid) => {
     const folder = `/proc/${pid}/task/${tid}`
     try {
-      return [look(Number(tid), readFileSync(`${folder}/status`, 'latin1'), folder)]
+      return [look(tid, readFileSync(`${folder}/status`, 'latin1'), folder)]
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException
       if (code === 'ENOENT' || code === 'ESRCH') return []

@@ -81,9 +81,12 @@ t.test('observe', async (t) => {
 })
 
 t.test('observe: no /proc', async (t) => {
-  for (const errno of [ENOENT, EPERM]) {
+  for (const [errno, remedy] of [
+    [ENOENT, /mount/],
+    [EPERM, /seccomp/],
+  ] as const) {
     const error = refusal(() => linuxOn(t, { observe: () => failure('proc', 'open', { errno }) }).observe())
-    t.match(error, { code: 'ERR_HARDEN_PROC', step: 'proc', syscall: 'open', errno: -errno, remedy: /mount/ })
+    t.match(error, { code: 'ERR_HARDEN_PROC', step: 'proc', syscall: 'open', errno: -errno, remedy })
     t.match(error.message, `open: ${getSystemErrorName(-errno)}`)
   }
 })
@@ -315,6 +318,7 @@ t.test('commit: whatever is not as it must be comes out of verify, which ends th
     ['dumpable', { ...readingOf(hardened), dumpable: 1 }, /the process.*dumpable.*0.*1/],
     ['SIGUSR1', readingOf(hardened.replace('1001200', '1001000')), /SIGUSR1: wanted ignored/],
     ['signals that cannot be read', readingOf(hardened.replace(/^SigIgn.*\n/m, '')), /SIGUSR1/],
+    ['nobody', readingOf(), /SIGUSR1/],
     ['dumpable for root', { ...readingOf(hardened), dumpable: 2 }, /the process.*dumpable.*0.*2/],
   ]
   for (const [title, reading, message] of table) {

@@ -105,6 +105,16 @@ t.test('no chroot: nobody is asked for a root', async (t) => {
   t.strictSame(asked, [folder, `${folder}/4711/status`, `${folder}/4712/status`])
 })
 
+t.test('first the main thread, then the others by number', async (t) => {
+  const listed = ['1005', String(process.pid), '976', '99']
+  const texts = listed.map((tid) => [`${folder}/${tid}/status`, textOf('node')])
+  const { readThreads } = on(t, { [folder]: listed, ...Object.fromEntries(texts) })
+  t.strictSame(
+    readThreads(undefined).map(({ tid }) => tid),
+    [process.pid, 99, 976, 1005],
+  )
+})
+
 t.test('a chroot: each one is in it with root and working directory', async (t) => {
   const inside = { root: { dev: 8n, ino: 2n }, cwd: '/' }
   const table: [title: string, other: Partial<{ root: { dev: bigint; ino: bigint }; cwd: string }>, jailed: boolean][] =

@@ -116,9 +116,10 @@ function commit<T extends object>(plan: Plan, seen: Observation, conclude: Param
 /** In SigIgn of proc_pid_status(5) bit N-1 is signal N. */
 const SIGUSR1 = 1n << BigInt(constants.signals.SIGUSR1 - 1)
 
-function ignoresSigusr1({ tasks }: Reading): boolean {
-  const ignored = (status: string) => BigInt(`0x${/\nSigIgn:\t(\w+)/.exec(status)?.[1] ?? 0}`)
-  return tasks.every(({ status }) => (ignored(status) & SIGUSR1) !== 0n)
+/** Dispositions are the process's: one thread tells of all (signal(7)). */
+function ignoresSigusr1({ tasks: [task] }: Reading): boolean {
+  const [, ignored = '0'] = /\nSigIgn:\t(\w+)/.exec(task?.status ?? '') ?? []
+  return (BigInt(`0x${ignored}`) & SIGUSR1) !== 0n
 }
 
 /** What the process keeps natively, for its Workers have this module anew. */

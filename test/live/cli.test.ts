@@ -60,7 +60,8 @@ live('audit: a process that has called harden()', ['root'], async (t) => {
     ...{ tid, name, uid, groups, noNewPrivs },
     bound: bounding === '0000000000000400',
   }))
-  t.same(shown, seen, 'as root sees it from outside')
+  const byTid = (a: { tid: number }, b: { tid: number }) => a.tid - b.tid
+  t.same(shown.sort(byTid), seen.sort(byTid), 'as root sees it from outside')
   const { status, stdout } = privdrop(['audit', String(subject.pid)])
   t.equal(status, 0)
   t.match(stdout, /^user +real 65534 \(nobody\), effective 65534 \(nobody\)/m)

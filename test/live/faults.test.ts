@@ -242,8 +242,8 @@ async function ready(t: Test): Promise<Subject> {
   return subject
 }
 
-const last = (subject: Subject): number => Math.max(...threadsOf(subject.pid))
-const traced = (scope: Scope, subject: Subject): number => (scope === 'another' ? last(subject) : subject.pid)
+const another = ({ pid }: Subject): number => threadsOf(pid).findLast((tid) => tid !== pid) as number
+const traced = (scope: Scope, subject: Subject): number => (scope === 'another' ? another(subject) : subject.pid)
 
 /** What a hardened process is, down to the thread, written down by hand. */
 async function deviation(pid: number, before: Snapshot, leaks: number): Promise<string> {
