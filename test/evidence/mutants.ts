@@ -33,7 +33,7 @@ const ACCOUNTS = 'dist/accounts.js'
 const unproved: Change[] = [
   [ATTEMPTS, 'if (regains_root(plan)) {', 'if (0 && regains_root(plan)) {'],
   [LINUX, 'function firstDifference(plan, threads, { dumpable }) {', 'function firstDifference() { return'],
-  [LINUX, 'function ignoresSigusr1({ tasks }) {', 'function ignoresSigusr1() { return true'],
+  [LINUX, 'function ignoresSigusr1({ tasks: [task] }) {', 'function ignoresSigusr1() { return true'],
 ]
 
 /** As libpsx does by default (PSX_IGNORE). */
