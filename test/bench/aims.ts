@@ -30,13 +30,13 @@ export function judge(cells: readonly Cell[], calls: Calls): Aim[] {
       aim: `commit, ${threads} threads`,
       most: 1.5,
       measured: against(us, 'harden commit'),
-      floor: least(us, 'floor parked commit'),
+      floor: least(us, 'floor held commit'),
     })),
     ...idle.map(({ threads, us }) => ({
       aim: `commit with no bounding set to drop, ${threads} threads`,
       most: threads === 11 ? 0.8 : 1,
       measured: against(us, 'trimmed commit'),
-      floor: least(us, 'floor trimmed parked commit'),
+      floor: least(us, 'floor trimmed held commit'),
     })),
     ...idle.map(({ threads, us }) => ({
       aim: `audit, microseconds a thread, ${threads} threads`,
@@ -47,7 +47,7 @@ export function judge(cells: readonly Cell[], calls: Calls): Aim[] {
     ...idle.flatMap(({ threads, us }) => {
       const most = { 11: 6, 100: 4, 500: 3 }[threads]
       if (!most) return []
-      const floor = least(us, 'floor parked commit', 'floor audit')
+      const floor = least(us, 'floor held commit', 'floor audit')
       return [{ aim: `harden(), ${threads} threads`, most, measured: against(us, 'harden whole'), floor }]
     }),
     ...['commit', 'whole'].map((part) => ({

@@ -16,10 +16,7 @@ export interface Calls {
 
 export function countCalls(): Calls {
   const harden = perThread((threads, way) => subject({ way, threads, ends: true }), 'harden')
-  const least = perThread(
-    (threads, way) => floor(threads, false, 'drop', way === 'harden' ? 'go' : 'nothing'),
-    'harden',
-  )
+  const least = perThread((threads, way) => floor(threads, false, way === 'harden' ? 'go' : 'nothing'), 'harden')
   return { harden: sum(harden), floor: sum(least), each: harden }
 }
 

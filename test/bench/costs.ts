@@ -28,12 +28,12 @@ function ways(threads: number, busy: boolean): Way[] {
   return [
     { name: 'set', command: subject({ ...task, way: 'set' }), wanted: afterwards.set },
     { name: 'harden', command: subject({ ...task, way: 'harden' }), wanted: afterwards.harden },
-    { name: 'trimmed', command: trimmed({ ...task, way: 'harden' }), wanted: afterwards.harden },
+    { name: 'trimmed', command: trimmed(subject({ ...task, way: 'harden' })), wanted: afterwards.harden },
     { name: 'psx', command: subject({ ...task, way: 'psx' }) },
-    { name: 'floor', command: floor(threads, busy, 'drop', 'go'), wanted: afterwards.harden },
-    { name: 'floor trimmed', command: floor(threads, busy, 'keep', 'go'), wanted: afterwards.kept },
-    { name: 'floor parked', command: floor(threads, busy, 'drop', 'park'), wanted: afterwards.harden },
-    { name: 'floor trimmed parked', command: floor(threads, busy, 'keep', 'park'), wanted: afterwards.kept },
+    { name: 'floor', command: floor(threads, busy, 'go'), wanted: afterwards.harden },
+    { name: 'floor trimmed', command: trimmed(floor(threads, busy, 'go')), wanted: afterwards.harden },
+    { name: 'floor held', command: floor(threads, busy, 'hold'), wanted: afterwards.harden },
+    { name: 'floor trimmed held', command: trimmed(floor(threads, busy, 'hold')), wanted: afterwards.harden },
   ]
 }
 

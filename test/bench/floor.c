@@ -1,10 +1,11 @@
 /*
  * floor.c - the least that can be done in N threads: a signal to each, its changes, its return, and a look at it afterwards
  *
- * Nothing is compared, nobody is counted twice, no thread that is born meanwhile is found. With 'park' none begins before
- * all have come: that is what keeps a half-privileged process from running, and it takes each thread a second wake-up.
+ * Nobody is counted twice, no thread that is born meanwhile is found. With 'hold' none begins before all have come and said
+ * who they are, so that there is something to compare while nothing has changed; and none goes on before all have done it, so
+ * that nobody runs half privileged: each thread is woken three times instead of once.
  *
- * floor THREADS idle|busy drop|keep park|go|nothing: prints { commit, audit }, in microseconds, and stays until its standard input ends.
+ * floor THREADS idle|busy go|hold|nothing: prints { commit, audit }, in microseconds, and stays until its standard input ends.
  */
 #define _GNU_SOURCE
 #include "changes.h"
@@ -20,11 +21,11 @@
 #include <string.h>
 #include <time.h>
 
-static _Atomic uint32_t here, done, released;
+static _Atomic uint32_t here, done, left, released, over;
 static _Atomic long failed;
 static uint32_t others;
 static uint64_t drop;
-static int parks;
+static int holds;
 
 static long here_only(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -50,15 +51,51 @@ static void change_here(void)
 	failed |= change(here_only, drop) || prctl(PR_GET_SECUREBITS) < 0;
 }
 
+/* What a thread alone can say of itself. */
+static void say_who_here(void)
+{
+	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+	struct __user_cap_data_struct data[2];
+	uint64_t heritable;
+	gid_t groups[64];
+	uid_t ids[3];
+
+	failed |= syscall(SYS_getresuid, &ids[0], &ids[1], &ids[2]) || syscall(SYS_getresgid, &ids[0], &ids[1], &ids[2]);
+	syscall(SYS_setfsuid, -1);
+	syscall(SYS_setfsgid, -1);
+	failed |= syscall(SYS_capget, &header, data);
+	heritable = (data[0].permitted & data[0].inheritable) |
+	            (uint64_t)(data[1].permitted & data[1].inheritable) << 32;
+	for (long capability = 0; capability < 64; capability++) {
+		if (!(drop >> capability & 1) && prctl(PR_CAPBSET_READ, capability) < 0)
+			break;
+		if (heritable >> capability & 1)
+			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0);
+	}
+	failed |= prctl(PR_GET_SECUREBITS) < 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) < 0 || prctl(PR_GET_SECCOMP) < 0;
+	failed |= syscall(SYS_getgroups, syscall(SYS_getgroups, 0, groups), groups) < 0;
+}
+
 static void on_signal(int signo)
 {
 	(void)signo;
-	if (parks) {
+	if (holds) {
+		say_who_here();
 		count(&here);
 		await(&released, 1);
 	}
 	change_here();
 	count(&done);
+	if (holds) {
+		await(&over, 1);
+		count(&left);
+	}
+}
+
+static void let_all(_Atomic uint32_t *word)
+{
+	*word = 1;
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
 static double microseconds(void)
@@ -73,13 +110,16 @@ static void commit(const int *tids)
 {
 	for (uint32_t i = 0; i < others; i++)
 		failed |= syscall(SYS_tgkill, getpid(), tids[i], SIGUSR1);
-	if (parks) {
+	if (holds) {
 		await(&here, others);
-		released = 1;
-		syscall(SYS_futex, &released, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+		let_all(&released);
 	}
 	change_here();
 	await(&done, others);
+	if (holds) {
+		let_all(&over);
+		await(&left, others);
+	}
 }
 
 static void look(int tasks, int tid)
@@ -99,11 +139,11 @@ int main(int argc, char **argv)
 	double start, changed;
 	int *tids;
 
-	if (argc != 5 || !folder)
+	if (argc != 4 || !folder)
 		return 1;
 	others = atoi(argv[1]) - 1;
-	drop = strcmp(argv[3], "drop") ? 0 : bounding_to_drop();
-	parks = !strcmp(argv[4], "park");
+	drop = bounding_to_drop();
+	holds = !strcmp(argv[3], "hold");
 	tids = calloc(others + 1, sizeof *tids);
 	if (sigaction(SIGUSR1, &action, NULL) || start_threads(others, !strcmp(argv[2], "busy")))
 		return 1;
@@ -115,7 +155,7 @@ int main(int argc, char **argv)
 	}
 	usleep(20000);
 	start = changed = microseconds();
-	if (strcmp(argv[4], "nothing")) {
+	if (strcmp(argv[3], "nothing")) {
 		commit(tids);
 		changed = microseconds();
 		for (uint32_t i = 0; i <= others; i++)

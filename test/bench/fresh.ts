@@ -28,17 +28,12 @@ export function compile(): void {
 
 export const subject = (task: Task): string[] => [process.execPath, join(__dirname, 'subject.js'), JSON.stringify(task)]
 
-/** The same without a bounding set to drop. */
-export const trimmed = (task: Task): string[] => [join(programs, 'trimmed'), ...subject(task)]
-
-export function floor(
-  threads: number,
-  busy: boolean,
-  bounding: 'drop' | 'keep',
-  how: 'go' | 'park' | 'nothing',
-): string[] {
-  return [join(programs, 'floor'), String(threads), busy ? 'busy' : 'idle', bounding, how]
+export function floor(threads: number, busy: boolean, how: 'go' | 'hold' | 'nothing'): string[] {
+  return [join(programs, 'floor'), String(threads), busy ? 'busy' : 'idle', how]
 }
+
+/** The same without a bounding set to drop. */
+export const trimmed = (command: string[]): string[] => [join(programs, 'trimmed'), ...command]
 
 export class Fresh {
   #process: ChildProcess
@@ -80,7 +75,7 @@ export const afterwards = {
   nothing: {},
   set: { uid: hardened.uid, gid: hardened.gid, groups: '' },
   harden: hardened,
-  /** With what psx.c and, without drops, floor.c leave alone. */
+  /** With what psx.c leaves alone. */
   kept: (({ bounding: _, ...rest }) => rest)(hardened),
 }
 

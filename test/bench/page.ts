@@ -16,9 +16,9 @@ const methods = {
   'trimmed whole': '`harden()` with no bounding set to drop',
   'trimmed commit': 'of it: commit',
   'floor commit': 'the floor of the commit',
-  'floor parked commit': 'the same, none beginning before all have come',
+  'floor held commit': 'the same, with what the promises take',
   'floor trimmed commit': 'floor with no bounding set to drop',
-  'floor trimmed parked commit': 'the same, none beginning before all have come',
+  'floor trimmed held commit': 'the same, with what the promises take',
   'floor audit': 'the floor of the audit',
 }
 
@@ -73,7 +73,9 @@ Of the busy ones every sixteenth computes without pause; the others are in and o
 
 ## Aims
 
-Against process.setgroups + setgid + setuid of the same round, threads idle.
+Against process.setgroups + setgid + setuid of the same round, threads idle. The floor is a program in C that makes the system calls
+which the promises take, and nothing else: it looks for nobody who was born meanwhile, compares nothing, and reads what it reads
+without understanding it ([floor.c](floor.c), hold).
 
 ${aims(results.aims)}
 
@@ -116,6 +118,7 @@ export function summary({ machine, cells, standstill, load }: Results): string {
     'harden rehearse',
     'harden commit',
     'floor commit',
+    'floor held commit',
     'harden audit',
     'floor audit',
   ] as const
