@@ -48,6 +48,21 @@ static void *other(void *unused)
 	return unused;
 }
 
+static napi_value lose_raw_here(napi_env env, napi_callback_info info)
+{
+	(void)env;
+	(void)info;
+	prctl(PR_CAPBSET_DROP, CAP_NET_RAW);
+	return NULL;
+}
+
+static void *less(void *unused)
+{
+	lose_raw_here(NULL, NULL);
+	stand();
+	return unused;
+}
+
 /* Each id another, and each set; user 0 is the effective one, or the kernel would take the sets away. */
 static void *mixed(void *unused)
 {
@@ -199,6 +214,8 @@ NAPI_MODULE_INIT()
 	} all[] = {
 		{"startBlocked", start, blocked},
 		{"startOther", start, other},
+		{"startLess", start, less},
+		{"loseRawHere", lose_raw_here, NULL},
 		{"startMixed", start, mixed},
 		{"startSecurebits", start, securebits},
 		{"startKilled", start, killed},

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { live } from './live'
-import { common, settled, tasks } from './outside'
+import { common, hardened, settled, tasks } from './outside'
 import { copy, loadThreads, type Options, type Subject, start } from './subject'
 
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
@@ -284,6 +284,21 @@ live('a thread with securebits of its own', ['root', 'cc'], async (t) => {
   t.match(await refused(t, subject, options), { code: 'ERR_HARDEN_THREAD_DIFFERS', step: 'compare', tid })
   await subject.ask('native', 'stop')
   await hardens(t, subject)
+})
+
+live('a thread with more in its bounding set than main, and one with less', ['root', 'cc'], async (t) => {
+  const subject = await start(t)
+  await loadThreads(t, subject)
+  await subject.ask('native', 'startLess')
+  await subject.ask('harden', { user: 'nobody', capabilities: 'cap_net_bind_service+ep' })
+  t.same(common(subject.pid), hardened, 'what has gone from it already comes to the same')
+
+  const other = await start(t)
+  await loadThreads(t, other)
+  await other.ask('native', 'loseRawHere')
+  const { tid, ...fields } = await refused(t, other, options)
+  t.match(fields, { code: 'ERR_HARDEN_THREAD_DIFFERS', step: 'compare' })
+  t.ok(tid !== other.pid, 'that would keep it')
 })
 
 live('a thread that a filter of its own ends when it is stopped', ['root', 'cc'], async (t) => {
