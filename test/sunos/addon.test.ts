@@ -134,7 +134,7 @@ live('privilegesFromText', ['cc'], async (t) => {
 })
 
 live('accounts, memory, children, descriptors', ['cc'], async (t) => {
-  const { answers } = zone().ask([
+  const { answers, ...outcome } = zone().ask([
     ['userByName', 'smtp'],
     ['userByName', 'nobody there'],
     ['userByName', 'broken'],
@@ -151,6 +151,7 @@ live('accounts, memory, children, descriptors', ['cc'], async (t) => {
     ['listen'],
     ['descriptors', -1],
   ])
+  t.match(outcome, { status: 0, signal: null, stderr: '' })
   t.strictSame(answers.slice(0, 8), [
     { uid: 990, gid: 991 },
     undefined,

@@ -40,7 +40,7 @@ async function main() {
     if (question[0] === 'listen') await new Promise((done) => createServer().listen(0, '127.0.0.1', done).unref())
     else if (question[0] === 'worker') {
       const worker = new Worker(__filename, { workerData: question[1], argv: process.argv.slice(2) })
-      const answer = await new Promise((done) => worker.once('message', done))
+      const answer = await new Promise((done, failed) => worker.once('message', done).once('exit', failed))
       writeSync(1, `${JSON.stringify({ answer })}\n`)
     } else writeSync(1, `${JSON.stringify({ answer: ask(question) })}\n`)
   }

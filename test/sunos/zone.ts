@@ -52,16 +52,15 @@ export class Zone {
     const log = join(this.folder, 'calls')
     writeFileSync(log, '')
     chmodSync(log, 0o666)
-    // tap writes its loaders into every child's NODE_OPTIONS
-    const { NODE_OPTIONS: _, ...rest } = process.env
-    const { status, signal, stdout, stderr } = spawnSync(command, args, {
+    // tap writes its loaders into every child's NODE_OPTIONS, however it is started; and they write where they may not
+    const line = ['-u', 'NODE_OPTIONS', `LD_PRELOAD=${this.model}`, command, ...args]
+    const { status, signal, stdout, stderr } = spawnSync('env', line, {
       cwd: '/',
       encoding: 'utf8',
       timeout: 60_000,
       ...(process.getuid?.() === 0 && { uid: nobody, gid: nobody }),
       env: {
-        ...rest,
-        LD_PRELOAD: this.model,
+        ...process.env,
         SUNOS_MODEL_LOG: log,
         ...(zone && { SUNOS_MODEL_ZONE: zone }),
         ...(uid !== undefined && { SUNOS_MODEL_UID: String(uid) }),
