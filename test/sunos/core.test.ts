@@ -33,7 +33,7 @@ function run(mutant: string | undefined, ...flags: string[]): Outcome & { folder
     { cwd: folder },
   )
   for (const note of readdirSync(folder)) if (/gcno$/.test(note)) chmodSync(join(folder, note), 0o644)
-  return { ...made.run(join(folder, 'host'), [], {}, { SUNOS_MODEL_HOST: '1', LD_PRELOAD: '' }), folder }
+  return { ...made.run(join(folder, 'host'), [], {}, { SUNOS_MODEL_HOST: '1' }, ''), folder }
 }
 
 live('with sanitizers', ['cc'], async (t) => {

@@ -48,12 +48,13 @@ export class Zone {
   }
 
   /** Any command, as an ordinary user, with the model before its libc. */
-  run(command: string, args: string[], { zone, uid, groups, fail }: Conditions = {}, env = {}): Outcome {
+  run(command: string, args: string[], conditions: Conditions = {}, env = {}, preload = this.model): Outcome {
+    const { zone, uid, groups, fail } = conditions
     const log = join(this.folder, 'calls')
     writeFileSync(log, '')
     chmodSync(log, 0o666)
     // tap writes its loaders into every child's NODE_OPTIONS, however it is started; and they write where they may not
-    const line = ['-u', 'NODE_OPTIONS', `LD_PRELOAD=${this.model}`, command, ...args]
+    const line = ['-u', 'NODE_OPTIONS', `LD_PRELOAD=${preload}`, command, ...args]
     const { status, signal, stdout, stderr } = spawnSync('env', line, {
       cwd: '/',
       encoding: 'utf8',
