@@ -1,10 +1,8 @@
 /** Solaris and illumos: which hazards are looked for. None of them reads /proc, which is another one there. */
-import { isAny } from '../../audit'
-import { notListening, signalReport } from '../../hazards/dangers'
-import { danger, type Hazard, note, type Scene } from '../../hazards/look'
-import { environment, rootGroup } from '../../hazards/notes'
-import { native, type SunosNative } from '../../native'
-import type { Plan } from './plan'
+import type { Hazard, Scene } from '../../contract'
+import { danger, environment, groupZero, note, notListening, signalReport } from '../../hazards'
+import { native, type SunosAddon } from '../../native'
+import { isAny } from '../../state'
 
 /** In the order of the report: dangers first. */
 export const hazards: readonly Hazard[] = [
@@ -13,7 +11,7 @@ export const hazards: readonly Hazard[] = [
   notListening,
   earlierChildren,
   environment,
-  rootGroup,
+  groupZero,
 ]
 
 /**
@@ -32,10 +30,10 @@ const past: Readonly<Record<string, string>> = {
   dtrace_kernel: 'reads the memory of the kernel',
 }
 
-function escalation({ plan }: Scene<Plan>) {
-  const { user, privileges } = plan.wanted
+function escalation({ plan }: Scene) {
+  const { user, sets } = plan.wanted
   if (user.real === 0) return undefined // HARDEN_USER_ROOT says it
-  const found = Object.entries(past).filter(([name]) => privileges.permitted.includes(name))
+  const found = Object.entries(past).filter(([name]) => sets.permitted.includes(name))
   if (found.length === 0) return undefined
   return danger(
     'HARDEN_PRIVILEGE_ESCALATES',
@@ -44,8 +42,8 @@ function escalation({ plan }: Scene<Plan>) {
   )
 }
 
-function earlierChildren({ before }: Scene) {
-  if (!isAny(before.user, 0) || !native<SunosNative>().hasChildren()) return undefined
+function earlierChildren({ plan }: Scene) {
+  if (!isAny(plan.before.state.user, 0) || !native<SunosAddon>().hasChildren()) return undefined
   return note(
     'HARDEN_CHILDREN',
     'child processes that run already stay what they are: those that are root stay root',

@@ -3,14 +3,15 @@
  * has changed.
  */
 import { readlinkSync } from 'node:fs'
+import { constants } from 'node:os'
+import type { Plan, Question } from '../../contract'
 import { errnoName, HardenError } from '../../errors'
-import type { Attempt, Failure } from '../../native'
+import type { Failure } from '../../native'
 import { show } from '../../options'
-import { basicPrivileges } from '../../privileges'
-import { noAccess, whereOf } from '../refusal'
-import type { Plan, State } from './plan'
+import { heldBy, whereOf } from '../../refusal'
+import { basicPrivileges } from './privileges'
 
-export function refusal(failure: Failure, plan: Plan, before: State): HardenError {
+export function explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError {
   const { step, syscall, errno, signal } = failure
   const where = whereOf(failure)
   // wherever it was: it has found nothing out
@@ -21,7 +22,9 @@ export function refusal(failure: Failure, plan: Plan, before: State): HardenErro
       message: `step '${step}' was not finished: ${syscall}: the child was ended by signal ${signal}`,
       remedy: 'find out who killed the rehearsing child (out of memory? a watchdog?), and call harden() again',
     })
-  if (step === 'open directory') return openDirectory(failure)
+  const asked = questions.at(failure.item)
+  if (errno === constants.errno.ETIMEDOUT && asked && asked.kind === step) return heldBy(asked, failure)
+  if (step === 'descriptors' && syscall === 'open') return openDirectory(failure)
   if (['observe', 'descriptors', 'read back'].includes(step)) return unobservable(failure)
   if (step === 'regain')
     return new HardenError({
@@ -30,20 +33,18 @@ export function refusal(failure: Failure, plan: Plan, before: State): HardenErro
       message: 'the rehearsing child could take root back, or its groups or privileges',
       remedy: 'find what grants it, and start the process without it',
     })
-  const attempt = ['read', 'write', 'bind'].includes(step) ? plan.attempts[failure.item] : undefined
-  if (attempt) return noAccess(attempt, failure, where, plan, remedyForAccess(attempt.step, errnoName(errno), plan))
-  const lacking = privilegesLacking(step, plan, before)
+  const lacking = plan ? privilegesLacking(step, plan) : []
   return new HardenError({
     ...where,
     code: 'ERR_HARDEN_NOT_PERMITTED',
     message:
       `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}` +
       (lacking.length ? `, for the process lacks ${lacking.join(', ')}` : ''),
-    remedy: remedyFor(failure, lacking, before),
+    remedy: remedyFor(failure, lacking, plan),
   })
 }
 
-export function unobservable(failure: Failure): HardenError {
+function unobservable(failure: Failure): HardenError {
   return new HardenError({
     ...whereOf(failure),
     code: 'ERR_HARDEN_NOT_PERMITTED',
@@ -75,13 +76,13 @@ function pathOf(descriptor: number): string | undefined {
 }
 
 /** What the step needs, and the process has not: by name, for a zone may never have had it. */
-function privilegesLacking(step: string, { wanted }: Plan, { privileges }: State): string[] {
-  const { permitted, limit, effective } = privileges
+function privilegesLacking(step: string, { wanted, before }: Plan): string[] {
+  const { permitted, limit = [], effective } = before.state.sets
   switch (step) {
     case 'permitted':
-      return wanted.privileges.permitted.filter((name) => !permitted.includes(name))
+      return wanted.sets.permitted.filter((name) => !permitted.includes(name))
     case 'limit':
-      return wanted.privileges.limit.filter((name) => !limit.includes(name))
+      return (wanted.sets.limit ?? []).filter((name) => !limit.includes(name))
     case 'chroot':
       return ['proc_chroot'].filter((name) => !effective.includes(name))
     case 'setgroups':
@@ -97,14 +98,14 @@ const granting =
   `in a zone: zonecfg, set limitpriv="default,..." (sys_net_config is never there, net_rawaccess only with ` +
   `ip-type=exclusive); under SMF: privileges= of the method_credential`
 
-function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[], before: State): string {
-  const { user, privileges } = before
+function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[], plan: Plan | undefined): string {
+  const { user, sets } = plan?.before.state ?? { user: undefined, sets: undefined }
   const name = errnoName(errno)
   if (lacking.length > 0 && (step === 'permitted' || step === 'limit'))
     return `start the process with ${lacking.join(', ')} (${granting}), or leave it out of 'privileges'`
-  if (lacking.length > 0 && user.effective !== 0 && (user.real === 0 || user.saved === 0))
+  if (lacking.length > 0 && user && user.effective !== 0 && (user.real === 0 || user.saved === 0))
     return `the process has set root aside: call process.seteuid(0) before harden(), which brings ${lacking.join()} back`
-  if (lacking.length > 0 && lacking.every((privilege) => privileges.permitted.includes(privilege)))
+  if (lacking.length > 0 && lacking.every((privilege) => sets?.permitted.includes(privilege)))
     return `raise ${lacking.join()} into the effective set of the process (ppriv -s E+${lacking.join()})`
   if (lacking.length > 0)
     return `start the process as root, with ${lacking.join()} (${granting}); for development, call harden() only if process.getuid() is 0`
@@ -117,14 +118,19 @@ function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[]
 }
 
 /** Without these nobody can (privileges(7)), where they are basic privileges. */
-const basicFor = { read: 'file_read', write: 'file_write', bind: 'net_access' }
+const basicFor: ReadonlyMap<string, string> = new Map([
+  ['read', 'file_read'],
+  ['write', 'file_write'],
+  ['bind', 'net_access'],
+])
 
-function remedyForAccess(step: Attempt['step'], errno: string, { wanted }: Plan): string {
+export function remedyForAnswer({ kind }: Question, number: number, { wanted }: Plan): string {
+  const errno = errnoName(number)
   if (errno === 'ENOENT' || errno === 'ENOTDIR') return 'create it; under a chroot, inside of it'
   if (errno === 'EROFS') return 'mount the file system writable'
-  const needed = basicFor[step]
-  if (basicPrivileges().includes(needed) && !wanted.privileges.effective.includes(needed))
+  const needed = basicFor.get(kind)
+  if (needed && basicPrivileges().includes(needed) && !wanted.sets.effective.includes(needed))
     return `retain ${needed}, best with all that is basic ('basic' in 'privileges')`
-  if (step === 'bind') return `retain net_privaddr ('basic net_privaddr' in 'privileges')`
+  if (kind === 'bind') return `retain net_privaddr ('basic net_privaddr' in 'privileges')`
   return 'give it, and the way to it, to the new user (chown, chmod, or a supplementary group), or use it before harden()'
 }

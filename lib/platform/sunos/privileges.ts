@@ -1,9 +1,9 @@
 /**
  * Privileges as text and as names. The system's own priv_str_to_set(3C) does both ways; there is no table of names here.
  */
-import { errnoName, HardenError } from './errors'
-import { native, type SunosNative } from './native'
-import { show } from './options'
+import { errnoName, HardenError } from '../../errors'
+import { native, type SunosAddon } from '../../native'
+import { show } from '../../options'
 
 /** What every process used to be allowed; which these are differs between systems (privileges(7)). */
 export const basicPrivileges = (): string[] => parsePrivileges('basic')
@@ -13,7 +13,7 @@ export const basicPrivileges = (): string[] => parsePrivileges('basic')
  * @throws HardenError ERR_HARDEN_PRIVILEGES; `found` is the word at fault
  */
 export function parsePrivileges(text: string): string[] {
-  const names = native<SunosNative>().privilegesFromText(text)
+  const names = native<SunosAddon>().privilegesFromText(text)
   if (typeof names !== 'number') return names
   if (names < 0)
     throw new HardenError({
