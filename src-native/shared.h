@@ -22,24 +22,31 @@ void end_helper(pid_t helper);
 /* questions.c: by the rehearsing child, as the new identity: every question but STEP_EXCHANGE. *now is the one under way. */
 void ask_questions(const struct question *questions, size_t count, struct answer *answers, struct failure *now);
 
-/* walk.c: an absolute path, component by component, links followed by hand. It calls judge() before it enters a component,
- * ".." aside, and stops at the first answer that is not 0. */
-enum { WALK_PATH_MAX = 4096 };
+/* walk.c: an absolute path, component by component, links followed by hand. The folders on the way stay open, so that the next path
+ * begins where it parts from this one. */
+enum { WALK_PATH_MAX = 4096, WALK_DEPTH_MAX = 256 };
 struct walk {
-	bool (*judge)(struct walk *walk, int folder, const char *name, bool last); /* or NULL; true: stop */
-	const void *context;
-	bool on_proc;              /* it has stopped at a link on procfs, whose text is not where it leads */
-	size_t length;
-	char at[WALK_PATH_MAX];    /* the folder that is reached, without links; where it stops, with the component */
-	char rest[WALK_PATH_MAX];  /* what is still to be walked */
+	/* Called before a component but ".." is entered; walk->folders[walk->depth] is the folder in which it lies. true: stop. May be
+	 * NULL. */
+	bool (*judge)(struct walk *walk, const char *name, bool last);
+	void *context;
+	bool on_proc; /* it has stopped at a link on procfs, whose text is not where it leads */
+	int depth;    /* -1: no folder is open */
+	int folders[WALK_DEPTH_MAX];
+	unsigned serials[WALK_DEPTH_MAX], serial; /* each folder that is opened has another one */
+	size_t ends[WALK_DEPTH_MAX]; /* where the text of each ends in */
+	char at[WALK_PATH_MAX];      /* the path that is reached, without links; where it stops, with the component */
+	char rest[WALK_PATH_MAX];    /* what is still to be walked */
 };
 enum walked {
-	WALKED_TO_FOLDER, /* *reached is a descriptor of it */
-	WALKED_TO_FILE,   /* of the folder in which it is */
+	WALKED_TO_FOLDER, /* walk->folders[walk->depth] */
+	WALKED_TO_FILE,   /* in that folder */
 	WALK_STOPPED,     /* by judge() */
 	WALK_FAILED       /* errno */
 };
-enum walked walk_path(struct walk *walk, const char *path, int *reached);
+void begin_walk(struct walk *walk);
+enum walked walk_path(struct walk *walk, const char *path);
+void end_walk(struct walk *walk);
 
 /* What each system has in its own way. */
 pid_t this_thread(void);

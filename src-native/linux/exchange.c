@@ -30,11 +30,21 @@ struct asking {
 	struct answer *answers;
 };
 
+/* What has been found out of a folder on the way. */
+struct folder {
+	unsigned serial;          /* of the folder that it was */
+	bool is_users, is_others; /* by its owner; */
+	bool writable;            /* by the new user, who can search it too; */
+	bool shared;              /* by other users than its owner */
+	bool sticky;
+};
+
 /* What judge() is given. */
-struct case_of {
+struct inquiry {
 	const struct plan *plan;
 	bool last_too;
 	enum exchanged_by by;
+	struct folder folders[WALK_DEPTH_MAX];
 };
 
 int open_folder(int folder, const char *name)
@@ -68,47 +78,60 @@ static bool is_writable(int folder, const char *name, int mode)
 	return !syscall(SYS_faccessat, folder, name, mode);
 }
 
-/* Who can exchange this component of this folder? */
-static enum exchanged_by judge_component(const struct plan *plan, int folder, const char *name)
+static const struct folder *look_at_folder(const struct walk *walk, struct inquiry *inquiry)
 {
-	struct statx in, component;
-	bool sticky, unmapped;
+	struct folder *folder = &inquiry->folders[walk->depth];
+	int descriptor = walk->folders[walk->depth];
+	struct statx found;
+	bool unmapped;
 
-	if (syscall(SYS_statx, folder, "", AT_EMPTY_PATH, STATX_UID | STATX_MODE, &in) ||
-	    syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID, &component))
-		return EXCHANGED_BY_NONE; /* it is not there: the walk says so */
-	unmapped = is_unmapped(folder, ".", in.stx_uid);
-	sticky = in.stx_mode & S_ISVTX;
-	if (in.stx_uid == plan->uid && !unmapped)
+	if (folder->serial == walk->serials[walk->depth] || syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_UID | STATX_MODE, &found))
+		return folder;
+	unmapped = is_unmapped(descriptor, ".", found.stx_uid);
+	*folder = (struct folder){
+		.serial = walk->serials[walk->depth],
+		.is_users = found.stx_uid == inquiry->plan->uid && !unmapped,
+		.is_others = found.stx_uid != 0 && !unmapped,
+		.writable = is_writable(descriptor, ".", W_OK | X_OK),
+		.shared = found.stx_mode & (S_IWGRP | S_IWOTH),
+		.sticky = found.stx_mode & S_ISVTX,
+	};
+	return folder;
+}
+
+/* Who can put something else in the place of this component, which belongs to `owner`? */
+static enum exchanged_by judge_folder(const struct folder *folder, uid_t owner, uid_t user)
+{
+	if (folder->is_users || (folder->writable && (!folder->sticky || owner == user)))
 		return EXCHANGED_BY_USER;
-	if (is_writable(folder, ".", W_OK | X_OK) && (!sticky || component.stx_uid == plan->uid))
-		return EXCHANGED_BY_USER;
-	if ((in.stx_uid != 0 && !unmapped) || (in.stx_mode & (S_IWGRP | S_IWOTH) && (!sticky || component.stx_uid != 0)))
+	if (folder->is_others || (folder->shared && (!folder->sticky || owner != 0)))
 		return EXCHANGED_BY_OTHERS;
 	return EXCHANGED_BY_NONE;
 }
 
-/* What the path leads to: the new user can write to it, or owns it and can change its mode. */
-static bool is_users_own(const struct plan *plan, int folder, const char *name)
+/* Can the new user write to what it is, or change its mode as its owner? */
+static bool is_users_own(const struct plan *plan, int folder, const char *name, uid_t owner)
 {
-	struct statx component;
-
-	if (syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component) ||
-	    S_ISLNK(component.stx_mode))
-		return false; /* a link is what it leads to */
-	return (component.stx_uid == plan->uid && !is_unmapped(folder, name, component.stx_uid)) ||
-	       is_writable(folder, name, W_OK);
+	return (owner == plan->uid && !is_unmapped(folder, name, owner)) || is_writable(folder, name, W_OK);
 }
 
-static bool judge(struct walk *walk, int folder, const char *name, bool last)
+static bool judge(struct walk *walk, const char *name, bool last)
 {
-	struct case_of *asked = (struct case_of *)walk->context;
-	enum exchanged_by by = judge_component(asked->plan, folder, name);
+	struct inquiry *inquiry = walk->context;
+	const struct plan *plan = inquiry->plan;
+	int folder = walk->folders[walk->depth];
+	struct statx component;
+	enum exchanged_by by;
 
-	if (by != EXCHANGED_BY_USER && last && asked->last_too && is_users_own(asked->plan, folder, name))
+	if (syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component))
+		return false; /* it is not there: the walk says so */
+	by = judge_folder(look_at_folder(walk, inquiry), component.stx_uid, plan->uid);
+	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
+	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
+	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(plan, folder, name, component.stx_uid))
 		by = EXCHANGED_BY_USER;
 	if (by != EXCHANGED_BY_NONE)
-		asked->by = by;
+		inquiry->by = by;
 	return by == EXCHANGED_BY_USER;
 }
 
@@ -124,20 +147,17 @@ static int keep_found(struct exchange *exchange, const char *text)
 	return at;
 }
 
-static void ask_about(const struct asking *asking, const struct question *question, struct answer *answer)
+static void ask_about(struct walk *walk, struct exchange *exchange, const struct question *question, struct answer *answer)
 {
-	struct case_of asked = {asking->plan, question->number != 0, EXCHANGED_BY_NONE};
-	struct walk walk = {.judge = judge, .context = &asked};
-	int reached;
-	enum walked how = walk_path(&walk, question->path, &reached);
+	struct inquiry *inquiry = walk->context;
+	enum walked how;
 
+	inquiry->last_too = question->number != 0;
+	inquiry->by = EXCHANGED_BY_NONE;
+	how = walk_path(walk, question->path);
 	answer->error = how == WALK_FAILED ? errno : 0;
-	answer->by = asked.by;
-	answer->found = -1;
-	if (how == WALKED_TO_FOLDER || how == WALKED_TO_FILE)
-		close(reached);
-	if (asked.by != EXCHANGED_BY_NONE)
-		answer->found = keep_found(asking->exchange, walk.at);
+	answer->by = inquiry->by;
+	answer->found = inquiry->by == EXCHANGED_BY_NONE ? -1 : keep_found(exchange, walk->at);
 }
 
 static int become_another_process(const struct plan *plan)
@@ -158,15 +178,18 @@ static int answer_all(void *context)
 	const struct asking *asking = context;
 	struct failure *now = &asking->exchange->now;
 	const struct plan *plan = asking->plan;
+	struct inquiry inquiry = {.plan = plan};
+	struct walk walk = {.judge = judge, .context = &inquiry};
 	int error = become_another_process(plan) ? errno : 0;
 
+	begin_walk(&walk);
 	for (size_t i = 0; i < plan->question_count; i++) {
 		if (plan->questions[i].kind != STEP_EXCHANGE)
 			continue;
 		now->item = (int)i;
 		asking->answers[i].error = error;
 		if (!error)
-			ask_about(asking, &plan->questions[i], &asking->answers[i]);
+			ask_about(&walk, asking->exchange, &plan->questions[i], &asking->answers[i]);
 	}
 	exit_now(0);
 }
@@ -190,16 +213,16 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 int open_root(const char *path, char *walked, struct failure *why)
 {
 	struct walk walk = {0};
-	int reached;
-	enum walked how = walk_path(&walk, path, &reached);
-	int error = errno;
+	enum walked how;
+	int root = -1;
 
-	memcpy(walked, walk.length ? walk.at : "/", walk.length ? walk.length + 1 : 2);
-	if (how == WALKED_TO_FOLDER)
-		return reached;
-	if (how == WALKED_TO_FILE)
-		close(reached);
+	begin_walk(&walk);
+	how = walk_path(&walk, path);
 	*why = walk.on_proc ? (struct failure){.step = STEP_LINK}
-	                    : (struct failure){.step = STEP_CHROOT, .error = error, .call = "openat"};
-	return -1;
+	                    : (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
+	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of the same size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
+	if (how == WALKED_TO_FOLDER)
+		root = walk.folders[walk.depth--]; /* it stays; the folders on the way go */
+	end_walk(&walk);
+	return root;
 }
