@@ -76,6 +76,11 @@ export class HardenError extends Error {
     )
     Object.assign(this, fields)
   }
+
+  static {
+    // util.inspect() shows the name of the class, which a minifier changes
+    Object.defineProperty(HardenError, 'name', { __proto__: null, value: 'HardenError' } as PropertyDescriptor)
+  }
 }
 
 /** 'EPERM', from the kernel's positive number; 0 is no error of the kernel's. */
