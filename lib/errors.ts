@@ -83,6 +83,11 @@ export class HardenError extends Error {
     for (const [field, value] of Object.entries(fields))
       if (value !== undefined) Object.defineProperty(this, field, own(value))
   }
+
+  static {
+    // util.inspect() shows the name of the class, which a minifier changes
+    Object.defineProperty(HardenError, 'name', { __proto__: null, value: 'HardenError' } as PropertyDescriptor)
+  }
 }
 
 /** As an assignment makes it, whatever has been added to Object.prototype. */

@@ -4,6 +4,7 @@
  * Everything is synchronous. Sets are 64-bit masks: capability N is bit N (capabilities(7)); on Solaris they are names
  * (privileges(7)). `errno` is the kernel's positive number, of that system.
  */
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { HardenError } from './errors'
 
@@ -227,8 +228,9 @@ let loaded: Addon | undefined
  */
 export function native<Ours extends Addon = Addon>(): Ours {
   try {
-    // not an import: it looks for a file when it is loaded, which Node's permissions may forbid
-    loaded ??= (require('node-gyp-build') as (folder: string) => Addon)(join(__dirname, '..'))
+    // Not an import: it looks for a file when it is loaded, which Node's permissions may forbid. ncc and Vercel's nft
+    // carry the addon along because they recognise this expression; they do not look into `??=`.
+    if (!loaded) loaded = (require('node-gyp-build') as (folder: string) => Addon)(`${__dirname}/..`)
     return loaded as Ours
   } catch (cause) {
     throw unloadable(cause as Error & { code?: string })
@@ -238,10 +240,14 @@ export function native<Ours extends Addon = Addon>(): Ours {
 function unloadable(cause: Error & { code?: string }): HardenError {
   // one sentence, of what may be several lines
   const reason = cause.message.replace(/\.?(?:\n.*)?$/s, '')
+  // a bundle that is an ES module has no __dirname
+  const bundled = typeof __dirname === 'undefined' || !existsSync(join(__dirname, '../dist/native.js'))
   return new HardenError({
     code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
-    message: `the native addon for ${process.platform}-${process.arch} cannot be loaded: ${reason}`,
-    remedy: remedies[cause.code ?? ''] ?? rebuild,
+    message:
+      `the native addon for ${process.platform}-${process.arch} cannot be loaded: ` +
+      (bundled ? `privdrop has been bundled away from its folder prebuilds/ (${reason})` : reason),
+    remedy: remedies[cause.code ?? ''] ?? (bundled ? external : rebuild),
     cause,
   })
 }
@@ -253,11 +259,17 @@ const remedies: Partial<Record<string, string>> = {
     "start Node with --allow-addons, and with --allow-fs-read of the application's folder and of /etc/alpine-release",
 }
 
-const needs =
-  process.platform === 'sunos' ? 'a C compiler, make and python' : 'a C++ compiler, make, python and libcap-dev'
+const external =
+  'leave privdrop out of the bundle and install it beside: --external:privdrop for esbuild, ' +
+  "externals: { privdrop: 'commonjs privdrop' } for webpack, --external privdrop for rollup and ncc; see docs/bundles.md"
+
+const [needs, headers] =
+  process.platform === 'sunos'
+    ? ['a C compiler, make and python', '']
+    : ['a C++ compiler, make, python and libcap-dev', 'npm install --no-save node-addon-api@8 && ']
 const rebuild =
   "reinstall privdrop so that its folder prebuilds/ is complete, or build it in the application's folder " +
-  `(needs ${needs}): npm install --no-save node-addon-api@8 && npm explore privdrop -- npm run build:native`
+  `(needs ${needs}): ${headers}npm explore privdrop -- npm run build:native`
 
 // Here rather than in harden(), which it would make a millisecond longer; and in a chroot there is nothing to load from.
 if (process.platform === 'linux' || process.platform === 'sunos')
