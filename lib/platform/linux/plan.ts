@@ -50,12 +50,18 @@ export function decide(request: Request, { state: before }: Observation, finding
   return { wanted, steps: dueSteps(wanted, before) }
 }
 
-function chooseGroups({ groups }: Request, { groups: present, sets }: State, findings: Finding[]): readonly number[] {
+function chooseGroups(
+  { groups, gid }: Request,
+  { groups: present, sets }: State,
+  findings: Finding[],
+): readonly number[] {
   if (groups || present.length === 0 || sets.permitted.includes('cap_setgid')) return groups ?? []
+  const others = present.filter((group) => group !== gid) // podman --user has the primary group among them
+  if (others.length === 0) return present
   findings.push(
     note(
       'HARDEN_GROUPS_KEPT',
-      `the supplementary groups ${present.join(', ')} stay: without CAP_SETGID they cannot be given up`,
+      `the supplementary groups ${others.join(', ')} stay: without CAP_SETGID they cannot be given up`,
       'start the process without them, or with CAP_SETGID',
     ),
   )
