@@ -86,7 +86,9 @@ function answer<T extends object>(
     syscall,
     errno: -found,
     message: `${option} ${show(name)} could not be looked up: ${syscall}: ${errnoName(found)}`,
-    remedy: `see that the name service answers (getent passwd, getent group; /etc/nsswitch.conf), or give numeric ids`,
+    remedy:
+      'see that the name service answers (getent passwd, getent group; /etc/nsswitch.conf), at the start of the system as ' +
+      'well (systemd: After=nss-user-lookup.target), or give numeric ids',
   })
 }
 

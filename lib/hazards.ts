@@ -28,16 +28,18 @@ export function signalReport(): Finding | undefined {
   const options = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/[\s"]+/)]
   // Node takes an underscore for a hyphen
   const snapshot = options.some((option) => /^--heapsnapshot[-_]signal(=|$)/.test(option))
-  const found = [
-    attempt(() => process.report.reportOnSignal) && '--report-on-signal',
-    snapshot && '--heapsnapshot-signal',
+  const ways = [
+    ...(attempt(() => process.report.reportOnSignal) === true
+      ? ['--report-on-signal: leave it out, or set process.report.reportOnSignal to false']
+      : []),
+    ...(snapshot ? ['--heapsnapshot-signal: leave it out'] : []),
   ]
-  const names = found.filter((name) => typeof name === 'string').join(' and ')
-  if (!names) return undefined
+  if (ways.length === 0) return undefined
+  const names = ways.map((way) => way.split(':', 1).join('')).join(' and ')
   return danger(
     'HARDEN_SIGNAL_REPORT',
     `any process of the new user can have this one write its memory or environment to a file, by a signal: ${names}`,
-    `start Node without ${names} (NODE_OPTIONS, too), or set process.report.reportOnSignal to false`,
+    `${ways.join('; ')} (of NODE_OPTIONS, too)`,
   )
 }
 

@@ -227,20 +227,25 @@ struct session {
 	size_t room, count;
 };
 
+/* Is it on the way from this process up to the first? */
 static bool is_ancestor(const struct session *session, pid_t pid)
 {
-	for (pid_t above = parent_of(session->proc, session->own); above > 0; above = parent_of(session->proc, above))
+	for (pid_t above = parent_of(session->proc, session->own); above > 1; above = parent_of(session->proc, above))
 		if (above == pid)
 			return true;
 	return false;
 }
 
+/* Children, ancestors and what these still have as children, such as the rest of a pipeline, are left out. */
 static int look_at_session(pid_t pid, void *context)
 {
 	struct session *session = context;
+	pid_t parent;
 
-	if (pid == session->own || (getsid(pid) != getsid(0) && getpgid(pid) != getpgrp()) || !is_root(session->proc, pid) ||
-	    parent_of(session->proc, pid) == session->own || is_ancestor(session, pid))
+	if (pid == session->own || (getsid(pid) != getsid(0) && getpgid(pid) != getpgrp()) || !is_root(session->proc, pid))
+		return 0;
+	parent = parent_of(session->proc, pid);
+	if (parent == session->own || is_ancestor(session, parent) || is_ancestor(session, pid) || pid == 1)
 		return 0;
 	if (session->count < session->room)
 		session->found[session->count] = pid;

@@ -19,7 +19,7 @@ import {
 import { type LinuxAddon, native } from '../../native'
 import { show } from '../../options'
 import { capabilityNames, maskOf } from './capabilities'
-import { nameIn } from './proc'
+import { listMounts, nameIn } from './proc'
 
 /** In the order of the report: dangers first. */
 export const hazards: readonly Hazard[] = [
@@ -219,13 +219,7 @@ function procInChroot({ plan: { root } }: Scene): Finding | undefined {
   )
 }
 
-/** proc_pid_mountinfo(5): fields 5 and, behind a hyphen, the type. Octal escapes stand for white space. */
 function isMountOfProc(root: string): boolean {
-  const prefix = root === '/' ? '' : root
-  return (read('/proc/self/mountinfo') ?? '').split('\n').some((line) => {
-    const [, , , , place = ''] = line.split(' ')
-    const path = place.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
-    const type = line.slice(line.indexOf(' - ') + 3).split(' ', 1)
-    return type.includes('proc') && path.startsWith(`${prefix}/`)
-  })
+  const below = root === '/' ? '/' : `${root}/`
+  return (attempt(listMounts) ?? []).some(({ path, type }) => type === 'proc' && path.startsWith(below))
 }

@@ -117,7 +117,7 @@ function chooseBounding(
   { capabilities, noNewPrivileges }: HardenOptions,
   uid: number,
   retained: bigint,
-  { sets }: State,
+  { sets, user }: State,
   findings: Finding[],
 ): bigint {
   const present = maskOf(sets.bounding ?? [])
@@ -129,7 +129,9 @@ function chooseBounding(
     found(
       'HARDEN_BOUNDING_KEPT',
       'the bounding set stays as it is: without CAP_SETPCAP it cannot be trimmed',
-      'start the process with CAP_SETPCAP (in a container: add SETPCAP)',
+      user.effective === 0
+        ? 'start the process with CAP_SETPCAP (in a container: add SETPCAP)'
+        : 'have the service manager trim it (systemd: CapabilityBoundingSet=)',
     ),
   )
   return present
