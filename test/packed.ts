@@ -95,14 +95,14 @@ export function pack(): { copy: string; tarball: string; size: number; files: st
 }
 
 const commands = {
-  npm: ['install', '--ignore-scripts', '--no-audit', '--no-fund'],
-  pnpm: ['add', '--ignore-scripts', '--store-dir', 'store'],
-  yarn: ['add', '--ignore-scripts', '--cache-folder', 'cache'],
+  npm: ['install', '--no-audit', '--no-fund'],
+  pnpm: ['add', '--store-dir', 'store'],
+  yarn: ['add', '--cache-folder', 'cache'],
 }
 export type Manager = keyof typeof commands
 export const managers = Object.keys(commands) as Manager[]
 
-/** An application that has nothing but this package, installed with scripts blocked and without a compiler. */
+/** An application that has nothing but this package, installed without a compiler; its scripts are allowed where they are by default. */
 export function install(manager: Manager, tarball: string, path = bareTools()): string {
   const cwd = folder()
   writeFileSync(join(cwd, 'package.json'), '{ "private": true }')
