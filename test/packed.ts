@@ -38,7 +38,7 @@ export function tried(command: string, args: string[], { cwd, path, env: more }:
   const env = { ...process.env, ...(path && { PATH: path }), ...more }
   // tap writes its loaders into every child's NODE_OPTIONS
   const plain = ['-u', 'NODE_OPTIONS', command, ...args]
-  const { error, ...result } = spawnSync('/usr/bin/env', plain, { cwd, env, encoding: 'utf8', timeout: 200_000 })
+  const { error, ...result } = spawnSync('/usr/bin/env', plain, { cwd, env, encoding: 'utf8', timeout: 600_000 })
   if (error) throw error
   return result
 }
