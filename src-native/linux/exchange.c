@@ -32,9 +32,9 @@ struct asking {
 
 /* What judge() is given. */
 struct case_of {
-	const struct plan *plan;
+	const struct asking *asking;
 	bool last_too;
-	enum exchanged_by by;
+	struct answer *answer;
 };
 
 int open_folder(int folder, const char *name)
@@ -100,18 +100,6 @@ static bool is_users_own(const struct plan *plan, int folder, const char *name)
 	       is_writable(folder, name, W_OK);
 }
 
-static bool judge(struct walk *walk, int folder, const char *name, bool last)
-{
-	struct case_of *asked = (struct case_of *)walk->context;
-	enum exchanged_by by = judge_component(asked->plan, folder, name);
-
-	if (by != EXCHANGED_BY_USER && last && asked->last_too && is_users_own(asked->plan, folder, name))
-		by = EXCHANGED_BY_USER;
-	if (by != EXCHANGED_BY_NONE)
-		asked->by = by;
-	return by == EXCHANGED_BY_USER;
-}
-
 static int keep_found(struct exchange *exchange, const char *text)
 {
 	int size = (int)strlen(text) + 1;
@@ -124,20 +112,35 @@ static int keep_found(struct exchange *exchange, const char *text)
 	return at;
 }
 
+/* The first component that others can exchange is kept, unless the new user can exchange one further on. */
+static bool judge(struct walk *walk, int folder, const char *name, bool last)
+{
+	const struct case_of *asked = walk->context;
+	const struct plan *plan = asked->asking->plan;
+	enum exchanged_by by = judge_component(plan, folder, name);
+
+	if (by != EXCHANGED_BY_USER && last && asked->last_too && is_users_own(plan, folder, name))
+		by = EXCHANGED_BY_USER;
+	if (by == EXCHANGED_BY_USER || (by == EXCHANGED_BY_OTHERS && asked->answer->by == EXCHANGED_BY_NONE)) {
+		asked->answer->by = by;
+		asked->answer->found = keep_found(asked->asking->exchange, walk->at);
+	}
+	return by == EXCHANGED_BY_USER;
+}
+
 static void ask_about(const struct asking *asking, const struct question *question, struct answer *answer)
 {
-	struct case_of asked = {asking->plan, question->number != 0, EXCHANGED_BY_NONE};
+	struct case_of asked = {asking, question->number != 0, answer};
 	struct walk walk = {.judge = judge, .context = &asked};
+	enum walked how;
 	int reached;
-	enum walked how = walk_path(&walk, question->path, &reached);
 
-	answer->error = how == WALK_FAILED ? errno : 0;
-	answer->by = asked.by;
+	answer->by = EXCHANGED_BY_NONE;
 	answer->found = -1;
+	how = walk_path(&walk, question->path, &reached);
+	answer->error = how == WALK_FAILED ? errno : 0;
 	if (how == WALKED_TO_FOLDER || how == WALKED_TO_FILE)
 		close(reached);
-	if (asked.by != EXCHANGED_BY_NONE)
-		answer->found = keep_found(asking->exchange, walk.at);
 }
 
 static int become_another_process(const struct plan *plan)

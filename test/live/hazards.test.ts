@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import type { actions } from '../children/hazards'
 import { live } from './live'
 import { settled } from './outside'
-import { folder, loadIds, type Options, type Subject, shown, start, terminal } from './subject'
+import { build, folder, loadIds, type Options, type Subject, shown, start, terminal } from './subject'
 
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
 type Run = (subject: Subject<typeof actions>) => Promise<unknown>
@@ -25,11 +25,7 @@ async function finding(t: Test, code: string, { first, asked, ...how }: Partial<
 }
 
 /** What only root can open, and inherited. */
-function opener(t: Test, what: string): string[] {
-  const program = join(folder(t), 'open')
-  execFileSync('cc', ['-o', program, join(__dirname, '../children/open.c')])
-  return [program, what]
-}
+const opener = (t: Test, what: string): string[] => [build(t, 'open'), what]
 
 function twins(code: string, level: string, message: RegExp, there: Twin[], none: Twin[]): void {
   for (const twin of there)
