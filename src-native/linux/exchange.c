@@ -43,7 +43,8 @@ struct folder {
 struct inquiry {
 	const struct plan *plan;
 	bool last_too;
-	enum exchanged_by by;
+	struct exchange *exchange;
+	struct answer *answer;
 	struct folder folders[WALK_DEPTH_MAX];
 };
 
@@ -115,6 +116,19 @@ static bool is_users_own(const struct plan *plan, int folder, const char *name, 
 	return (owner == plan->uid && !is_unmapped(folder, name, owner)) || is_writable(folder, name, W_OK);
 }
 
+static int keep_found(struct exchange *exchange, const char *text)
+{
+	int size = (int)strlen(text) + 1;
+	int at = exchange->found_size;
+
+	if (at + size > FOUND_SIZE)
+		return -1; /* there are more than anybody will read */
+	memcpy(exchange->found + at, text, (size_t)size);
+	exchange->found_size += size;
+	return at;
+}
+
+/* The first component that others can exchange is kept, unless the new user can exchange one further on. */
 static bool judge(struct walk *walk, const char *name, bool last)
 {
 	struct inquiry *inquiry = walk->context;
@@ -130,34 +144,23 @@ static bool judge(struct walk *walk, const char *name, bool last)
 	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
 	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(plan, folder, name, component.stx_uid))
 		by = EXCHANGED_BY_WRITER;
-	if (by != EXCHANGED_BY_NONE)
-		inquiry->by = by;
+	if (by != EXCHANGED_BY_NONE && (by != EXCHANGED_BY_OTHERS || inquiry->answer->by == EXCHANGED_BY_NONE)) {
+		inquiry->answer->by = by;
+		inquiry->answer->found = keep_found(inquiry->exchange, walk->at);
+	}
 	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER;
 }
 
-static int keep_found(struct exchange *exchange, const char *text)
-{
-	int size = (int)strlen(text) + 1;
-	int at = exchange->found_size;
-
-	if (at + size > FOUND_SIZE)
-		return -1; /* there are more than anybody will read */
-	memcpy(exchange->found + at, text, (size_t)size);
-	exchange->found_size += size;
-	return at;
-}
-
-static void ask_about(struct walk *walk, struct exchange *exchange, const struct question *question, struct answer *answer)
+static void ask_about(struct walk *walk, const struct question *question, struct answer *answer)
 {
 	struct inquiry *inquiry = walk->context;
 	enum walked how;
 
+	*answer = (struct answer){.by = EXCHANGED_BY_NONE, .found = -1};
 	inquiry->last_too = question->number != 0;
-	inquiry->by = EXCHANGED_BY_NONE;
+	inquiry->answer = answer;
 	how = walk_path(walk, question->path);
 	answer->error = how == WALK_FAILED ? errno : 0;
-	answer->by = inquiry->by;
-	answer->found = inquiry->by == EXCHANGED_BY_NONE ? -1 : keep_found(exchange, walk->at);
 }
 
 static int become_another_process(const struct plan *plan)
@@ -178,7 +181,7 @@ static int answer_all(void *context)
 	const struct asking *asking = context;
 	struct failure *now = &asking->exchange->now;
 	const struct plan *plan = asking->plan;
-	struct inquiry inquiry = {.plan = plan};
+	struct inquiry inquiry = {.plan = plan, .exchange = asking->exchange};
 	struct walk walk = {.judge = judge, .context = &inquiry};
 	int error = become_another_process(plan) ? errno : 0;
 
@@ -189,7 +192,7 @@ static int answer_all(void *context)
 		now->item = (int)i;
 		asking->answers[i].error = error;
 		if (!error)
-			ask_about(&walk, asking->exchange, &plan->questions[i], &asking->answers[i]);
+			ask_about(&walk, &plan->questions[i], &asking->answers[i]);
 	}
 	exit_now(0);
 }

@@ -10,6 +10,7 @@
 #include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <node_api.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -149,6 +150,28 @@ static void *ids(void *unused)
 	return unused;
 }
 
+static _Atomic unsigned interruptions;
+
+/* In a system call that no handler lets go on (signal(7)): how often a signal has come. */
+static void *polling(void *unused)
+{
+	tid = syscall(SYS_gettid);
+	sem_post(&ready);
+	while (sem_trywait(&over))
+		if (poll(NULL, 0, 100) < 0)
+			interruptions++;
+	return unused;
+}
+
+static napi_value interrupted(napi_env env, napi_callback_info info)
+{
+	napi_value result;
+
+	(void)info;
+	napi_create_uint32(env, interruptions, &result);
+	return result;
+}
+
 static volatile unsigned churning;
 
 /* A thread that is followed by another before it dies: births without pause, and who is missed has heirs. */
@@ -223,6 +246,8 @@ NAPI_MODULE_INIT()
 		{"startIds", start, ids},
 		{"startFs", start, fs_of_its_own},
 		{"startFiles", start, files_of_its_own},
+		{"startPolling", start, polling},
+		{"interrupted", interrupted, NULL},
 		{"startChurn", start, churn},
 		{"openPoller", open_poller, NULL},
 		{"stop", stop, NULL},
