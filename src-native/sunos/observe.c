@@ -2,7 +2,7 @@
  * observe.c - what the kernel says of this process
  *
  * Shares no code with what changes it. The ids come from ucred_get(3C), the one interface that has the saved ones, too; the
- * sets from getppriv(2). Both allocate: no thread stands still here meanwhile, and a child of fork1(2) may, because libc's
+ * sets from getppriv(2). Both allocate: no thread stands still here meanwhile, and a child of forkx(2) may, because libc's
  * malloc is safe across it.
  */
 #include "core.h"

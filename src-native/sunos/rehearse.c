@@ -2,7 +2,7 @@
  * rehearse.c - the list, tried out in a child that is thrown away
  *
  * Whatever the kernel would refuse in the commit it refuses here first: a zone's limits, the limit set, auditing. The child
- * is one of fork1(2): the calling thread alone. It stores the number of each step before it takes it in memory that both
+ * is one of forkx(2): the calling thread alone, without a SIGCHLD, and found by no wait but that for its own pid. It stores the number of each step before it takes it in memory that both
  * share, so that a death by signal has a place too, and leaves there what it has become.
  */
 #include "core.h"
@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/fork.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -78,7 +79,7 @@ static int run_child(const struct plan *plan, struct stage *stage, size_t size, 
 		return -1;
 	}
 	if (!fcntl(ends[0], F_SETFD, FD_CLOEXEC) && !fcntl(ends[1], F_SETFD, FD_CLOEXEC))
-		child = fork1();
+		child = forkx(FORK_NOSIGCHLD | FORK_WAITPID);
 	if (child == 0) {
 		rehearse_here(plan, stage, size);
 		stage->now.error = errno;

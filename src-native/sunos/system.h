@@ -51,8 +51,11 @@ int access(const char *, int);
 int pipe(int[2]);
 int close(int);
 ssize_t write(int, const void *, size_t);
-pid_t fork1(void);
 _Noreturn void _exit(int);
+
+/* sys/fork.h */
+enum { FORK_NOSIGCHLD = 1, FORK_WAITPID = 2 };
+pid_t forkx(int);
 
 /* fcntl.h */
 enum { O_RDONLY = 0, O_NONBLOCK = 0x80, O_NOCTTY = 0x800, F_SETFD = 2, FD_CLOEXEC = 1 };

@@ -87,6 +87,13 @@ live('observe', ['cc'], async (t) => {
   t.notOk(shared?.privileges.limit.some((name) => name === 'net_rawaccess' || name === 'sys_net_config'))
   const [exclusive] = zone().ask([['observe']], { zone: 'exclusive' }).answers as (typeof hardened)[]
   t.ok(exclusive?.privileges.limit.includes('net_rawaccess'))
+  t.strictSame(
+    [permitted, shared?.privileges.limit, exclusive?.privileges.limit].map((names) => names?.length),
+    [85, 41, 45],
+    'as many as illumos has, and as its zones have by default',
+  )
+  const [more] = zone().ask([['observe']], { zone: 'shared,net_rawaccess' }).answers as (typeof hardened)[]
+  t.ok(more?.privileges.limit.includes('net_rawaccess'))
 })
 
 live('observe: what cannot be read is no answer', ['cc'], async (t) => {
@@ -191,6 +198,7 @@ live('rehearse: all of it happens in a child', ['cc'], async (t) => {
     ['setuid 0', 'setgid 0', 'setgroups 1 0', 'setppriv Permitted'],
     'and then what must not succeed',
   )
+  t.ok(calls.includes('forkx 3'), 'no SIGCHLD, and no wait for any child finds it')
 })
 
 live('rehearse: what is refused, and where', ['cc'], async (t) => {
@@ -216,6 +224,7 @@ live('rehearse: what is refused, and where', ['cc'], async (t) => {
       {},
       failure('bind', 'bind', { errno: EACCES }),
     ],
+    [{ attempts: [port(2049)] }, {}, failure('bind', 'bind', { errno: EACCES })],
   ]
   for (const [changed, conditions, answer] of table)
     t.strictSame(rehearse(changed, conditions), answer, JSON.stringify([changed, conditions]))
@@ -235,7 +244,7 @@ live('rehearse: a kernel that says yes to what must not be', ['cc'], async (t) =
     'child:setuid 0=lie',
     'child:setgid 0=lie',
     'child:setgroups 1 0=lie',
-    'child:setppriv Permitted contract=lie',
+    'child:setppriv Permitted all=lie',
   ])
     t.strictSame(zone().ask([['rehearse', plan]], { fail }).answers, [failure('regain', 'setuid')], fail)
   const retained = { permitted: 'proc_setid', limit: 'proc_setid', effective: 'proc_setid' }
@@ -250,10 +259,10 @@ live('rehearse: the child', ['cc'], async (t) => {
   const rehearse = (fail: string) => zone().ask([['rehearse', plan], ['hasChildren']], { fail }).answers
   const { EPERM, ENOMEM, EINVAL } = errno
   const table: [string, object][] = [
-    ['fork1=12', failure('rehearsal child', 'fork1', { errno: ENOMEM })],
+    ['forkx=12', failure('rehearsal child', 'forkx', { errno: ENOMEM })],
     ['mmap=12', failure('memory', 'mmap', { errno: ENOMEM })],
     ['priv_str_to_set=12', failure('memory', 'mmap', { errno: ENOMEM })],
-    ['pthread_sigmask=22', failure('rehearsal child', 'fork1', { errno: EINVAL })],
+    ['pthread_sigmask=22', failure('rehearsal child', 'forkx', { errno: EINVAL })],
     ['child:getppriv Permitted=22', failure('observe', 'ucred_get', { errno: EINVAL })],
     ['child:sigaction=22', failure('SIGUSR1', 'sigaction', { errno: EINVAL })],
     ['child:setpflags 0x8=22', failure('protect', 'setpflags', { errno: EINVAL })],
@@ -300,7 +309,7 @@ live('commit: a step whose state already holds is left out', ['cc'], async (t) =
   const sets = { permitted: basic, limit: basic, effective: basic, groups: [] }
   const { answers, calls } = zone().ask([['commit', { ...plan, ...kept, ...sets }, 'verify']], { uid: 990 })
   t.match(answers[0], {
-    state: { user: [990, 990, 990], groups: [990, 12], privileges: { permitted: basic.split(',') } },
+    state: { user: [990, 990, 990], groups: [12, 990], privileges: { permitted: basic.split(',') } },
   })
   t.notOk(calls.some((call) => /^set(uid|gid|groups)/.test(call)))
 })

@@ -100,6 +100,28 @@ static void to_smtp(void)
 	release(&plan);
 }
 
+static volatile sig_atomic_t children_ended;
+
+static void count_children(int signo)
+{
+	(void)signo;
+	children_ended++;
+}
+
+/* An application that reaps whatever ends, as some do, finds nothing of it. */
+static void unseen(void)
+{
+	struct plan plan = plan_for("net_access", "net_access");
+	struct reading reading = {0};
+	struct failure why;
+
+	signal(SIGCHLD, count_children);
+	MUST(!rehearse(&plan, &reading, &why));
+	MUST(!children_ended);
+	release_reading(&reading);
+	release(&plan);
+}
+
 /* What an application retains when it names nothing. */
 static void to_nothing(void)
 {
@@ -189,7 +211,7 @@ static void refusals(void)
 	refused("priv_allocset=12", STEP_MEMORY, ENOMEM);
 	refused("sysconf=22", STEP_MEMORY, EINVAL);
 	refused("mmap=12", STEP_MEMORY, ENOMEM);
-	refused("fork1=11", STEP_CHILD, EAGAIN);
+	refused("forkx=11", STEP_CHILD, EAGAIN);
 	refused("pthread_sigmask=22", STEP_CHILD, EINVAL);
 }
 
@@ -203,7 +225,12 @@ static void attempts(void)
 	plan.attempts = &bind;
 	plan.attempt_count = 1;
 	MUST(rehearse(&plan, &reading, &why) && why.step == STEP_BIND && why.error == EACCES);
-	setenv("SUNOS_MODEL_FAIL", "bind=98", 1);
+	setenv("SUNOS_MODEL_FAIL", "bind=98", 1); /* the privilege comes before the port */
+	MUST(rehearse(&plan, &reading, &why) && why.step == STEP_BIND && why.error == EACCES);
+	release(&plan);
+	plan = plan_for("net_access,net_privaddr", "net_access,net_privaddr");
+	plan.attempts = &bind;
+	plan.attempt_count = 1;
 	MUST(!rehearse(&plan, &reading, &why)); /* the server's own listener has it */
 	release_reading(&reading);
 	setenv("SUNOS_MODEL_FAIL", "socket=97;bind=98", 1);
@@ -275,6 +302,7 @@ static const struct test {
 	{"text to sets and back", text},
 	{"descriptors, children, accounts", looking},
 	{"a commit that cannot be begun", commit_that_cannot},
+	{"a rehearsal is not seen by a handler of SIGCHLD", unseen},
 };
 
 int main(void)

@@ -14,8 +14,8 @@ const nobody = 65534
 export const errno = { EPERM: 1, ENOENT: 2, EIO: 5, ENOMEM: 12, EACCES: 13, EINVAL: 22, EOVERFLOW: 79, ETIMEDOUT: 145 }
 
 export interface Conditions {
-  /** A zone without, or with an IP stack of its own; default: the global zone. */
-  zone?: 'shared' | 'exclusive'
+  /** A zone without, or with an IP stack of its own; default: the global zone. After a comma: what limitpriv= adds. */
+  zone?: 'shared' | 'exclusive' | 'shared,net_rawaccess'
   /** Who the process is at first; default: root. */
   uid?: number
   /** How many groups there may be. */

@@ -9,7 +9,8 @@
 typedef unsigned uint_t;
 typedef long long hrtime_t;
 int fdwalk(int (*)(void *, int), void *);
-pid_t fork1(void);
+enum { FORK_NOSIGCHLD = 1, FORK_WAITPID = 2 };
+pid_t forkx(int);
 hrtime_t gethrtime(void);
 int _lwp_kill(int, int);
 int _lwp_self(void);
