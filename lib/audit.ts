@@ -45,8 +45,8 @@ export interface ThreadState extends Credentials {
 export interface ProcessCredentials extends CommonCredentials {
   /** Names, in the system's order. */
   readonly privileges: PrivilegeSets
-  /** Privilege-aware: no user id gives or takes privileges. */
-  readonly aware: boolean
+  /** setpflags(2). PRIV_AWARE: no user id gives or takes privileges. */
+  readonly flags: readonly string[]
 }
 
 /** The privilege sets of a Solaris process (privileges(7)): names in the system's order. */
@@ -187,7 +187,7 @@ export function inWords(state: AnyCredentials): Words {
       group: ids(state.group),
       groups: state.groups.join(' '),
       ...Object.fromEntries(Object.entries(state.privileges).map(([set, names]) => [set, names.join(' ')])),
-      aware: state.aware.toString(),
+      flags: state.flags.join(' '),
       jailed: state.jailed.toString(),
     }
   const mask = (set: bigint) => `0x${set.toString(16).padStart(16, '0')}`

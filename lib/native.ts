@@ -148,14 +148,30 @@ export interface Native extends Addon {
 }
 
 /** A step of the list in src-native/sunos; the kernel is asked in this order. */
-export type SunosStep = 'setgroups' | 'setgid' | 'chroot' | 'setpflags' | 'setuid' | 'permitted' | 'limit' | 'effective'
+export type SunosStep =
+  | 'setgroups'
+  | 'setgid'
+  | 'chroot'
+  | 'setpflags'
+  | 'setuid'
+  | 'xpolicy'
+  | 'pfexec'
+  | 'permitted'
+  | 'limit'
+  | 'effective'
 
-/** Sets are names separated by commas, for priv_str_to_set(3C); '' is the empty set. */
+/** Those that a plan sets. */
+export type PrivilegeSet = 'permitted' | 'limit' | 'effective'
+
+/**
+ * Sets are texts for priv_str_to_set(3C); '' is the empty set. null: as the process has it now; with the step 'effective', all that
+ * is permitted. Never the names of what was found: a set has bits without a name, and all of them are one of its words.
+ */
 export interface SunosPlan extends Pick<NativePlan, 'uid' | 'gid' | 'groups' | 'root' | 'keepSigusr1' | 'attempts'> {
   readonly steps: readonly SunosStep[]
-  readonly permitted: string
-  readonly limit: string
-  readonly effective: string
+  readonly permitted: string | null
+  readonly limit: string | null
+  readonly effective: string | null
 }
 
 /** What the kernel says of the process. Ids: real, effective, saved. Names as in priv_set_to_str(3C), without 'priv_'. */
@@ -164,8 +180,8 @@ export interface SunosState {
   readonly group: readonly [number, number, number]
   readonly groups: readonly number[]
   readonly privileges: PrivilegeSets
-  /** getpflags(2), PRIV_AWARE */
-  readonly aware: boolean
+  /** getpflags(2): which of PRIV_AWARE, PRIV_XPOLICY, PRIV_PFEXEC are set */
+  readonly flags: readonly string[]
   readonly sigusr1Ignored: boolean
   /** sysconf(3C), _SC_NGROUPS_MAX */
   readonly groupsMax: number
@@ -186,6 +202,8 @@ export interface SunosNative extends Addon {
   commit<T extends object>(plan: SunosPlan, verify: (reading: SunosReading) => T): T | Failure
   /** priv_str_to_set(3C). A number: the byte at which what it does not know begins, or, negative, an errno. */
   privilegesFromText(text: string): string[] | number
+  /** Which sets of the process are exactly what the text says, bits without a name among them. A number: negative, an errno. */
+  setsHeld(text: string): PrivilegeSet[] | number
 }
 
 let loaded: Addon | undefined

@@ -38,7 +38,7 @@ const root: SunosState = {
   group: [0, 0, 0],
   groups: [4, 2],
   privileges: { permitted: ALL, limit: ALL, effective: ALL, inheritable: BASIC },
-  aware: false,
+  flags: [],
   sigusr1Ignored: false,
   groupsMax: 16,
 }
@@ -77,9 +77,11 @@ const failure = (step: string, syscall: string, fields: Partial<Failure> = {}): 
 
 /** What the kernel makes of a plan: the sets as setppriv(2) has it, or its first refusal. */
 function apply(before: SunosState, plan: SunosPlan): SunosReading | Failure {
-  let { user, group, groups, privileges } = before
-  const names = (text: string) => fromText(text) as string[]
-  const beyond = (set: string, of: readonly string[]) => names(set).some((name) => !of.includes(name))
+  let { user, group, groups, privileges, flags } = before
+  // null: the step 'effective' alone, to all that is permitted
+  const names = (text: string | null) => (text === null ? privileges.permitted : (fromText(text) as string[]))
+  const beyond = (set: string | null, of: readonly string[]) => names(set).some((name) => !of.includes(name))
+  const without = (flag: string) => flags.filter((other) => other !== flag)
   for (const step of plan.steps) {
     const needs = { setgroups: 'proc_setid', setgid: 'proc_setid', setuid: 'proc_setid', chroot: 'proc_chroot' }
     const need = (needs as Partial<Record<string, string>>)[step]
@@ -87,13 +89,16 @@ function apply(before: SunosState, plan: SunosPlan): SunosReading | Failure {
     if (step === 'setgroups') groups = [...plan.groups]
     if (step === 'setgid') group = [plan.gid, plan.gid, plan.gid]
     if (step === 'setuid') user = [plan.uid, plan.uid, plan.uid]
+    if (step === 'setpflags') flags = ['PRIV_AWARE', ...flags]
+    if (step === 'xpolicy') flags = without('PRIV_XPOLICY')
+    if (step === 'pfexec') flags = without('PRIV_PFEXEC')
     if (step === 'permitted' || step === 'limit' || step === 'effective') {
       if (beyond(plan[step], step === 'limit' ? privileges.limit : privileges.permitted))
         return failure(step, 'setppriv', { errno: EPERM })
       privileges = { ...privileges, [step]: names(plan[step]) }
     }
   }
-  const state = { ...before, user, group, groups, privileges, aware: true, sigusr1Ignored: !plan.keepSigusr1 }
+  const state = { ...before, user, group, groups, privileges, flags, sigusr1Ignored: !plan.keepSigusr1 }
   return { state, jailed: plan.steps.includes('chroot'), foreign: [], applyMicroseconds: 2, readMicroseconds: 3 }
 }
 
@@ -125,6 +130,10 @@ function on(before: SunosState = root, { afterwards, inspector, env = {}, execAr
   const addon: SunosNative = {
     observe: () => state,
     privilegesFromText: fromText,
+    setsHeld: (text) =>
+      (['permitted', 'limit', 'effective'] as const).filter(
+        (set) => String(state.privileges[set]) === String(fromText(text)),
+      ),
     descriptors: () => [{ descriptor: 21, kind: 'listens' }],
     hasChildren: () => false,
     rehearse: (plan) => {
@@ -185,16 +194,15 @@ for (const [title, options, privileges] of [
   t.test(`Momentum's documented example, ${title}: in the global zone`, async (t) => {
     const { harden, rehearsed, committed, warnings, state } = on()
     const report = harden(options)
-    const text = privileges.join()
     t.strictSame(committed, [
       {
         steps: ['setgroups', 'setgid', 'setpflags', 'setuid', 'permitted', 'limit', 'effective'],
         uid: 990,
         gid: 991,
         groups: new Uint32Array(),
-        permitted: text,
-        limit: text,
-        effective: text,
+        permitted: options.privileges,
+        limit: options.privileges,
+        effective: options.privileges,
         root: -1,
         keepSigusr1: process.listenerCount('SIGUSR1') > 0,
         attempts: [],
@@ -270,17 +278,17 @@ t.test('a word that the system does not know, and where it is', async (t) => {
     { found: 'wrong', message: /'wrong' at character 4 / },
     'it counts bytes, and people count characters',
   )
-  const { harden } = on(root, { privilegesFromText: () => -ENOMEM })
-  t.match(
-    refusal(() => harden(alone)),
-    {
-      code: 'ERR_HARDEN_PRIVILEGES',
-      syscall: 'priv_str_to_set',
-      errno: -ENOMEM,
-      message: /could not be read: priv_str_to_set: ENOMEM/,
-      remedy: /memory/,
-    },
-  )
+  for (const faults of [{ privilegesFromText: () => -ENOMEM }, { setsHeld: () => -ENOMEM }])
+    t.match(
+      refusal(() => on(root, faults).harden(alone)),
+      {
+        code: 'ERR_HARDEN_PRIVILEGES',
+        syscall: 'priv_str_to_set',
+        errno: -ENOMEM,
+        message: /could not be read: priv_str_to_set: ENOMEM/,
+        remedy: /memory/,
+      },
+    )
 })
 
 t.test('the words of priv_str_to_set', async (t) => {
@@ -301,7 +309,8 @@ t.test('none, and the default: nothing is retained, and what that means is said'
     const { harden, committed, warnings } = on()
     const report = harden({ ...alone, privileges })
     t.strictSame(report.privileges, { permitted: [], limit: [], effective: [], inheritable: BASIC })
-    t.match(committed, [{ permitted: '', limit: '', effective: '' }])
+    const text = privileges ?? ''
+    t.match(committed, [{ permitted: text, limit: text, effective: text }])
     t.strictSame(codes(report.findings), ['HARDEN_BASIC_GONE note'])
     t.match(
       report.findings[0]?.message,
@@ -316,18 +325,27 @@ t.test('none, and the default: nothing is retained, and what that means is said'
 })
 
 t.test('user root', async (t) => {
-  const { harden, warnings } = on({ ...root, groups: [], privileges: { ...root.privileges, effective: BASIC } })
+  const { harden, committed, warnings } = on({
+    ...root,
+    groups: [],
+    privileges: { ...root.privileges, effective: BASIC },
+  })
   const kept = harden({ user: 0, group: 0 })
   t.strictSame(kept.privileges, { permitted: ALL, limit: ALL, effective: BASIC, inheritable: BASIC }, 'keeps its own')
   t.strictSame(codes(kept.findings), ['HARDEN_USER_ROOT danger'])
   t.match(kept.findings[0]?.message, 'with all its privileges')
   t.match(warnings, [[/stays root/, { code: 'HARDEN_USER_ROOT' }]])
 
-  const apart = on({ ...root, groups: [], privileges: { ...root.privileges, permitted: ZONE, effective: BASIC } })
-  apart.harden({ user: 0, group: 0 })
   t.match(
-    apart.committed,
-    [{ permitted: ZONE.join(), limit: ALL.join(), effective: BASIC.join() }],
+    committed,
+    [{ steps: ['setpflags'], permitted: null, limit: null, effective: null }],
+    'no set is written back, by names least of all',
+  )
+
+  const apart = on({ ...root, groups: [], privileges: { ...root.privileges, permitted: ZONE, effective: BASIC } })
+  t.strictSame(
+    apart.harden({ user: 0, group: 0 }).privileges,
+    { permitted: ZONE, limit: ALL, effective: BASIC, inheritable: BASIC },
     'each set in its place',
   )
 
@@ -336,7 +354,9 @@ t.test('user root', async (t) => {
   t.strictSame(codes(named.findings), ['HARDEN_USER_ROOT danger', 'HARDEN_BASIC_GONE note'])
   t.match(named.findings[0]?.message, "owning root's files")
   const aside = { ...root, user: [0, 990, 0] as const, privileges: { ...root.privileges, effective: BASIC } }
-  t.strictSame(on(aside).plan({ user: 0, group: 0 }).privileges?.effective, ALL, 'that had set root aside')
+  const back = on(aside).plan({ user: 0, group: 0, supplementalGroups: [4, 2] })
+  t.strictSame(back.privileges?.effective, ALL, 'that had set root aside')
+  t.match(back.steps, [{ name: 'setpflags' }, { name: 'setuid' }, { name: 'effective' }])
   t.match(
     refusal(() => on().harden({ group: 0 })),
     { code: 'ERR_HARDEN_USER_REQUIRED' },
@@ -357,9 +377,18 @@ t.test('capabilities and the like are for Linux', async (t) => {
 
 t.test('what holds already is not done again', async (t) => {
   const SETS = 'permitted limit effective'
+  const aware: SunosState = {
+    ...mail,
+    flags: ['PRIV_AWARE'],
+    privileges: { ...mail.privileges, limit: kept('net_privaddr') },
+  }
   const table: [string, SunosState, HardenOptions, string][] = [
     ['the user itself, as SMF starts it', mail, { privileges: 'basic' }, `setpflags ${SETS}`],
-    ['named', mail, alone, `setpflags ${SETS}`],
+    ['named, with its privileges', mail, alone, `setpflags limit`],
+    ['all of it', aware, alone, ''],
+    ['all, and root has all', root, { ...alone, privileges: 'all' }, 'setgroups setgid setpflags setuid'],
+    ['what has been lowered', { ...aware, privileges: { ...aware.privileges, effective: BASIC } }, alone, 'effective'],
+    ['flags', { ...aware, flags: ['PRIV_AWARE', 'PRIV_XPOLICY', 'PRIV_PFEXEC'] }, alone, 'xpolicy pfexec'],
     [
       'groups in another order',
       { ...root, groups: [8, 4, 8] },
@@ -371,8 +400,8 @@ t.test('what holds already is not done again', async (t) => {
       const one = mail.user.map((id, index) => (index === which ? 0 : id)) as unknown as SunosState['user']
       const two = mail.group.map((id, index) => (index === which ? 0 : id)) as unknown as SunosState['group']
       return [
-        [`user id ${which}`, { ...mail, user: one }, alone, `setpflags setuid ${SETS}`],
-        [`group id ${which}`, { ...mail, group: two }, alone, `setgid setpflags ${SETS}`],
+        [`user id ${which}`, { ...mail, user: one }, alone, `setpflags setuid limit`],
+        [`group id ${which}`, { ...mail, group: two }, alone, `setgid setpflags limit`],
       ]
     }),
   ]
@@ -607,7 +636,8 @@ t.test('a rehearsal that comes out otherwise', async (t) => {
     [{ user: [990, 990, 0] }, 'user'],
     [{ group: [991, 991, 0] }, 'group'],
     [{ groups: [0] }, 'groups'],
-    [{ aware: false }, 'aware'],
+    [{ flags: [] }, 'flags'],
+    [{ flags: ['PRIV_AWARE', 'PRIV_PFEXEC'] }, 'flags'],
     [{ privileges: { ...sets, limit: kept('net_privaddr'), permitted: ALL, inheritable: BASIC } }, 'permitted'],
     [{ privileges: { ...sets, permitted: kept('net_privaddr'), inheritable: BASIC } }, 'limit'],
     [{ privileges: { ...own(kept('net_privaddr')), limit: kept('net_privaddr'), inheritable: [] } }, 'inheritable'],
@@ -696,6 +726,15 @@ t.test('findings', async (t) => {
   for (const name of privileges.split(' ').slice(1)) t.match(finding?.message, new RegExp(`${name} \\(\\w+`))
   t.strictSame(others, [])
   t.strictSame(find(cluster), [], 'the documented ones do not')
+
+  for (const [flags, message] of [
+    [['PRIV_XPOLICY'], /PRIV_XPOLICY \(an extended policy/],
+    [['PRIV_AWARE', 'PRIV_PFEXEC'], /with PRIV_PFEXEC \(the programs it executes/],
+  ] as const)
+    t.match(find(alone, { ...root, flags }), [
+      { code: 'HARDEN_PROCESS_FLAGS', level: 'note', message, remedy: /pfexec/ },
+    ])
+  t.strictSame(find(alone, { ...root, flags: ['PRIV_AWARE'] }), [])
 
   t.strictSame(codes(find(alone, root, { descriptors: () => [] })), ['HARDEN_NOT_LISTENING danger'])
   t.strictSame(codes(find(alone, root, { hasChildren: () => true })), ['HARDEN_CHILDREN note'])

@@ -29,7 +29,7 @@ interface Observation {
 const addon = () => native<SunosNative>()
 const isFailure = (answer: object): answer is Failure => Object.hasOwn(answer, 'syscall')
 
-function stateOf({ user, group, groups, privileges, aware, groupsMax }: SunosState, jailed: boolean): State {
+function stateOf({ user, group, groups, privileges, flags, groupsMax }: SunosState, jailed: boolean): State {
   const ids = ([real, effective, saved]: SunosState['user']) => ({ real, effective, saved, fs: effective })
   return {
     tid: process.pid,
@@ -39,7 +39,7 @@ function stateOf({ user, group, groups, privileges, aware, groupsMax }: SunosSta
     // a set: not every kernel keeps the order
     groups: [...new Set(groups)].sort((a, b) => a - b),
     privileges,
-    aware,
+    flags,
     jailed,
     groupsMax,
   }
@@ -57,16 +57,15 @@ function openRoot(path: string): Root {
   return { path, descriptor, place: placeOf(fstatSync(descriptor, { bigint: true })) }
 }
 
-function nativePlan({ wanted, steps, root, attempts }: Plan): SunosPlan {
-  const { permitted, limit, effective } = wanted.privileges
+function nativePlan({ wanted, steps, privileges, root, attempts }: Plan): SunosPlan {
   return {
     steps,
     uid: wanted.user.real,
     gid: wanted.group.real,
     groups: Uint32Array.from(wanted.groups),
-    permitted: permitted.join(),
-    limit: limit.join(),
-    effective: effective.join(),
+    permitted: privileges,
+    limit: privileges,
+    effective: privileges,
     root: root?.descriptor ?? -1,
     keepSigusr1: process.listenerCount('SIGUSR1') > 0,
     attempts,

@@ -118,6 +118,22 @@ static napi_value names(struct call *call, const char *text)
 	return list;
 }
 
+/* By their names in setpflags(2) */
+static napi_value flags(struct call *call, uint_t set)
+{
+	static const struct {
+		uint_t flag;
+		const char *name;
+	} all[] = {{PRIV_AWARE, "PRIV_AWARE"}, {PRIV_XPOLICY, "PRIV_XPOLICY"}, {PRIV_PFEXEC, "PRIV_PFEXEC"}};
+	napi_value list = array(call);
+	size_t count = 0;
+
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (set & all[i].flag)
+			put_at(call, list, count++, string(call, all[i].name, NAPI_AUTO_LENGTH));
+	return list;
+}
+
 static napi_value describe_failure(struct call *call, const struct failure *why)
 {
 	napi_value failure = object(call);
@@ -143,7 +159,7 @@ static napi_value describe_state(struct call *call, struct state *state)
 	put(call, result, "group", ids(call, state->group, 3));
 	put(call, result, "groups", ids(call, state->groups, state->group_count));
 	put(call, result, "privileges", privileges);
-	put(call, result, "aware", boolean(call, state->aware));
+	put(call, result, "flags", flags(call, state->flags));
 	put(call, result, "protected", boolean(call, state->protect));
 	put(call, result, "sigusr1Ignored", boolean(call, state->sigusr1_ignored));
 	put(call, result, "groupsMax", number(call, (double)state->groups_max));
@@ -250,16 +266,27 @@ static struct attempt *read_attempts(struct call *call, napi_value list, size_t 
 	return attempts;
 }
 
-/* As privileges_to_text() has written it, so what fails is memory. */
-static priv_set_t *read_set(struct call *call, napi_value from, const char *name, struct failure *why)
+/* The text has been read before, so what fails is memory. null: `kept`. Never as names what is kept: a set has bits that have none. */
+static priv_set_t *read_set(struct call *call, napi_value from, const char *name, unsigned kept, struct failure *why)
 {
-	char *text = copy_text(call, get(call, from, name));
+	napi_value value = get(call, from, name);
+	napi_valuetype type = napi_null;
+	priv_set_t *set = NULL;
 	const char *bad;
-	priv_set_t *set = call->broken ? NULL : privileges_from_text(text, &bad);
+	char *text;
 
+	check(call, napi_typeof(call->env, value, &type));
+	if (call->broken)
+		return NULL;
+	if (type == napi_null) {
+		set = read_privileges(kept);
+	} else {
+		text = copy_text(call, value);
+		set = privileges_from_text(text, &bad);
+		free(text);
+	}
 	if (!set)
 		*why = (struct failure){.step = STEP_MEMORY, .error = errno};
-	free(text);
 	return set;
 }
 
@@ -284,9 +311,10 @@ static int read_plan(struct call *call, struct plan *plan, struct failure *why)
 	plan->groups = groups;
 	plan->root = int_of(call, get(call, from, "root"));
 	plan->keep_sigusr1 = boolean_of(call, get(call, from, "keepSigusr1"));
-	plan->permitted = read_set(call, from, "permitted", why);
-	plan->limit = read_set(call, from, "limit", why);
-	plan->effective = read_set(call, from, "effective", why);
+	plan->permitted = read_set(call, from, "permitted", SET_PERMITTED, why);
+	plan->limit = read_set(call, from, "limit", SET_LIMIT, why);
+	/* root that is set aside comes back with all that is permitted */
+	plan->effective = read_set(call, from, "effective", plan->steps >> STEP_EFFECTIVE & 1 ? SET_PERMITTED : SET_EFFECTIVE, why);
 	return plan->permitted && plan->limit && plan->effective ? 0 : -1;
 }
 
@@ -340,6 +368,34 @@ static napi_value privileges_from(napi_env env, napi_callback_info info)
 	free(list);
 	free(text);
 	return result;
+}
+
+/* (text) => which of the sets are exactly this one now: names | -errno */
+static napi_value sets_held(napi_env env, napi_callback_info info)
+{
+	static const char *const sets[] = {[SET_PERMITTED] = "permitted", [SET_LIMIT] = "limit", [SET_EFFECTIVE] = "effective"};
+	struct call call = begin(env, info);
+	char *text = copy_text(&call, call.arguments[0]);
+	const char *bad;
+	priv_set_t *wanted = privileges_from_text(text, &bad);
+	napi_value list = array(&call);
+	bool failed = !wanted;
+
+	for (unsigned set = 0, count = 0; !failed && set <= SET_EFFECTIVE; set++) {
+		priv_set_t *found = read_privileges(set);
+
+		failed = !found;
+		if (found && priv_isequalset(found, wanted))
+			put_at(&call, list, count++, string(&call, sets[set], NAPI_AUTO_LENGTH));
+		if (found)
+			priv_freeset(found);
+	}
+	if (failed)
+		list = number(&call, -errno);
+	if (wanted)
+		priv_freeset(wanted);
+	free(text);
+	return list;
 }
 
 /* (root) => { descriptor, kind }[] | failure */
@@ -521,6 +577,7 @@ NAPI_MODULE_INIT()
 	static const napi_property_descriptor functions[] = {
 		{"observe", NULL, observe, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"privilegesFromText", NULL, privileges_from, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"setsHeld", NULL, sets_held, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"descriptors", NULL, descriptors, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"hasChildren", NULL, children, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"rehearse", NULL, rehearse_plan, NULL, NULL, NULL, napi_enumerable, NULL},

@@ -36,6 +36,8 @@ enum step {
 	STEP_CHDIR,
 	STEP_SETPFLAGS,
 	STEP_SETUID,
+	STEP_XPOLICY,
+	STEP_PFEXEC,
 	STEP_PERMITTED,
 	STEP_LIMIT,
 	STEP_EFFECTIVE,
@@ -88,7 +90,7 @@ enum { SET_PERMITTED, SET_LIMIT, SET_EFFECTIVE, SET_INHERITABLE, SET_COUNT };
 struct state {
 	uid_t user[3]; /* real, effective, saved */
 	gid_t group[3];
-	bool aware;           /* getpflags(2), PRIV_AWARE */
+	uint_t flags;         /* getpflags(2): PRIV_AWARE, PRIV_XPOLICY, PRIV_PFEXEC */
 	bool protect;         /* it has been protected (protect_process); the kernel does not tell */
 	bool sigusr1_ignored; /* sigaction(2) */
 	size_t groups_max;    /* how many groups this system allows, and how many there is room for */
@@ -114,6 +116,8 @@ bool is_protected(void);
 size_t state_size(void);
 /* `state` has so many bytes. 0, or -1 with errno. */
 int observe_process(struct state *state, size_t size);
+/* One of the process's own, with all its bits, of which some have no name; priv_freeset() it. NULL with errno. */
+priv_set_t *read_privileges(unsigned set);
 /* Names of privileges without priv_, with commas in between; '' is the empty set. */
 char *set_text(struct state *state, unsigned set);
 /* Are root and working directory this open directory? */

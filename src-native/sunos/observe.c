@@ -87,14 +87,22 @@ static int observe_ids(struct state *state)
 	return count < 0 || (size_t)count > state->groups_max ? -1 : 0;
 }
 
-static int observe_set(struct state *state, unsigned set)
+priv_set_t *read_privileges(unsigned set)
 {
 	priv_set_t *found = priv_allocset();
-	char *text = NULL;
+
+	if (!found || !getppriv(set_names[set], found))
+		return found;
+	priv_freeset(found);
+	return NULL;
+}
+
+static int observe_set(struct state *state, unsigned set)
+{
+	priv_set_t *found = read_privileges(set);
+	char *text = found ? privileges_to_text(found) : NULL;
 	size_t length = 0;
 
-	if (found && !getppriv(set_names[set], found))
-		text = privileges_to_text(found);
 	if (text && (length = strlen(text)) < state->text_size)
 		memcpy(set_text(state, set), text, length + 1);
 	if (text && length >= state->text_size)
@@ -105,15 +113,30 @@ static int observe_set(struct state *state, unsigned set)
 	return text && length < state->text_size ? 0 : -1;
 }
 
+/* A system that does not know a flag (EINVAL) does not have what it stands for. */
+static int observe_flags(struct state *state)
+{
+	static const uint_t flags[] = {PRIV_AWARE, PRIV_XPOLICY, PRIV_PFEXEC};
+
+	state->flags = 0;
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+		uint_t set = getpflags(flags[i]);
+
+		if (set == (uint_t)-1 && (errno != EINVAL || flags[i] == PRIV_AWARE))
+			return -1;
+		if (set == 1)
+			state->flags |= flags[i];
+	}
+	return 0;
+}
+
 int observe_process(struct state *state, size_t size)
 {
 	long groups = sysconf(_SC_NGROUPS_MAX);
 	struct sigaction sigusr1;
-	uint_t aware = getpflags(PRIV_AWARE);
 
-	if (groups < 0 || aware == (uint_t)-1 || sigaction(SIGUSR1, NULL, &sigusr1))
+	if (groups < 0 || observe_flags(state) || sigaction(SIGUSR1, NULL, &sigusr1))
 		return -1;
-	state->aware = aware;
 	state->protect = is_protected();
 	state->sigusr1_ignored = sigusr1.sa_handler == SIG_IGN;
 	state->groups_max = (size_t)groups;

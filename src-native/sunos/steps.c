@@ -28,6 +28,8 @@ const struct step_name step_names[STEP_COUNT] = {
 	[STEP_CHDIR] = {"chroot", "chdir"},
 	[STEP_SETPFLAGS] = {"setpflags", "setpflags"},
 	[STEP_SETUID] = {"setuid", "setuid"},
+	[STEP_XPOLICY] = {"xpolicy", "setpflags"},
+	[STEP_PFEXEC] = {"pfexec", "setpflags"},
 	[STEP_PERMITTED] = {"permitted", "setppriv"},
 	[STEP_LIMIT] = {"limit", "setppriv"},
 	[STEP_EFFECTIVE] = {"effective", "setppriv"},
@@ -111,6 +113,12 @@ int apply_steps(const struct plan *plan, struct failure *now)
 	if (due(plan, now, STEP_SETPFLAGS) && setpflags(PRIV_AWARE, 1))
 		return refused(now);
 	if (due(plan, now, STEP_SETUID) && setuid(plan->uid))
+		return refused(now);
+
+	/* By these a policy daemon, and the rights profiles of the account at each exec, give what nobody has named. */
+	if (due(plan, now, STEP_XPOLICY) && setpflags(PRIV_XPOLICY, 0))
+		return refused(now);
+	if (due(plan, now, STEP_PFEXEC) && setpflags(PRIV_PFEXEC, 0))
 		return refused(now);
 
 	/* Permitted takes the effective set along; the limit set is what children can ever get; the effective set last,

@@ -41,7 +41,7 @@ const hardened = {
       'proc_session',
     ],
   },
-  aware: true,
+  flags: ['PRIV_AWARE'],
   protected: true,
   sigusr1Ignored: true,
   groupsMax: 16,
@@ -71,7 +71,7 @@ function zone(): Zone {
 live('observe', ['cc'], async (t) => {
   const { answers, calls } = zone().ask([['observe']])
   t.match(answers[0], {
-    ...{ user: [0, 0, 0], group: [0, 0, 0], groups: [0, 12], aware: false, protected: false, sigusr1Ignored: false },
+    ...{ user: [0, 0, 0], group: [0, 0, 0], groups: [0, 12], flags: [], protected: false, sigusr1Ignored: false },
     groupsMax: 16,
   })
   t.ok(calls.includes('ucred_get'))
@@ -103,7 +103,8 @@ live('observe: what cannot be read is no answer', ['cc'], async (t) => {
     ['ucred_getsuid=22', 0],
     ['ucred_getgroups=22', errno.EOVERFLOW],
     ['getppriv Limit=22', errno.EINVAL],
-    ['getpflags=22', errno.EINVAL],
+    ['getpflags 0x2=22', errno.EINVAL],
+    ['getpflags 0x100=14', 14],
     ['priv_allocset=12', errno.ENOMEM],
     ['priv_set_to_str=12', errno.ENOMEM],
   ]
@@ -138,6 +139,39 @@ live('privilegesFromText', ['cc'], async (t) => {
   t.notOk(inZone?.includes('sys_net_config'))
   for (const fail of ['priv_str_to_set=12', 'priv_set_to_str=12'])
     t.strictSame(zone().ask([['privilegesFromText', 'net_privaddr']], { fail }).answers, [-errno.ENOMEM], fail)
+})
+
+live('setsHeld: every bit counts, with a name or without', ['cc'], async (t) => {
+  const [names] = zone().ask([['privilegesFromText', 'all']]).answers as string[][]
+  const held = (text: string, conditions = {}) => zone().ask([['setsHeld', text]], conditions).answers[0]
+  const [basic, every] = [hardened.privileges.inheritable.join(), ['permitted', 'limit', 'effective']]
+  t.strictSame(held('all'), every)
+  t.strictSame(held(names?.join() ?? ''), [], 'the 85 names are not all of it')
+  t.strictSame(held('zone', { zone: 'shared' }), every)
+  t.strictSame(held('basic', { uid: 990 }), ['permitted', 'effective'])
+  t.strictSame(held(basic, { uid: 990 }), ['permitted', 'effective'])
+  for (const fail of ['priv_str_to_set=12', 'priv_allocset=12', 'getppriv Limit=12'])
+    t.equal(held('all', { fail }), -errno.ENOMEM, fail)
+})
+
+live('what is kept is kept whole', ['cc'], async (t) => {
+  const kept = { permitted: null, limit: null, effective: null }
+  const { answers, calls } = zone().ask([['commit', { ...plan, ...kept, steps: ['effective'] }, 'verify']])
+  t.match(answers, [{ state: { privileges: { effective: { length: 85 } } } }])
+  t.ok(calls.includes('setppriv Effective all'), 'with the 11 bits that have no name')
+  t.strictSame(zone().ask([['commit', { ...plan, ...kept }, 'verify']], { fail: 'getppriv Permitted=12' }).answers, [
+    failure('memory', 'mmap', { errno: errno.ENOMEM }),
+  ])
+})
+
+live('flags', ['cc'], async (t) => {
+  const both = { flags: 0x180 }
+  t.match(zone().ask([['observe']], both).answers, [{ flags: ['PRIV_XPOLICY', 'PRIV_PFEXEC'] }])
+  t.match(zone().ask([['observe']], { ...both, fail: 'getpflags 0x80=22' }).answers, [{ flags: ['PRIV_PFEXEC'] }])
+  const clearing = { ...plan, steps: ['setpflags', 'xpolicy', 'pfexec'] }
+  const { answers, calls } = zone().ask([['commit', clearing, 'verify']], both)
+  t.match(answers, [{ state: { flags: ['PRIV_AWARE'] } }])
+  t.strictSame(changes(calls).slice(-3), ['setpflags 0x2 1', 'setpflags 0x80 0', 'setpflags 0x100 0'])
 })
 
 live('accounts, memory, children, descriptors', ['cc'], async (t) => {
@@ -364,6 +398,8 @@ live('past the line every failure ends the process', ['cc'], async (t) => {
     ['setgroups=22', "'setgroups' (setgroups): wanted success, found errno 22"],
     ['setgid=1', "'setgid' (setgid): wanted success, found errno 1"],
     ['setpflags 0x2=1', "'setpflags' (setpflags): wanted success, found errno 1"],
+    ['setpflags 0x80=1', "'xpolicy' (setpflags): wanted success, found errno 1"],
+    ['setpflags 0x100=1', "'pfexec' (setpflags): wanted success, found errno 1"],
     ['setuid=11', "'setuid' (setuid): wanted success, found errno 11"],
     ['setppriv Permitted=1', "'permitted' (setppriv): wanted success, found errno 1"],
     ['setppriv Limit=1', "'limit' (setppriv): wanted success, found errno 1"],
@@ -371,7 +407,8 @@ live('past the line every failure ends the process', ['cc'], async (t) => {
     ['ucred_get=12', "'read back' (ucred_get): wanted success, found errno 12"],
   ]
   for (const [fail, line] of table) {
-    const { signal, stdout, stderr } = zone().ask([['commit', plan, 'verify']], { fail })
+    const every = [...steps.slice(0, 4), 'xpolicy', 'pfexec', ...steps.slice(4)]
+    const { signal, stdout, stderr } = zone().ask([['commit', { ...plan, steps: every }, 'verify']], { fail })
     t.equal(signal, 'SIGABRT', fail)
     t.equal(stdout, '', fail)
     t.equal(stderr, `privdrop: fatal: step ${line}; the process ends because it would be half privileged\n`, fail)

@@ -43,7 +43,8 @@ _Noreturn void _exit(int status)
 
 static const gid_t groups[] = {8, 12};
 static const uint32_t all_steps = 1u << STEP_SETGROUPS | 1u << STEP_SETGID | 1u << STEP_SETPFLAGS | 1u << STEP_SETUID |
-                                  1u << STEP_PERMITTED | 1u << STEP_LIMIT | 1u << STEP_EFFECTIVE;
+                                  1u << STEP_XPOLICY | 1u << STEP_PFEXEC | 1u << STEP_PERMITTED | 1u << STEP_LIMIT |
+                                  1u << STEP_EFFECTIVE;
 
 static priv_set_t *set_of(const char *text)
 {
@@ -76,7 +77,7 @@ static void must_be(struct state *state, const char *permitted, const char *effe
 	MUST(state->group_count == 2 && state->groups[0] == 8 && state->groups[1] == 12);
 	MUST(!strcmp(set_text(state, SET_PERMITTED), permitted) && !strcmp(set_text(state, SET_LIMIT), permitted));
 	MUST(!strcmp(set_text(state, SET_EFFECTIVE), effective));
-	MUST(state->aware && state->protect && state->sigusr1_ignored);
+	MUST(state->flags == PRIV_AWARE && state->protect && state->sigusr1_ignored);
 }
 
 static void to_smtp(void)
@@ -98,6 +99,38 @@ static void to_smtp(void)
 	release_reading(&reading);
 	MUST(setuid(0) && errno == EPERM);
 	release(&plan);
+}
+
+/* A user that stays the same keeps what exec(2) would give it by its rights profiles. */
+static void profiles(void)
+{
+	struct plan plan = {.steps = 1u << STEP_XPOLICY | 1u << STEP_PFEXEC, .root = -1, .permitted = set_of("all")};
+	struct reading reading = {0};
+	struct failure why;
+
+	plan.limit = plan.effective = plan.permitted;
+	MUST(!setpflags(PRIV_XPOLICY, 1) && !setpflags(PRIV_PFEXEC, 1));
+	MUST(!rehearse(&plan, &reading, &why) && !reading.state->flags);
+	release_reading(&reading);
+	MUST(getpflags(PRIV_XPOLICY) == 1 && getpflags(PRIV_PFEXEC) == 1);
+	MUST(!commit(&plan, &reading, &why) && !reading.state->flags);
+	release_reading(&reading);
+	priv_freeset(plan.permitted);
+}
+
+/* A set has bits without a name; what is kept, or is "all", has them too. */
+static void all_bits(void)
+{
+	priv_set_t *all = set_of("all"), *own = read_privileges(SET_PERMITTED), *named;
+	char *names = privileges_to_text(all);
+
+	MUST(priv_isfullset(all) && priv_isequalset(all, own));
+	named = set_of(names);
+	MUST(!priv_isfullset(named));
+	free(names);
+	priv_freeset(all);
+	priv_freeset(own);
+	priv_freeset(named);
 }
 
 static volatile sig_atomic_t children_ended;
@@ -201,6 +234,8 @@ static void refusals(void)
 	refused("child:setpflags 0x8=22", STEP_PROTECT, EINVAL);
 	refused("child:setpflags 0x2=22", STEP_SETPFLAGS, EINVAL);
 	refused("child:setuid=1", STEP_SETUID, EPERM);
+	refused("child:setpflags 0x80=1", STEP_XPOLICY, EPERM);
+	refused("child:setpflags 0x100=1", STEP_PFEXEC, EPERM);
 	refused("child:setppriv Permitted=1", STEP_PERMITTED, EPERM);
 	refused("child:setppriv Limit=1", STEP_LIMIT, EPERM);
 	refused("child:setppriv Effective=1", STEP_EFFECTIVE, EPERM);
@@ -302,6 +337,8 @@ static const struct test {
 	{"text to sets and back", text},
 	{"descriptors, children, accounts", looking},
 	{"a commit that cannot be begun", commit_that_cannot},
+	{"flags by which more could be had", profiles},
+	{"all the bits of a set", all_bits},
 	{"a rehearsal is not seen by a handler of SIGCHLD", unseen},
 };
 

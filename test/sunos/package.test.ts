@@ -205,12 +205,38 @@ live('starts other than root', ['cc'], async (t) => {
   t.strictSame(answers[0]?.answer.user, only(990))
   t.notOk(changes(calls).some((call) => /^set(uid|gid|groups)/.test(call)))
   t.strictSame(answers[1]?.answer.discrepancies, [])
+})
 
-  const { answers: ofRoot, calls: more } = ask([['harden', { user: 0, group: 0 }], ['audit']])
-  t.ok(isModel(more))
-  t.ok(ofRoot[0]?.answer.privileges?.permitted.includes('proc_setid'), 'root without a text keeps its own')
-  t.match(ofRoot[0]?.answer.findings, [{ code: 'HARDEN_USER_ROOT', level: 'danger' }])
-  t.strictSame(ofRoot[1]?.answer.discrepancies, [])
+live('user root keeps what it has, and all means all: bits without a name, too', ['cc'], async (t) => {
+  for (const options of [
+    { user: 0, group: 0 },
+    { user: 0, group: 0, privileges: 'all' },
+    { user: 'smtp', group: 991, privileges: 'all' },
+  ]) {
+    const { answers, calls } = ask([['harden', options], ['audit']])
+    t.ok(isModel(calls))
+    t.equal(answers[0]?.answer.privileges?.permitted.length, 85)
+    t.notOk(
+      calls.some((call) => call.startsWith('setppriv') || call.startsWith('child setppriv Limit')),
+      'no set is written',
+    )
+    t.strictSame(answers[1]?.answer.discrepancies, [])
+  }
+  const [kept] = ask([['harden', { user: 0, group: 0 }]], { zone: 'shared' }).answers
+  t.equal(kept?.answer.privileges?.permitted.length, 41)
+  t.match(kept?.answer.findings, [{ code: 'HARDEN_USER_ROOT', level: 'danger' }])
+})
+
+live('started by pfexec', ['cc'], async (t) => {
+  const { answers, calls } = ask([['harden', { privileges: 'basic' }], ['audit']], { uid: 990, flags: 0x180 })
+  t.ok(isModel(calls))
+  t.match(answers[0]?.answer.findings, [{ code: 'HARDEN_GROUPS_KEPT' }, { code: 'HARDEN_PROCESS_FLAGS' }])
+  const cleared = ['setpflags 0x2 1', 'setpflags 0x80 0', 'setpflags 0x100 0']
+  t.strictSame(
+    changes(calls).filter((call) => call.startsWith('setpflags') && !call.includes('0x8 ')),
+    cleared,
+  )
+  t.strictSame(answers[1]?.answer.discrepancies, [])
 })
 
 live('past the line a failure ends the process', ['cc'], async (t) => {

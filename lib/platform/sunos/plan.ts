@@ -3,15 +3,17 @@
  */
 import type { Ids, PrivilegeSets, ProcessCredentials, ProcessState } from '../../audit'
 import { HardenError } from '../../errors'
-import type { SunosStep } from '../../native'
+import type { PrivilegeSet, SunosStep } from '../../native'
 import { wrongValue } from '../../options'
 import type { Plan as AnyPlan, Asked } from '../../plan'
-import { basicPrivileges, parsePrivileges } from '../../privileges'
+import { basicPrivileges, parsePrivileges, setsHeld } from '../../privileges'
 import type { Finding } from '../../report'
 
 export interface Plan extends AnyPlan {
   readonly wanted: ProcessCredentials
   readonly steps: readonly SunosStep[]
+  /** The text of the option; null: the sets stay as they are. */
+  readonly privileges: string | null
 }
 
 /** As it is before: with what only the plan has to know. */
@@ -21,18 +23,24 @@ export interface State extends ProcessState {
 }
 
 /** @throws HardenError ERR_HARDEN_PRIVILEGES, ERR_HARDEN_CHROOT_ESCAPE, ERR_INVALID_ARG_VALUE */
-export function decide(asked: Asked, before: State, findings: Finding[]): Pick<Plan, 'wanted' | 'steps'> {
+export function decide(
+  asked: Asked,
+  before: State,
+  findings: Finding[],
+): Pick<Plan, 'wanted' | 'steps' | 'privileges'> {
   const { options, uid, gid } = asked
   const wanted: ProcessCredentials = {
     user: { real: uid, effective: uid, saved: uid, fs: uid },
     group: { real: gid, effective: gid, saved: gid, fs: gid },
     groups: chooseGroups(asked, before, findings),
     privileges: choosePrivileges(asked, before, findings),
-    aware: true,
+    flags: ['PRIV_AWARE'],
     jailed: options.chroot !== undefined,
   }
   refuseEscape(wanted)
-  return { wanted, steps: dueSteps(wanted, before) }
+  noteFlags(before, findings)
+  const privileges = keepsPrivileges(asked) ? null : (options.privileges ?? '')
+  return { wanted, steps: dueSteps(wanted, before, privileges), privileges }
 }
 
 function chooseGroups({ groups }: Asked, before: State, findings: Finding[]): readonly number[] {
@@ -53,10 +61,12 @@ function chooseGroups({ groups }: Asked, before: State, findings: Finding[]): re
 }
 
 /** Exclusive, not cumulative: with a text it is exactly the text, for root too; without one root alone keeps its own. */
-function choosePrivileges({ options, uid }: Asked, before: State, findings: Finding[]): PrivilegeSets {
+const keepsPrivileges = ({ options, uid }: Asked): boolean => uid === 0 && options.privileges === undefined
+
+function choosePrivileges(asked: Asked, before: State, findings: Finding[]): PrivilegeSets {
   const { permitted, limit, effective, inheritable } = before.privileges
-  const keeps = uid === 0 && options.privileges === undefined
-  if (uid === 0)
+  const keeps = keepsPrivileges(asked)
+  if (asked.uid === 0)
     findings.push({
       code: 'HARDEN_USER_ROOT',
       level: 'danger',
@@ -64,7 +74,7 @@ function choosePrivileges({ options, uid }: Asked, before: State, findings: Find
       remedy: `name an account of the server's own as 'user'`,
     })
   if (keeps) return { permitted, limit, effective: before.user.effective === 0 ? effective : permitted, inheritable }
-  const retained = parsePrivileges(options.privileges ?? '')
+  const retained = parsePrivileges(asked.options.privileges ?? '')
   noteBasic(retained, findings)
   return { permitted: retained, limit: retained, effective: retained, inheritable }
 }
@@ -90,6 +100,23 @@ function noteBasic(retained: readonly string[], findings: Finding[]): void {
   })
 }
 
+/** setpflags(2): each is a way to privileges that are named nowhere. */
+const gained: Readonly<Record<string, string>> = {
+  PRIV_XPOLICY: 'an extended policy could grant it privileges',
+  PRIV_PFEXEC: "the programs it executes got what its account's rights profiles grant",
+}
+
+function noteFlags({ flags }: State, findings: Finding[]): void {
+  const found = Object.keys(gained).filter((flag) => flags.includes(flag))
+  if (found.length === 0) return
+  findings.push({
+    code: 'HARDEN_PROCESS_FLAGS',
+    level: 'note',
+    message: `the process was started with ${found.map((flag) => `${flag} (${gained[flag]})`).join(', ')}; harden() clears it`,
+    remedy: 'start it without pfexec(1) and without a profile shell (pfsh, pfbash, pfksh)',
+  })
+}
+
 /** Whoever may call chroot(2) again gets out of it. */
 function refuseEscape({ jailed, privileges }: ProcessCredentials): void {
   if (!jailed || !privileges.permitted.includes('proc_chroot')) return
@@ -102,17 +129,22 @@ function refuseEscape({ jailed, privileges }: ProcessCredentials): void {
 }
 
 /** Aware before setuid(2), which takes what root has otherwise; the sets after it, for it needs proc_setid (privileges(7)). */
-function dueSteps(wanted: ProcessCredentials, before: State): SunosStep[] {
+function dueSteps(wanted: ProcessCredentials, before: State, privileges: string | null): SunosStep[] {
   const differ = (wanted: Ids, present: Ids) => Object.values(present).some((id) => id !== wanted.real)
+  // root that has been set aside has not what it is permitted
+  const keepsEffective: readonly PrivilegeSet[] = before.user.effective === 0 ? ['effective'] : []
+  const held = privileges === null ? (['permitted', 'limit', ...keepsEffective] as const) : setsHeld(privileges)
   const due: Record<SunosStep, boolean> = {
     setgroups: wanted.groups.join() !== before.groups.join(),
     setgid: differ(wanted.group, before.group),
     chroot: wanted.jailed,
-    setpflags: true,
+    setpflags: !before.flags.includes('PRIV_AWARE'),
     setuid: differ(wanted.user, before.user),
-    permitted: true,
-    limit: true,
-    effective: true,
+    xpolicy: before.flags.includes('PRIV_XPOLICY'),
+    pfexec: before.flags.includes('PRIV_PFEXEC'),
+    permitted: !held.includes('permitted'),
+    limit: !held.includes('limit'),
+    effective: !held.includes('effective'),
   }
   return (Object.keys(due) as SunosStep[]).filter((step) => due[step])
 }
