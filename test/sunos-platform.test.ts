@@ -12,15 +12,16 @@ import type { HardenOptions } from '../lib/options'
 import type { Finding } from '../lib/report'
 import { refusal } from './refused'
 
-const { EACCES, EAGAIN, EMFILE, EINVAL, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } = constants.errno
+const { EACCES, EAGAIN, EIO, EMFILE, EINVAL, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } = constants.errno
 type Index = typeof import('../lib/index')
 type Sets = SunosState['privileges']
 
 const BASIC = 'file_link_any file_read file_write net_access proc_exec proc_fork proc_info proc_session'.split(' ')
 const ALL = (
   'dtrace_kernel file_chown file_dac_read file_dac_write file_link_any file_owner file_read file_setid file_write ' +
-  'net_access net_bindmlp net_privaddr net_rawaccess proc_chroot proc_exec proc_fork proc_info proc_owner ' +
-  'proc_session proc_setid sys_devices sys_net_config sys_resource'
+  'ipc_dac_read net_access net_bindmlp net_privaddr net_rawaccess proc_audit proc_chroot proc_exec proc_fork proc_info ' +
+  'proc_owner proc_session proc_setid proc_zone sys_admin sys_config sys_devices sys_linkdir sys_mount sys_net_config ' +
+  'sys_nfs sys_resource sys_smb virt_manage'
 ).split(' ')
 /** One with a shared IP stack. */
 const ZONE = ALL.filter((name) => !['sys_net_config', 'net_rawaccess', 'dtrace_kernel', 'sys_devices'].includes(name))
@@ -242,7 +243,7 @@ t.test(
     t.match(error.message, `step 'permitted': setppriv: EPERM, for the process lacks net_rawaccess, sys_net_config. `)
     t.match(
       error.remedy,
-      /^start the process with net_rawaccess, sys_net_config .*limitpriv.*ip-type=exclusive.*method_cred/,
+      /^start the process with net_rawaccess, sys_net_config \(in a zone: zonecfg, set limitpriv="default,net_rawaccess"; no zone can have sys_net_config\. Under SMF: privileges= of the method_credential\), or leave it out/,
     )
     t.strictSame(committed, [])
     t.equal(state(), inZone)
@@ -314,7 +315,7 @@ t.test('none, and the default: nothing is retained, and what that means is said'
     t.strictSame(codes(report.findings), ['HARDEN_BASIC_GONE note'])
     t.match(
       report.findings[0]?.message,
-      /file_link_any, file_read \(opens no file.*net_access \(opens no socket.*proc_exec/,
+      /file_link_any, file_read \(opens no file.*net_access \(opens no TCP, UDP or SCTP socket.*Unix sockets stay\).*proc_exec/,
     )
     t.match(report.findings[0]?.remedy, /basic net_privaddr/)
     t.strictSame(warnings, [])
@@ -572,9 +573,26 @@ t.test('what the rehearsal says', async (t) => {
       /lacks proc_setid/,
       /^raise proc_setid into the effective set/,
     ],
-    [set('setuid', EPERM), root, /setuid: EPERM\. /, /truss -f -p \d+ what refuses setuid/],
-    [set('permitted', EPERM, 'setppriv'), root, /setppriv: EPERM\. /, /truss.*setppriv/],
-    [set('setpflags', EINVAL), root, /setpflags: EINVAL\. /, /truss/],
+    [
+      set('setuid', EPERM),
+      root,
+      /setuid: EPERM\. /,
+      /^see which privilege is missing: ppriv -De .*dtrace -n sdt:::priv-err$/,
+    ],
+    [set('permitted', EPERM, 'setppriv'), root, /setppriv: EPERM\. /, /ppriv -De/],
+    [set('setpflags', EINVAL), root, /setpflags: EINVAL\. /, /truss -f -t setpflags/],
+    [
+      set('rehearsal child', EPERM, 'forkx'),
+      { ...mail, privileges: own(['net_privaddr']) },
+      /forkx: EPERM, for the process lacks proc_fork/,
+      /^start the process with proc_fork, which is basic/,
+    ],
+    [
+      set('rehearsal child', EPERM, 'forkx'),
+      { ...mail, privileges: { ...mail.privileges, effective: [] } },
+      /lacks proc_fork/,
+      /^raise proc_fork into .*ppriv -s E\+proc_fork \d+/,
+    ],
     [set('rehearsal child', EAGAIN, 'forkx'), root, /forkx: EAGAIN/, /max-lwps/],
     [set('rehearsal child', ENOMEM, 'forkx'), root, /forkx: ENOMEM/, /max-lwps/],
     [set('rehearsal child', EMFILE, 'pipe'), root, /pipe: EMFILE/, /RLIMIT_NOFILE/],
@@ -586,6 +604,19 @@ t.test('what the rehearsal says', async (t) => {
     t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', step: answer.step, syscall: answer.syscall, message, remedy })
     t.equal(error.errno, answer.errno ? -answer.errno : undefined)
   }
+})
+
+t.test('all, where it cannot be had', async (t) => {
+  const all = { ...alone, privileges: 'basic, ALL' }
+  const held = (text: string) => (text === 'zone' ? (['permitted', 'limit', 'effective'] as const).slice() : [])
+  const inside = refusal(() => on(inZone, { setsHeld: held }).harden(all))
+  t.match(inside, { step: 'permitted', message: /lacks .*sys_net_config/, remedy: /^write 'zone' rather than 'all'/ })
+  const answer = failure('permitted', 'setppriv', { errno: EPERM })
+  t.match(
+    refusal(() => on(root, { rehearse: () => answer, setsHeld: () => [] }).harden(all)),
+    { message: /EPERM, for the process lacks privileges without a name\./, remedy: /^name the privileges rather than/ },
+    'a set that has been written back by names',
+  )
 })
 
 t.test('plan: which steps were rehearsed', async (t) => {
@@ -610,17 +641,34 @@ t.test('plan: which steps were rehearsed', async (t) => {
 t.test('what the new identity cannot use', async (t) => {
   const rehearse = { read: ['/etc/mail/key.pem'], write: ['/var/spool/mail'], bind: [25] }
   const table: [string, number, number, string, RegExp][] = [
-    ['read', 0, EACCES, 'basic', /chown, chmod/],
+    ['read', 0, EACCES, 'basic', /^make it, and every directory above it, accessible to the new user \(chown, chmod/],
     ['read', 0, ENOENT, 'basic', /create it/],
     ['read', 0, ENOTDIR, 'none', /create it/],
     ['read', 0, EPERM, 'none', /^retain file_read/],
     ['read', 0, EACCES, 'basic -file_read', /^retain file_read/],
     ['write', 1, EROFS, 'none', /mount the file system writable/],
     ['write', 1, EACCES, 'none', /^retain file_write/],
-    ['write', 1, EACCES, 'basic', /chown, chmod/],
+    ['write', 1, EACCES, 'basic', /^make it, and every directory above it, accessible to the new user \(chown, chmod/],
     ['bind', 2, EACCES, 'basic', /^retain net_privaddr/],
     ['bind', 2, EACCES, 'net_privaddr', /^retain net_access/],
+    ['bind', 2, EACCES, 'basic net_privaddr', /^see which privilege is missing/],
+    ['bind', 2, EINVAL, 'basic', /^see with truss -f -t bind/],
+    ['read', 0, EIO, 'basic', /^see with truss -f -t open/],
   ]
+  for (const [port, privilege] of [
+    [2049, 'sys_nfs'],
+    [4045, 'sys_nfs'],
+    [139, 'sys_smb'],
+    [445, 'sys_smb'],
+    [587, 'net_privaddr'],
+  ] as const) {
+    const answer = failure('bind', 'bind', { errno: EACCES })
+    const privileges = privilege === 'net_privaddr' ? 'basic' : 'basic net_privaddr'
+    const error = refusal(() =>
+      on(root, { rehearse: () => answer }).harden({ ...alone, privileges, rehearse: { bind: [port] } }),
+    )
+    t.match(error.remedy, `retain ${privilege} ('basic ${privilege}' in 'privileges')`, String(port))
+  }
   for (const [step, item, errno, privileges, remedy] of table) {
     const answer = failure(step, step === 'bind' ? 'bind' : 'open', { errno, item })
     const error = refusal(() => on(root, { rehearse: () => answer }).harden({ ...alone, privileges, rehearse }))
@@ -701,6 +749,18 @@ t.test('past the line', async (t) => {
   )
 })
 
+t.test('descriptors that cannot be examined', async (t) => {
+  const of = (answer: Failure) => refusal(() => on(root, { descriptors: () => answer }).harden(alone))
+  t.match(of(failure('proc', 'access', { errno: ENOENT })), {
+    ...{ code: 'ERR_HARDEN_PROC', step: 'proc', syscall: 'access', errno: -ENOENT },
+    ...{ message: /\/proc\/self\/fd: access: ENOENT/, remedy: /mount \/proc, or lower the hard limit/ },
+  })
+  t.match(of(failure('descriptors', 'fstat', { errno: EIO, item: 21 })), {
+    ...{ code: 'ERR_HARDEN_NOT_PERMITTED', syscall: 'fstat', errno: -EIO, message: /^descriptor 21 cannot be/ },
+    remedy: /^see with pfiles \d+ what descriptor 21 is/,
+  })
+})
+
 t.test('what cannot be looked at', async (t) => {
   const observe = () => failure('observe', 'getppriv', { errno: ENOMEM })
   for (const call of [(it: ReturnType<typeof on>) => it.harden(alone), (it: ReturnType<typeof on>) => it.audit()])
@@ -724,6 +784,25 @@ t.test('findings', async (t) => {
   const [finding, ...others] = find({ ...alone, privileges })
   t.match(finding, { code: 'HARDEN_PRIVILEGE_ESCALATES', level: 'danger', remedy: /out of 'privileges'/ })
   for (const name of privileges.split(' ').slice(1)) t.match(finding?.message, new RegExp(`${name} \\(\\w+`))
+  for (const name of [
+    'ipc_dac_read',
+    'proc_zone',
+    'sys_admin',
+    'sys_config',
+    'sys_linkdir',
+    'sys_mount',
+    'virt_manage',
+  ])
+    t.match(find({ ...alone, privileges: `basic ${name}` }), [{ message: `${name} (`, remedy: `leave ${name} out` }])
+  const three = 'basic proc_audit proc_setid sys_resource'
+  t.match(find({ ...alone, privileges: three }), [
+    {
+      message: /proc_setid \(.*, proc_setid, proc_audit, sys_resource together \(set-user-ID programs of root/,
+      remedy: /^leave proc_setid out/,
+    },
+  ])
+  for (const two of ['basic proc_audit sys_resource'])
+    t.strictSame(find({ ...alone, privileges: two }), [], 'the kernel asks for all three')
   t.strictSame(others, [])
   t.strictSame(find(cluster), [], 'the documented ones do not')
 

@@ -90,7 +90,7 @@ function rehearse(plan: Plan, { state }: Observation): readonly number[] {
       wanted: difference.wanted,
       found: difference.found,
       message: `the rehearsal came out otherwise than asked for: ${difference.field}: wanted ${difference.wanted || 'none'}, found ${difference.found || 'none'}`,
-      remedy: 'see with truss -f what alters credentials, or report it as a fault of this package',
+      remedy: `report it as a fault of this package, with what pcred ${process.pid} and ppriv -v ${process.pid} print`,
     })
   return reading.foreign
 }

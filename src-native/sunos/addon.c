@@ -540,6 +540,16 @@ static napi_value account(struct call *call, int found, const uid_t *uid, gid_t 
 	return result;
 }
 
+/* With nscd getpwnam_r(3C) says the same of a name that is in no directory and of a directory that is down: 0 and NULL, errno 0.
+ * What could be an id besides must not become one by that. */
+static int absent_for_sure(const char *name, int found, int *error)
+{
+	if (found || name[strspn(name, "0123456789")])
+		return found;
+	*error = ENOENT;
+	return -1;
+}
+
 static napi_value find_user(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
@@ -548,6 +558,7 @@ static napi_value find_user(napi_env env, napi_callback_info info)
 	gid_t gid = 0;
 	int error = 0, found = user_by_name(name, &uid, &gid, &error);
 
+	found = absent_for_sure(name, found, &error);
 	free(name);
 	return account(&call, found, &uid, gid, error);
 }
@@ -568,6 +579,7 @@ static napi_value find_group(napi_env env, napi_callback_info info)
 	gid_t gid = 0;
 	int error = 0, found = group_by_name(name, &gid, &error);
 
+	found = absent_for_sure(name, found, &error);
 	free(name);
 	return account(&call, found, NULL, gid, error);
 }

@@ -22,7 +22,9 @@ enum step {
 
 	STEP_OBSERVE,     /* what the process is */
 	STEP_MEMORY,      /* for sets, and for what is read back */
-	STEP_DESCRIPTORS, /* look at everything that is open; and what then is refused: */
+	STEP_PROC,        /* look at everything that is open; */
+	STEP_DESCRIPTORS,
+	STEP_FSTAT,     /* and what then is refused: */
 	STEP_DIRECTORY,
 	STEP_CHILD, /* make and await the child that rehearses */
 	STEP_MASK,  /* block the main thread's signals, and unblock them */

@@ -22,8 +22,8 @@ typedef enum { B_FALSE, B_TRUE } boolean_t;
 int *___errno(void);
 #define errno (*___errno())
 enum {
-	EINTR = 4, EBADF = 9, ECHILD = 10, ENOMEM = 12, EINVAL = 22, ERANGE = 34, EOVERFLOW = 79, EAFNOSUPPORT = 124,
-	EADDRINUSE = 125, ETIMEDOUT = 145
+	ENOENT = 2, EINTR = 4, EBADF = 9, ECHILD = 10, ENOMEM = 12, EINVAL = 22, ERANGE = 34, EOVERFLOW = 79, EAFNOSUPPORT = 124,
+	EADDRINUSE = 125, ETIMEDOUT = 145, ESTALE = 151
 };
 
 /* stdlib.h, string.h */
@@ -37,9 +37,10 @@ void *memcpy(void *, const void *, size_t);
 size_t strlen(const char *);
 int strcmp(const char *, const char *);
 char *strchr(const char *, int);
+size_t strspn(const char *, const char *);
 
 /* unistd.h */
-enum { STDERR_FILENO = 2, W_OK = 2, X_OK = 1, _SC_NGROUPS_MAX = 4 };
+enum { STDERR_FILENO = 2, R_OK = 4, W_OK = 2, X_OK = 1, _SC_NGROUPS_MAX = 4 };
 long sysconf(int);
 int setuid(uid_t);
 int setgid(gid_t);
@@ -128,6 +129,13 @@ pid_t waitpid(pid_t, int *, int);
 int waitid(idtype_t, id_t, siginfo_t *, int);
 typedef long long hrtime_t;
 hrtime_t gethrtime(void);
+
+/* sys/resource.h */
+enum { RLIMIT_NOFILE = 5 };
+struct rlimit {
+	unsigned long rlim_cur, rlim_max;
+};
+int getrlimit(int, struct rlimit *);
 
 /* sys/socket.h, netinet/in.h */
 enum {

@@ -218,6 +218,29 @@ live('accounts, memory, children, descriptors', ['cc'], async (t) => {
   )
 })
 
+live('an id is no name that was not found: nscd says the same of a directory that is down', ['cc'], async (t) => {
+  const { answers } = zone().ask([
+    ['userByName', '4711'],
+    ['groupByName', '4711'],
+    ['userByName', '4711x'],
+  ])
+  t.strictSame(answers, [errno.ENOENT, errno.ENOENT, undefined])
+})
+
+live('descriptors: bounded without /proc, and what has gone stale is passed over', ['cc'], async (t) => {
+  const noProc = 'access /proc/self/fd=2'
+  const look = (conditions: object) => zone().ask([['listen'], ['descriptors', -1]], conditions)
+  const { answers, calls } = look({ fail: noProc, files: 65537 })
+  t.strictSame(answers, [failure('proc', 'access', { errno: errno.ENOENT })])
+  t.notOk(calls.includes('fdwalk'), 'which would try 65537 numbers')
+  t.match(look({ fail: noProc, files: 65536 }).answers, [[{ kind: 'listens' }]])
+  t.match(look({ files: 1_000_000 }).answers, [[{ kind: 'listens' }]])
+  t.strictSame(look({ fail: 'fstat=116' }).answers, [[]], 'ESTALE')
+  t.match(look({ fail: 'fstat=5' }).answers, [
+    { ...failure('descriptors', 'fstat', { errno: errno.EIO }), item: Number },
+  ])
+})
+
 live('rehearse: all of it happens in a child', ['cc'], async (t) => {
   const attempts = [port(25), port(2525)]
   const { answers, calls } = zone().ask([['observe'], ['rehearse', { ...plan, attempts }], ['observe']])

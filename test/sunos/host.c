@@ -305,6 +305,8 @@ static void looking(void)
 	close(listener);
 	setenv("SUNOS_MODEL_FAIL", "fdwalk=12", 1);
 	MUST(list_listeners(-1, found, 4, &why) == -1 && why.step == STEP_DESCRIPTORS && why.error == ENOMEM);
+	setenv("SUNOS_MODEL_FAIL", "fstat=5", 1);
+	MUST(list_listeners(-1, found, 1, &why) == -1 && why.step == STEP_FSTAT && why.error == EIO);
 	MUST(!has_children());
 	MUST(user_by_name("root", &uid, &gid, &error) == 1 && uid == 0 && user_by_id(0, &gid, &error) == 1);
 	MUST(group_by_name("root", &gid, &error) == 1 && group_by_name("no such group", &gid, &error) == 0);

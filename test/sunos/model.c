@@ -639,9 +639,11 @@ int fstat(int file, struct stat *found)
 {
 	struct stat here;
 
-	if (who(CALLER) != ADDON)
+	if (who(CALLER) == STRANGER)
 		return REAL(fstat)(file, found);
 	BEFORE("fstat");
+	if (who(CALLER) == HOST)
+		return REAL(fstat)(file, found);
 	return as_solaris(REAL(fstat)(file, &here), &here, found);
 }
 

@@ -107,14 +107,24 @@ live('the cluster example in a zone: what it lacks is named, and nothing changes
     const [refused, audited, planned, hardened] = answers
     t.match(refused?.error, {
       ...{ code: 'ERR_HARDEN_NOT_PERMITTED', step: 'permitted', syscall: 'setppriv', errno: -1 },
-      remedy: /limitpriv.*ip-type=exclusive.*method_credential/,
+      remedy: /in a zone: .*Under SMF: privileges= of the method_credential/,
     })
     for (const name of lacking) t.match(refused?.error.message, new RegExp(`the process lacks .*${name}`), kind)
     t.notMatch(refused?.error.message, /net_privaddr|net_bindmlp/)
+    t.match(refused?.error.remedy, /no zone can have sys_net_config/)
+    t.equal(refused?.error.remedy?.includes('limitpriv="default,net_rawaccess"'), kind === 'shared')
     t.match(audited?.answer.threads, [{ user: only(0) }])
     t.match(planned?.answer.refusals, [{ step: 'permitted' }])
     t.strictSame(hardened?.answer.user, only(990), 'another one works')
   }
+})
+
+live('what the remedy gives a zone with a shared stack', ['cc'], async (t) => {
+  const { answers, calls } = ask([['harden', { ...alone, privileges: 'basic net_privaddr net_rawaccess' }]], {
+    zone: 'shared,net_rawaccess',
+  })
+  t.ok(isModel(calls))
+  t.match(answers[0]?.answer.privileges?.permitted, [...basic, 'net_privaddr', 'net_rawaccess'].sort())
 })
 
 live('refused before anything changes', ['cc'], async (t) => {
@@ -157,6 +167,24 @@ live('refused before anything changes', ['cc'], async (t) => {
       { code: 'ERR_HARDEN_NOT_PERMITTED', message: /lacks proc_setid/ },
     ],
     ['no user', {}, {}, { code: 'ERR_HARDEN_USER_REQUIRED' }],
+    [
+      'an id as a string, which could be a name that no directory answers for',
+      { ...alone, user: '4711' },
+      {},
+      { code: 'ERR_HARDEN_LOOKUP_FAILED', option: 'user', errno: -2, remedy: /numeric ids/ },
+    ],
+    [
+      'all, in a zone',
+      { ...alone, privileges: 'all' },
+      { zone: 'exclusive' },
+      { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'permitted', remedy: /^write 'zone' rather than 'all'/ },
+    ],
+    [
+      'a port of NFS',
+      { ...alone, rehearse: { bind: [2049] } },
+      {},
+      { code: 'ERR_HARDEN_ACCESS', step: 'bind', found: '2049', remedy: /^retain sys_nfs/ },
+    ],
     [
       'a port of root alone',
       { ...alone, privileges: 'basic', rehearse: { bind: [25] } },

@@ -83,7 +83,7 @@ function choosePrivileges(asked: Asked, before: State, findings: Finding[]): Pri
 const without: Readonly<Record<string, string>> = {
   file_read: 'opens no file to read',
   file_write: 'opens no file to write',
-  net_access: 'opens no socket, so it cannot listen again',
+  net_access: 'opens no TCP, UDP or SCTP socket, so it cannot listen on a port again; Unix sockets stay',
   proc_fork: 'starts no child process',
   proc_exec: 'executes no program',
 }
