@@ -2,28 +2,28 @@
  * Names to ids. Done before anything changes, and before a chroot: afterwards there are only numbers.
  */
 import { errnoName, HardenError } from './errors'
-import { native } from './native'
+import type { Addon } from './native'
 import { type HardenOptions, LARGEST_ID, show, wrongValue } from './options'
 
-/** Ids that were asked for; undefined where nothing was. */
+/** Ids that were asked for; undefined where nothing was. Every field is an own property. */
 export interface Identity {
-  readonly uid?: number
-  readonly gid?: number
+  readonly uid: number | undefined
+  readonly gid: number | undefined
   /** Ascending, each once. */
-  readonly groups?: readonly number[]
+  readonly groups: readonly number[] | undefined
 }
 
 /**
  * @throws HardenError ERR_UNKNOWN_CREDENTIAL, ERR_INVALID_ARG_VALUE, ERR_HARDEN_LOOKUP_FAILED
  */
-export function resolve({ user, group, supplementalGroups }: HardenOptions): Identity {
-  const account = user === undefined ? undefined : findUser(user)
+export function resolve({ user, group, supplementalGroups }: HardenOptions, addon: Addon): Identity {
+  const account = user === undefined ? undefined : findUser(user, addon)
   return {
     uid: account?.uid,
-    gid: group === undefined ? account && primaryGroup(account) : findGroup(group, 'group'),
+    gid: group === undefined ? account && primaryGroup(account, addon) : findGroup(group, 'group', addon),
     groups:
       supplementalGroups &&
-      ascending(supplementalGroups.map((name, index) => findGroup(name, `supplementalGroups[${index}]`))),
+      ascending(supplementalGroups.map((name, index) => findGroup(name, `supplementalGroups[${index}]`, addon))),
   }
 }
 
@@ -31,14 +31,22 @@ export function ascending(ids: Iterable<number>): number[] {
   return [...new Set(ids)].sort((a, b) => a - b)
 }
 
-function findUser(user: string | number): { uid: number; gid?: number } {
-  if (typeof user === 'number') return { uid: user }
-  const found = answer('user', user, 'getpwnam_r', native().userByName(user))
-  return found ? { uid: usable(found.uid, 'user', user), gid: found.gid } : { uid: digits('user', user) }
+/** Of a user that is given by its id, the group is not known yet. */
+interface Account {
+  readonly uid: number
+  readonly gid: number | undefined
 }
 
-function primaryGroup({ uid, gid }: { uid: number; gid?: number }): number {
-  const found = gid ?? answer('user', uid, 'getpwuid_r', native().userById(uid))?.gid
+function findUser(user: string | number, addon: Addon): Account {
+  if (typeof user === 'number') return { uid: user, gid: undefined }
+  const found = answer('user', user, 'getpwnam_r', addon.userByName(user))
+  return found
+    ? { uid: usable(found.uid, 'user', user), gid: found.gid }
+    : { uid: digits('user', user), gid: undefined }
+}
+
+function primaryGroup({ uid, gid }: Account, addon: Addon): number {
+  const found = gid ?? answer('user', uid, 'getpwuid_r', addon.userById(uid))?.gid
   if (found === undefined)
     throw wrongValue(
       'group',
@@ -48,9 +56,9 @@ function primaryGroup({ uid, gid }: { uid: number; gid?: number }): number {
   return usable(found, 'group', uid)
 }
 
-function findGroup(group: string | number, option: string): number {
+function findGroup(group: string | number, option: string, addon: Addon): number {
   if (typeof group === 'number') return group
-  const found = answer(option, group, 'getgrnam_r', native().groupByName(group))
+  const found = answer(option, group, 'getgrnam_r', addon.groupByName(group))
   return found ? usable(found.gid, option, group) : digits(option, group)
 }
 

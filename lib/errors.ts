@@ -22,8 +22,10 @@ export type HardenErrorCode =
   | 'ERR_HARDEN_INSPECTOR'
   | 'ERR_HARDEN_OPEN_DIRECTORY'
   | 'ERR_HARDEN_CHROOT_ESCAPE'
+  | 'ERR_HARDEN_CHROOT_PATH'
   | 'ERR_HARDEN_THREAD_UNREACHABLE'
   | 'ERR_HARDEN_THREAD_DIFFERS'
+  | 'ERR_HARDEN_SHARED_MEMORY'
   | 'ERR_HARDEN_CONFIG'
 
 /** What a HardenError carries, as data: HardenPlan.refusals. */
@@ -66,7 +68,11 @@ export class HardenError extends Error {
   declare readonly found?: string
 
   static {
-    HardenError.prototype.name = 'HardenError'
+    // not an assignment, which a frozen Error.prototype refuses
+    Object.defineProperty(HardenError.prototype, 'name', {
+      __proto__: null,
+      value: 'HardenError',
+    } as PropertyDescriptor)
   }
 
   constructor({ message, cause, excerpt, ...fields }: HardenErrorFields) {
@@ -74,8 +80,19 @@ export class HardenError extends Error {
       `${message}. Remedy: ${fields.remedy}.${excerpt ? `\n${excerpt}` : ''}`,
       cause === undefined ? undefined : { cause },
     )
-    Object.assign(this, fields)
+    for (const [field, value] of Object.entries(fields))
+      if (value !== undefined) Object.defineProperty(this, field, own(value))
   }
+
+  static {
+    // util.inspect() shows the name of the class, which a minifier changes
+    Object.defineProperty(HardenError, 'name', { __proto__: null, value: 'HardenError' } as PropertyDescriptor)
+  }
+}
+
+/** As an assignment makes it, whatever has been added to Object.prototype. */
+function own(value: unknown): PropertyDescriptor {
+  return { __proto__: null, value, enumerable: true, configurable: true, writable: true } as PropertyDescriptor
 }
 
 /** 'EPERM', from the kernel's positive number; 0 is no error of the kernel's. */

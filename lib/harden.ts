@@ -1,18 +1,15 @@
 import { channel } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
-import { inWords } from './audit'
-import { closeRoot, enteredRoot } from './chroot'
+import type { Plan, Rehearsal, Timing } from './contract'
+import { commit, type Examined, examine, makePlan, timed } from './engine'
 import { HardenError } from './errors'
-import { examine, timed } from './examine'
-import { refuseInspector } from './inspector'
+import { endIfInspectorIsOpen, refuseInspector } from './inspector'
 import { type HardenOptions, validate } from './options'
-import { makePlan } from './plan'
-import { platform, type Timing } from './platform'
+import { platform } from './platform'
+import { isKept, makePromise } from './promise'
 import { type HardenReport, makeReport } from './report'
-
-/** On `process`, so that a second copy of this package in the same process knows. */
-const HARDENED = Symbol.for('privdrop.hardened')
+import { closeRoot, enteredRoot } from './root'
 
 const hardened = channel('privdrop:hardened')
 const debug = debuglog('privdrop')
@@ -31,29 +28,31 @@ const debug = debuglog('privdrop')
 export function harden(options: HardenOptions): HardenReport {
   const asked = validate(options)
   refuseHere()
-  const steps: Timing[] = []
-  const seen = platform.observe()
-  const plan = timed(steps, 'resolve', () => makePlan(asked, seen.state))
-  let report: HardenReport
+  const addon = platform.addon()
+  const timings: Timing[] = []
+  let plan: Plan | undefined
+  let findings: Examined['findings']
+  let rehearsal: Rehearsal
+  let done: ReturnType<typeof commit>
   try {
-    const findings = examine(plan, seen, asked, steps, (part) => part())
-    report = platform.commit(plan, seen, (threads, commitSteps) => {
-      // Past the line: what throws here ends the process.
-      refuseInspector(asked)
-      Reflect.defineProperty(process, HARDENED, { value: true })
-      enteredRoot(plan.root)
-      platform.remember(inWords(plan.wanted), plan.root)
-      return makeReport(threads, [...steps, ...commitSteps], findings, plan.root?.path)
-    })
+    // First: no signal opens the inspector from here on, so what is closed stays closed.
+    const keepSigusr1 = holdSigusr1()
+    plan = timed(timings, 'resolve', () => makePlan(platform, asked))
+    const examined = examine(platform, plan, timings, (part) => part())
+    findings = examined.findings
+    rehearsal = examined.rehearsal as Rehearsal // a part that is refused throws here
+    makePromise(addon, plan, asked)
+    done = commit(platform, plan, rehearsal, keepSigusr1, () => refuseInspector(asked))
   } catch (error) {
-    closeRoot(plan.root)
+    addon.giveSigusr1Back()
+    closeRoot(plan?.root)
     throw error
   }
-  try {
-    announce(report)
-  } catch {
-    // whoever has replaced process.emitWarning() and the like: it is done all the same
-  }
+  // Every thread is proved. Nothing below looks like a refusal, and nothing but an open inspector ends the process.
+  endIfInspectorIsOpen(asked, addon)
+  enteredRoot(plan.root)
+  const report = makeReport(platform, plan, rehearsal, done, timings, findings)
+  announce(report)
   return report
 }
 
@@ -64,7 +63,7 @@ function refuseHere(): void {
       message: 'harden() was called in a Worker',
       remedy: 'call it in the main thread: it reaches all Workers from there',
     })
-  if (Object.hasOwn(process, HARDENED))
+  if (isKept(platform.addon()))
     throw new HardenError({
       code: 'ERR_HARDEN_ALREADY_APPLIED',
       message: 'this process has given up its privileges already, and cannot do so twice',
@@ -72,10 +71,28 @@ function refuseHere(): void {
     })
 }
 
+/** @returns whether the application's own handler is installed, and stays */
+function holdSigusr1(): boolean {
+  const errno = platform.addon().holdSigusr1(process.listenerCount('SIGUSR1') > 0)
+  if (errno > 0)
+    throw platform.explain({ step: 'SIGUSR1', syscall: 'sigaction', errno, signal: 0, tid: 0, item: 0 }, undefined, [])
+  return errno < 0
+}
+
 /** Where Node's users look: dangers as warnings, the report on a channel, each part under NODE_DEBUG=privdrop. */
 function announce(report: HardenReport): void {
-  for (const { name, us } of report.steps) debug('%s: %d us', name, us)
+  for (const { name, us } of report.timings) debug('%s: %d us', name, us)
   for (const { code, level, message, remedy } of report.findings)
-    if (level === 'danger') process.emitWarning(message, { type: 'PrivdropWarning', code, detail: remedy })
-  hardened.publish(report)
+    if (level === 'danger')
+      quietly(() => process.emitWarning(message, { type: 'PrivdropWarning', code, detail: remedy }))
+  quietly(() => hardened.publish(report))
+}
+
+/** Code of the application, which may throw: it is done either way. */
+function quietly(part: () => void): void {
+  try {
+    part()
+  } catch {
+    // a replaced process.emitWarning(), for one
+  }
 }

@@ -1,19 +1,29 @@
 /**
- * Whoever reaches Node's inspector runs code in this process, with whatever it retains.
+ * A process that reaches Node's inspector runs code in this one, with whatever it retains.
  */
 import { url } from 'node:inspector'
 import { HardenError } from './errors'
+import type { Addon } from './native'
 import type { HardenOptions } from './options'
 
-/**
- * @throws HardenError ERR_HARDEN_INSPECTOR
- */
+/** Of the calling thread: a Worker's is its own. undefined: it is closed. */
+export const inspectorUrl = (): string | undefined => url()
+
+/** @throws HardenError ERR_HARDEN_INSPECTOR */
 export function refuseInspector({ allowInspector }: HardenOptions): void {
-  const open = url()
+  const open = inspectorUrl()
   if (open !== undefined && !allowInspector)
     throw new HardenError({
       code: 'ERR_HARDEN_INSPECTOR',
-      message: `the inspector is open at ${open}: whoever reaches it runs code in this process`,
-      remedy: `start Node without --inspect, call inspector.close(), or say allowInspector: true`,
+      found: open,
+      message: `the inspector is open at ${open}: whatever reaches it runs code in this process`,
+      remedy:
+        'find what opens it (node --inspect, NODE_OPTIONS, SIGUSR1, inspector.open(), a library such as Sentry with ' +
+        'includeLocalVariables), call inspector.close(), or say allowInspector: true',
     })
+}
+
+/** After the commit: SIGUSR1 was ignored all the time, so this is never seen, and is looked at nevertheless. */
+export function endIfInspectorIsOpen({ allowInspector }: HardenOptions, addon: Addon): void {
+  if (!allowInspector && inspectorUrl() !== undefined) addon.endProcess('the inspector has been opened during harden()')
 }

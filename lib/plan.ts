@@ -1,72 +1,99 @@
-/**
- * Options and the present state to a frozen Plan: from here on nothing is decided any more. What the platform decides of it
- * is in platform/linux/plan.ts and platform/sunos/plan.ts.
- */
-import { type Identity, resolve } from './accounts'
-import { type AnyCredentials, type AnyState, isAny } from './audit'
-import type { Root } from './chroot'
-import { HardenError } from './errors'
-import type { Attempt } from './native'
-import type { HardenOptions } from './options'
+import type { Finding, Plan } from './contract'
+import { examine, makePlan, type Run } from './engine'
+import { HardenError, type HardenErrorFields } from './errors'
+import { refuseInspector } from './inspector'
+import type { Step } from './native'
+import { type HardenOptions, validate } from './options'
 import { platform } from './platform'
-import type { Finding } from './report'
+import { type CredentialsReport, findingRows, finish, type Row, reportWhole, wholeRows } from './report'
+import { closeRoot } from './root'
 
-export interface Plan {
-  /** What every thread is to be. */
-  readonly wanted: AnyCredentials
-  /** What has to be done for it, and nothing that holds already. */
-  readonly steps: readonly string[]
-  /** What the new identity must be able to use, and which option says so. */
-  readonly attempts: readonly (Attempt & { readonly option: string })[]
-  /** Open: to be closed by whoever made the plan. */
-  readonly root?: Root
+/** The credentials are what every thread would have. */
+export interface HardenPlan extends CredentialsReport {
+  readonly platform: 'linux' | 'sunos'
+  readonly securebits?: number
+  /** The new root directory; its links are resolved. */
+  readonly chroot?: string
+  /** What each thread would do, in this order; `rehearsed` if a child of this process could do it. */
+  readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
+  /** What harden() would throw, if it were called now in this process (`message` as there); empty: it would succeed. */
+  readonly refusals: readonly Readonly<HardenErrorFields>[]
   readonly findings: readonly Finding[]
 }
 
-/** The same for every platform: who the process is to be. */
-export interface Asked {
-  readonly options: HardenOptions
-  readonly uid: number
-  readonly gid: number
-  /** Ascending; undefined: none was asked for. */
-  readonly groups: Identity['groups']
-}
-
 /**
- * @param before the state of the calling thread; the commit makes sure that it is that of all
- * @throws HardenError whatever is wrong with names, ids and capability text, and ERR_HARDEN_USER_REQUIRED
+ * Does everything that harden() does except the commit. Works in any thread and for any user: without privileges it says what
+ * could not be rehearsed.
+ *
+ * @returns frozen, serialisable as JSON, a table as a string
+ * @throws HardenError what is wrong with the options themselves, and unknown accounts
  */
-export function makePlan(options: HardenOptions, before: AnyState): Plan {
-  const { uid = presentUser(before), gid = before.group.effective, groups } = resolve(options)
-  const findings: Finding[] = []
-  const { wanted, steps, ...more } = platform.decide({ options, uid, gid, groups }, before, findings)
-  return Object.freeze({
-    wanted: Object.freeze(wanted),
-    steps: Object.freeze(steps),
-    ...more,
-    attempts: Object.freeze(listAttempts(options)),
-    findings: Object.freeze(findings),
-    // last, because nothing may throw while it is open
-    root: options.chroot === undefined ? undefined : platform.openRoot(options.chroot),
-  })
+export function plan(options: HardenOptions): HardenPlan {
+  const asked = validate(options)
+  const made = makePlan(platform, asked)
+  const refusals: HardenError[] = []
+  const collect: Run = (part) => {
+    try {
+      return part()
+    } catch (error) {
+      if (!(error instanceof HardenError)) throw error
+      // The rehearsal may find what has been found before.
+      if (!refusals.some(({ message }) => message === error.message)) refusals.push(error)
+      return undefined
+    }
+  }
+  try {
+    const { findings } = examine(platform, made, [], collect)
+    collect(() => refuseInspector(asked))
+    return report(made, refusals, findings)
+  } finally {
+    closeRoot(made.root)
+  }
 }
 
-function presentUser(before: AnyState): number {
-  if (!isAny(before.user, 0)) return before.user.effective
-  throw new HardenError({
-    code: 'ERR_HARDEN_USER_REQUIRED',
-    option: 'user',
-    message: 'the process has root among its user ids, and no user is named to take its place',
-    remedy: `give the option 'user': an account of the server's own`,
-  })
+function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings: readonly Finding[]): HardenPlan {
+  const rehearsed = steps.slice(0, stepsRehearsed(steps, refusals))
+  const made: HardenPlan = {
+    ...reportWhole(platform, wanted),
+    ...(root && { chroot: root.path }),
+    steps: steps.map((name) => ({ name, rehearsed: rehearsed.includes(name) })),
+    refusals: refusals.map(fieldsOf),
+    findings,
+  }
+  return finish(made, () => planRows(made))
 }
 
-function listAttempts({ rehearse }: HardenOptions): Plan['attempts'] {
-  if (!rehearse) return []
-  const { read = [], write = [], bind = [] } = rehearse
+/** Own properties alone, and the message, which is none that is enumerable. */
+const fieldsOf = ({ message, ...fields }: HardenError): HardenErrorFields => ({ message, ...fields })
+
+/** What the child does after the plan's steps; a refusal there means that all of them were rehearsed. */
+const afterwards: ReadonlySet<Step | 'verify'> = new Set([
+  'regain',
+  'read',
+  'write',
+  'enter',
+  'bind',
+  'reopen',
+  'read back',
+  'verify',
+])
+
+/** Those before the one that was refused; none if there was no child to do them. */
+function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]): number {
+  for (const { step } of refusals) {
+    const place = steps.indexOf(step as Step)
+    if (place >= 0) return place
+    if (step !== undefined && step !== 'exchange' && !afterwards.has(step as Step)) return 0
+  }
+  return steps.length
+}
+
+export function planRows({ steps, refusals, findings, ...made }: HardenPlan): Row[] {
   return [
-    ...read.map((path, index) => ({ step: 'read', path, port: 0, option: `rehearse.read[${index}]` }) as const),
-    ...write.map((path, index) => ({ step: 'write', path, port: 0, option: `rehearse.write[${index}]` }) as const),
-    ...bind.map((port, index) => ({ step: 'bind', path: '', port, option: `rehearse.bind[${index}]` }) as const),
+    ...wholeRows(made),
+    ['root directory', made.chroot ?? 'as before'],
+    ['steps', steps.map(({ name, rehearsed }) => (rehearsed ? name : `${name} (not rehearsed)`)).join(', ')],
+    ...refusals.map(({ code, message }): Row => ['refused', `${code}: ${message}`]),
+    ...findingRows(findings),
   ]
 }

@@ -2,16 +2,8 @@
  * What harden() returns: the kernel's words about every thread, for programs (JSON) and for logs (a table). And what the
  * other reports have in common with it.
  */
-import type { AnyCredentials, AnyState, Credentials, Ids, PrivilegeSets, Seen } from './audit'
-import { capabilityNames } from './capabilities'
-
-/** True, worth knowing, and no reason to stop. */
-export interface Finding {
-  readonly code: string
-  readonly level: 'danger' | 'note'
-  readonly message: string
-  readonly remedy: string
-}
+import type { Committed, Finding, Plan, Platform, Rehearsal, Timing } from './contract'
+import type { Ids, Names, State } from './state'
 
 /** The credentials of a thread (credentials(7), capabilities(7)); on Solaris those of the process (privileges(7)). */
 export interface CredentialsReport {
@@ -22,14 +14,19 @@ export interface CredentialsReport {
   readonly groups: readonly number[]
   /** Linux: names in ascending order of their numbers. */
   readonly capabilities?: {
-    readonly permitted: readonly string[]
-    readonly effective: readonly string[]
-    readonly inheritable: readonly string[]
-    readonly bounding: readonly string[]
-    readonly ambient: readonly string[]
+    readonly permitted: Names
+    readonly effective: Names
+    readonly inheritable: Names
+    readonly bounding: Names
+    readonly ambient: Names
   }
   /** Solaris: names in the system's order. */
-  readonly privileges?: PrivilegeSets
+  readonly privileges?: {
+    readonly permitted: Names
+    readonly limit: Names
+    readonly effective: Names
+    readonly inheritable: Names
+  }
   /** False on Solaris, which has no such thing: there the limit set bounds the privileges of a set-user-ID program. */
   readonly noNewPrivileges: boolean
 }
@@ -39,71 +36,66 @@ export interface HardenReport extends CredentialsReport {
   readonly platform: 'linux' | 'sunos'
   /** Linux: prctl(2), PR_GET_SECUREBITS */
   readonly securebits?: number
-  /** The new root directory, as it was asked for. */
+  /** The new root directory; its links are resolved. */
   readonly chroot?: string
   /** On Solaris one entry, of the process: what it says is true of all its threads. */
   readonly threads: readonly { readonly tid: number; readonly name: string }[]
   /** How long each part took, in microseconds. */
-  readonly steps: readonly { readonly name: string; readonly us: number }[]
+  readonly timings: readonly { readonly name: string; readonly us: number }[]
   readonly findings: readonly Finding[]
 }
 
-/** @param threads all equal, at least one */
+/** The state is the rehearsed child's, to which the kernel's text about every thread was found equal. */
 export function makeReport(
-  threads: readonly AnyState[],
-  steps: HardenReport['steps'],
+  platform: Platform,
+  { root }: Plan,
+  { state }: Rehearsal,
+  done: Committed,
+  timings: readonly Timing[],
   findings: readonly Finding[],
-  chroot: string | undefined,
 ): HardenReport {
-  const [first] = threads
-  if (!first) throw new Error('there is no thread to report')
+  const children = platform.rootChildren(done.rootChildren)
   const report: HardenReport = {
-    ...reportWhole(first),
-    ...(chroot !== undefined && { chroot }),
-    threads: threads.map(({ tid, name }) => ({ tid, name })),
-    steps,
-    findings,
+    ...reportWhole(platform, state),
+    ...(root && { chroot: root.path }),
+    threads: done.threads,
+    timings: [...timings, ...done.timings],
+    findings: children ? [children, ...findings] : findings,
   }
   return finish(report, () => [
-    ['threads', 'privileges' in first ? 'all, by the credentials of the process' : `${threads.length}, all alike`],
+    [
+      'threads',
+      platform.name === 'sunos' ? 'all, by the credentials of the process' : `${done.threads.length}, all alike`,
+    ],
     ...wholeRows(report),
-    ['root directory', chroot ?? 'as before'],
-    ...findingRows(findings),
+    ['root directory', report.chroot ?? 'as before'],
+    ...findingRows(report.findings),
   ])
 }
 
 /** Of a platform, and with what Linux does not tell of every thread. */
-export function reportWhole(state: AnyCredentials): CredentialsReport & Pick<HardenReport, 'platform' | 'securebits'> {
+export function reportWhole(
+  platform: Platform,
+  state: State,
+): CredentialsReport & Pick<HardenReport, 'platform' | 'securebits'> {
   const { securebits } = state
   return {
-    platform: 'privileges' in state ? 'sunos' : 'linux',
-    ...reportCredentials(state),
+    platform: platform.name,
+    ...reportCredentials(platform, state),
     ...(securebits !== undefined && { securebits }),
   }
 }
 
-/** Of a Linux thread there is always `capabilities`. */
-export type LinuxCredentials = CredentialsReport & Required<Pick<CredentialsReport, 'capabilities'>>
-
-export function reportCredentials(state: Seen<Credentials>): LinuxCredentials
-export function reportCredentials(state: AnyCredentials): CredentialsReport
-export function reportCredentials(state: AnyCredentials): CredentialsReport {
-  if ('privileges' in state) {
-    const { user, group, groups, privileges } = state
-    return { user, group, groups, privileges, noNewPrivileges: false }
-  }
-  const { user, group, groups, permitted, effective, inheritable, bounding, ambient, noNewPrivileges } = state
+export function reportCredentials({ name }: Pick<Platform, 'name'>, state: State): CredentialsReport {
+  const { user, group, groups, noNewPrivileges } = state
+  const { permitted, effective, inheritable, bounding = [], ambient = [], limit = [] } = state.sets
   return {
     user,
     group,
     groups,
-    capabilities: {
-      permitted: capabilityNames(permitted),
-      effective: capabilityNames(effective),
-      inheritable: capabilityNames(inheritable),
-      bounding: capabilityNames(bounding),
-      ambient: capabilityNames(ambient),
-    },
+    ...(name === 'linux'
+      ? { capabilities: { permitted, effective, inheritable, bounding, ambient } }
+      : { privileges: { permitted, limit, effective, inheritable } }),
     noNewPrivileges,
   }
 }
@@ -143,9 +135,8 @@ export function findingRows(findings: readonly Finding[]): Row[] {
 /** Frozen, and a table as a string. */
 export function finish<T extends object>(report: T, rows: () => Row[]): T {
   // not enumerable, so that JSON and deep comparison see the data alone
-  Object.defineProperty(report, 'toString', {
-    value: () => rows().map(rowText).join('\n'),
-  })
+  const method = { __proto__: null, value: () => rows().map(rowText).join('\n') } as PropertyDescriptor
+  Object.defineProperty(report, 'toString', method)
   return deepFreeze(report)
 }
 

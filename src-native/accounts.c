@@ -13,6 +13,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { FIRST_SIZE = 4096, LARGEST_SIZE = 64 * 1024 * 1024 };
 
@@ -71,6 +72,21 @@ int user_by_id(uid_t uid, gid_t *gid, int *error)
 	if (found == 1)
 		*gid = user.pw_gid;
 	free(buffer);
+	return found;
+}
+
+int name_of_user(uid_t uid, char **name, int *error)
+{
+	struct passwd user;
+	char *buffer;
+	int found = find_user(NULL, uid, &user, &buffer, error);
+
+	*name = found == 1 ? strdup(user.pw_name) : NULL;
+	free(buffer);
+	if (found == 1 && !*name) {
+		*error = ENOMEM;
+		return -1;
+	}
 	return found;
 }
 

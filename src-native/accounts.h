@@ -11,6 +11,8 @@ extern "C" {
 /* getpwnam_r, getpwuid_r, getgrnam_r: 1 found, 0 no such account, -1 with *error: the name service failed. */
 int user_by_name(const char *name, uid_t *uid, gid_t *gid, int *error);
 int user_by_id(uid_t uid, gid_t *gid, int *error);
+/* free() the name; NULL unless it is found. */
+int name_of_user(uid_t uid, char **name, int *error);
 int group_by_name(const char *name, gid_t *gid, int *error);
 
 #ifdef __cplusplus

@@ -1,5 +1,5 @@
 /*
- * addon.cc - JavaScript values to the plain structs of plan.h, and back
+ * addon.cc - JavaScript values to the plain structs of plan.h and linux/linux.h, and back
  *
  * Nothing is decided here and no argument is checked twice: lib/native.ts is the only caller and its types are the
  * contract. A broken contract ends the process (napi_fatal_error).
@@ -14,7 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "plan.h"
+#include "linux/linux.h"
 
 void *operator new(size_t size) {
 	void *memory = malloc(size);
@@ -48,40 +48,12 @@ char *copy_text(const Value &value) {
 Object describe(Env env, const struct failure &why) {
 	Object failure = Object::New(env);
 	failure.Set("step", step_names[why.step].step);
-	failure.Set("syscall", step_names[why.step].syscall);
+	failure.Set("syscall", why.call ? why.call : step_names[why.step].syscall);
 	failure.Set("errno", why.error);
 	failure.Set("signal", why.signo);
 	failure.Set("tid", why.tid);
 	failure.Set("item", why.item);
 	return failure;
-}
-
-Object describe(Env env, const struct reading &reading) {
-	Object result = Object::New(env);
-	Napi::Array tasks = Napi::Array::New(env, reading.count);
-	Napi::Array foreign = Napi::Array::New(env, reading.foreign_count);
-
-	for (size_t i = 0; i < reading.count; i++) {
-		const struct task_text &text = reading.tasks[i];
-		Object task = Object::New(env);
-		napi_value status = nullptr;
-
-		napi_create_string_latin1(env, text.status, text.length, &status);
-		task.Set("tid", text.tid);
-		task.Set("securebits", text.securebits);
-		task.Set("jailed", text.jailed);
-		task.Set("status", status);
-		tasks.Set(static_cast<uint32_t>(i), task);
-	}
-	for (size_t i = 0; i < reading.foreign_count; i++)
-		foreign.Set(static_cast<uint32_t>(i), reading.foreign[i]);
-	result.Set("tasks", tasks);
-	result.Set("foreign", foreign);
-	result.Set("dumpable", reading.dumpable);
-	result.Set("parkMicroseconds", reading.park_us);
-	result.Set("applyMicroseconds", reading.apply_us);
-	result.Set("readMicroseconds", reading.read_us);
-	return result;
 }
 
 /* What a Worker cannot read any more, because it is being terminated, is undefined: an empty Value, as Object::Get() gives
@@ -97,6 +69,8 @@ Value get(const Napi::Array &array, uint32_t index) {
 	if (napi_get_element(array.Env(), array, index, &value) != napi_ok) return array.Env().Undefined();
 	return Value(array.Env(), value);
 }
+
+uint32_t number_at(const Object &object, const char *name) { return get(object, name).As<Napi::Number>().Uint32Value(); }
 
 uint64_t mask_at(const Object &object, const char *name) {
 	bool lossless;
@@ -114,86 +88,110 @@ enum step step_at(const Value &value, int step, int last) {
 	return static_cast<enum step>(step);
 }
 
-/* free_attempts() of it. */
-struct attempt *read_attempts(const Napi::Array &from) {
-	struct attempt *attempts = static_cast<struct attempt *>(calloc(from.Length() + 1, sizeof *attempts));
-	if (!attempts) abort();
+/* The kernel's bytes: JavaScript holds them as a string of latin1. free() them. */
+struct text copy_status(const Value &value) {
+	size_t length = 0;
+	napi_get_value_string_latin1(value.Env(), value, nullptr, 0, &length);
+	char *text = static_cast<char *>(malloc(length + 1));
+	if (!text) abort();
+	napi_get_value_string_latin1(value.Env(), value, text, length + 1, &length);
+	return {text, length};
+}
+
+/* free_plan() of it. */
+struct question *read_questions(const Napi::Array &from) {
+	struct question *questions = static_cast<struct question *>(calloc(from.Length() + 1, sizeof *questions));
+	if (!questions) abort();
 	for (uint32_t i = 0; i < from.Length(); i++) {
-		Object attempt = get(from, i).As<Object>();
-		attempts[i].step = step_at(get(attempt, "step"), STEP_READ, STEP_BIND);
-		attempts[i].path = copy_text(get(attempt, "path"));
-		attempts[i].port = static_cast<uint16_t>(get(attempt, "port").As<Napi::Number>().Uint32Value());
+		Object question = get(from, i).As<Object>();
+		questions[i].kind = step_at(get(question, "kind"), STEP_READ, STEP_EXCHANGE);
+		questions[i].path = copy_text(get(question, "path"));
+		questions[i].number = static_cast<int>(number_at(question, "number"));
 	}
-	return attempts;
+	return questions;
 }
 
-void free_attempts(const struct plan &plan) {
-	for (size_t i = 0; i < plan.attempt_count; i++) free(const_cast<char *>(plan.attempts[i].path));
-	free(const_cast<struct attempt *>(plan.attempts));
-}
+/* What the process has promised, for whatever thread or copy of this package asks: the text, and whether it holds. */
+std::atomic<char *> promise;
+volatile uint8_t kept;
 
-/* The memory of before and groups stays JavaScript's; both outlive the call that they are read in. */
+/* The memory of groups and directories stays JavaScript's; it outlives the call that it is read in. */
 struct plan read_plan(const Object &from) {
 	struct plan plan = {};
 	Napi::Array steps = get(from, "steps").As<Napi::Array>();
-	Napi::Array attempts = get(from, "attempts").As<Napi::Array>();
+	Napi::Array questions = get(from, "questions").As<Napi::Array>();
 	Napi::Uint32Array groups = get(from, "groups").As<Napi::Uint32Array>();
+	Napi::Uint32Array account_groups = get(from, "accountGroups").As<Napi::Uint32Array>();
+	Napi::ArrayBuffer inside = get(from, "inside").As<Napi::ArrayBuffer>();
 
 	for (uint32_t i = 0; i < steps.Length(); i++)
-		plan.steps |= 1u << step_at(get(steps, i), STEP_CHROOT, STEP_NO_NEW_PRIVS);
-	plan.attempts = read_attempts(attempts);
-	plan.attempt_count = attempts.Length();
-	plan.uid = get(from, "uid").As<Napi::Number>().Uint32Value();
-	plan.gid = get(from, "gid").As<Napi::Number>().Uint32Value();
+		plan.steps |= static_cast<step_set>(1) << step_at(get(steps, i), STEP_CHROOT, STEP_NO_NEW_PRIVS);
+	plan.questions = read_questions(questions);
+	plan.question_count = questions.Length();
+	plan.uid = number_at(from, "uid");
+	plan.gid = number_at(from, "gid");
 	plan.groups = groups.Data();
 	plan.group_count = groups.ElementLength();
+	plan.account_groups = account_groups.Data();
+	plan.account_group_count = account_groups.ElementLength();
 	plan.sets.permitted = mask_at(from, "permitted");
 	plan.sets.effective = mask_at(from, "effective");
 	plan.sets.inheritable = mask_at(from, "inheritable");
 	plan.sets.ambient = mask_at(from, "ambient");
+	plan.held.permitted = mask_at(from, "heldPermitted");
+	plan.held.effective = mask_at(from, "heldEffective");
+	plan.held.inheritable = mask_at(from, "heldInheritable");
+	plan.held_group_count = number_at(from, "heldGroups");
 	plan.bounding_drop = mask_at(from, "boundingDrop");
+	plan.securebits = number_at(from, "securebits");
 	plan.root = get(from, "root").As<Napi::Number>().Int32Value();
 	plan.keep_sigusr1 = get(from, "keepSigusr1").As<Napi::Boolean>();
-	/* Last: who could read this could read all of it. */
-	plan.before = static_cast<struct credentials *>(get(from, "before").As<Napi::ArrayBuffer>().Data());
+	plan.without_kcmp = get(from, "withoutKcmp").As<Napi::Boolean>();
+	plan.without_regain = get(from, "withoutRegain").As<Napi::Boolean>();
+	plan.expected = copy_status(get(from, "expected"));
+	plan.inside = static_cast<struct directory *>(inside.Data());
+	plan.inside_count = inside.ByteLength() / sizeof(struct directory);
+	plan.kept = &kept;
+	/* Last: a Worker that could read this could read all of it. */
+	plan.before = copy_status(get(from, "before"));
 	return plan;
 }
 
-/* () => { status, securebits, credentials } | failure */
+void free_plan(const struct plan &plan) {
+	for (size_t i = 0; i < plan.question_count; i++) free(const_cast<char *>(plan.questions[i].path));
+	free(const_cast<struct question *>(plan.questions));
+	free(const_cast<char *>(plan.before.at));
+	free(const_cast<char *>(plan.expected.at));
+}
+
+Value latin1(Env env, const char *text, size_t length) {
+	napi_value value = nullptr;
+	napi_create_string_latin1(env, text, length, &value);
+	return Value(env, value);
+}
+
+/* () => { status, securebits } | failure */
 Value Observe(const CallbackInfo &info) {
-	struct credentials *own;
 	struct failure why;
+	uint32_t securebits;
 	char *status;
 
-	if (observe_main(&own, &status, &why)) return describe(info.Env(), why);
-
-	size_t size = sizeof *own + own->group_count * sizeof(gid_t);
-	void *copy = nullptr;
-	napi_value text = nullptr, credentials = nullptr;
-	napi_create_string_latin1(info.Env(), status, NAPI_AUTO_LENGTH, &text);
-
+	if (observe_main(&status, &securebits, &why)) return describe(info.Env(), why);
 	Object result = Object::New(info.Env());
-	result.Set("status", text);
-	result.Set("securebits", own->securebits);
-	/* It fails in a Worker that is being terminated. */
-	if (napi_create_arraybuffer(info.Env(), size, &copy, &credentials) == napi_ok) {
-		memcpy(copy, own, size);
-		result.Set("credentials", credentials);
-	}
-	free(own);
+	result.Set("status", latin1(info.Env(), status, NAPI_AUTO_LENGTH));
+	result.Set("securebits", securebits);
 	free(status);
 	return result;
 }
 
-/* (root) => { descriptor, kind }[] | failure */
+/* () => { descriptor, kind }[] | failure */
 Value Descriptors(const CallbackInfo &info) {
-	static const char *const kinds[] = {"plain", "ring", "directory", "listens", "raw", "packet", "netlink"}; /* enum descriptor_kind */
-	int root = info[0].As<Napi::Number>().Int32Value();
+	static const char *const kinds[] = {"plain", "ring", "file", "listens", "raw", "packet", "netlink"}; /* enum descriptor_kind */
 	struct descriptor *found = nullptr;
 	struct failure why;
 	long room = 0, count;
 
-	while ((count = list_descriptors(root, found, room, &why)) > room) {
+	while ((count = list_descriptors(found, room, &why)) > room) {
 		free(found);
 		room = count;
 		if (!(found = static_cast<struct descriptor *>(calloc(room, sizeof *found)))) abort();
@@ -210,122 +208,140 @@ Value Descriptors(const CallbackInfo &info) {
 	return list;
 }
 
-/* () => boolean */
-Value HasChildren(const CallbackInfo &info) { return Napi::Boolean::New(info.Env(), has_children()); }
-
-/* (plan) => reading of the child | failure */
-Value Rehearse(const CallbackInfo &info) {
-	struct plan plan = read_plan(info[0].As<Object>());
-	struct reading reading = {};
+/* (path) => { descriptor, path } | failure with `found` */
+Value OpenRoot(const CallbackInfo &info) {
+	char walked[4096]; /* PATH_MAX */
 	struct failure why = {};
+	char *path = copy_text(info[0]);
+	int root = open_root(path, walked, &why);
 
-	if (!plan.before) {
-		free_attempts(plan);
-		return info.Env().Undefined();
-	}
-	int refused = rehearse(&plan, &reading, &why);
-	free_attempts(plan);
-	if (refused) return describe(info.Env(), why);
-	Object result = describe(info.Env(), reading);
-	release_reading(&reading);
+	free(path);
+	Object result = root < 0 ? describe(info.Env(), why) : Object::New(info.Env());
+	if (root >= 0) result.Set("descriptor", root);
+	result.Set(root < 0 ? "found" : "path", walked);
 	return result;
 }
 
-/* (stat) => { tid, name, user, group, groups, ... root, inside }[] | failure */
-Value AskEveryThread(const CallbackInfo &info) {
-	Env env = info.Env();
-	struct failure why;
+Object describe(Env env, const struct plan &plan, const struct rehearsal &rehearsal) {
+	Object result = Object::New(env);
+	Napi::Array answers = Napi::Array::New(env, plan.question_count);
 
-	if (ask_every_thread(info[0].As<Napi::Number>().Int32Value(), &why)) return describe(env, why);
-	Napi::Array threads = Napi::Array::New(env);
-	const struct self_report *self;
-	for (uint32_t i = 0; (self = asked_thread(i)); i++) {
-		Object thread = Object::New(env);
-		Napi::Array user = Napi::Array::New(env), group = Napi::Array::New(env), groups = Napi::Array::New(env);
-		for (uint32_t id = 0; id < 4; id++) {
-			user.Set(id, self->own->uid[id]);
-			group.Set(id, self->own->gid[id]);
-		}
-		for (uint32_t id = 0; id < self->own->group_count; id++) groups.Set(id, self->own->groups[id]);
-		thread.Set("tid", self->tid);
-		thread.Set("name", self->name);
-		thread.Set("user", user);
-		thread.Set("group", group);
-		thread.Set("groups", groups);
-		thread.Set("permitted", Napi::BigInt::New(env, self->own->sets.permitted));
-		thread.Set("effective", Napi::BigInt::New(env, self->own->sets.effective));
-		thread.Set("inheritable", Napi::BigInt::New(env, self->own->sets.inheritable));
-		thread.Set("bounding", Napi::BigInt::New(env, self->own->sets.bounding));
-		thread.Set("ambient", Napi::BigInt::New(env, self->own->sets.ambient));
-		thread.Set("securebits", self->own->securebits);
-		thread.Set("noNewPrivileges", Napi::Boolean::New(env, self->own->no_new_privs));
-		thread.Set("rootDevice", Napi::BigInt::New(env, self->root_device));
-		thread.Set("rootInode", Napi::BigInt::New(env, self->root_inode));
-		thread.Set("inside", Napi::Boolean::New(env, self->inside));
-		threads.Set(i, thread);
+	for (uint32_t i = 0; i < plan.question_count; i++) {
+		static const char *const by[] = {"none", "user", "others"}; /* enum exchanged_by */
+		const struct answer &given = rehearsal.answers[i];
+		Object answer = Object::New(env);
+
+		answer.Set("errno", given.error);
+		answer.Set("by", by[given.by]);
+		bool has_found = given.by != EXCHANGED_BY_NONE && given.found >= 0;
+		answer.Set("found", has_found ? Value(Napi::String::New(env, rehearsal.found + given.found)) : env.Undefined());
+		answers.Set(i, answer);
 	}
-	forget_threads();
-	return threads;
+	result.Set("answers", answers);
+	result.Set("status", latin1(env, rehearsal.status.at, rehearsal.status.length));
+	result.Set("securebits", rehearsal.securebits);
+	result.Set("jailed", rehearsal.jailed);
+	result.Set("dumpable", rehearsal.dumpable);
+
+	size_t size = rehearsal.inside_count * sizeof(struct directory);
+	void *copy = nullptr;
+	napi_value inside = nullptr;
+	/* It fails in a Worker that is being terminated. */
+	if (napi_create_arraybuffer(env, size, &copy, &inside) == napi_ok) {
+		if (size) memcpy(copy, rehearsal.inside, size);
+		result.Set("inside", inside);
+	}
+	return result;
 }
 
-/* What the process is to remember, in whatever thread it is asked again. Once; it is never freed. */
-std::atomic<char *> memory;
+/* (plan) => what the child has left | failure */
+Value Rehearse(const CallbackInfo &info) {
+	struct plan plan = read_plan(info[0].As<Object>());
+	struct rehearsal rehearsal = {};
+	struct failure why = {};
 
-/* (text) => undefined */
-void Remember(const CallbackInfo &info) { memory.store(copy_text(info[0])); }
+	if (!plan.before.length) {
+		free_plan(plan);
+		return info.Env().Undefined();
+	}
+	if (rehearse(&plan, &rehearsal, &why)) {
+		free_plan(plan);
+		return describe(info.Env(), why);
+	}
+	Object result = describe(info.Env(), plan, rehearsal);
+	free_plan(plan);
+	release_rehearsal(&rehearsal);
+	return result;
+}
+
+Object describe(Env env, const struct committed &done) {
+	Object result = Object::New(env);
+	Napi::Array threads = Napi::Array::New(env, done.count);
+	Napi::Array children = Napi::Array::New(env, done.root_child_count);
+
+	for (uint32_t i = 0; i < done.count; i++) {
+		Object thread = Object::New(env);
+		thread.Set("tid", done.threads[i].tid);
+		thread.Set("name", latin1(env, done.threads[i].name, NAPI_AUTO_LENGTH));
+		threads.Set(i, thread);
+	}
+	for (uint32_t i = 0; i < done.root_child_count; i++) children.Set(i, done.root_children[i]);
+	result.Set("threads", threads);
+	result.Set("rootChildren", children);
+	result.Set("parkMicroseconds", done.park_us);
+	result.Set("applyMicroseconds", done.apply_us);
+	result.Set("readMicroseconds", done.read_us);
+	return result;
+}
+
+/* (plan) => what it has led to | failure */
+Value Commit(const CallbackInfo &info) {
+	struct plan plan = read_plan(info[0].As<Object>());
+	struct committed done = {};
+	struct failure why = {};
+
+	if (!plan.before.length) {
+		free_plan(plan);
+		return info.Env().Undefined();
+	}
+	int refused = commit(&plan, &done, &why);
+	free_plan(plan);
+	if (refused) return describe(info.Env(), why);
+	Object result = describe(info.Env(), done);
+	release_commit(&done);
+	return result;
+}
+
+/* (listened) => errno, or -1: the application's own handler is installed */
+Value HoldSigusr1(const CallbackInfo &info) {
+	int held = hold_sigusr1(info[0].As<Napi::Boolean>());
+	return Napi::Number::New(info.Env(), held > 0 ? -1 : held ? errno : 0);
+}
+
+/* () => errno */
+Value GiveSigusr1Back(const CallbackInfo &info) {
+	return Napi::Number::New(info.Env(), give_sigusr1_back() ? errno : 0);
+}
+
+/* (text) => undefined: what recall() answers from the commit on. It is never freed, for a Worker may be reading it. */
+void Promise(const CallbackInfo &info) { promise.store(copy_text(info[0])); }
 
 /* () => text | undefined */
 Value Recall(const CallbackInfo &info) {
-	const char *text = memory.load();
+	const char *text = kept ? promise.load() : nullptr;
 	if (!text) return info.Env().Undefined();
 	return Napi::String::New(info.Env(), text);
 }
 
-/* What a function that must not fail has thrown, as the last line of this process. */
-[[noreturn]] void end_with_exception(Env env) {
-	static const char head[] = "privdrop: fatal: ";
-	char line[512];
-	size_t length = 0;
-	napi_value exception, message;
-
-	memcpy(line, head, sizeof head - 1);
-	char *text = line + sizeof head - 1;
-	size_t room = sizeof line - sizeof head;
-	if (napi_get_and_clear_last_exception(env, &exception) != napi_ok ||
-	    napi_get_named_property(env, exception, "message", &message) != napi_ok ||
-	    napi_get_value_string_utf8(env, message, text, room, &length) != napi_ok || length == 0) {
-		static const char unknown[] = "the kernel's answer could not be compared with the plan";
-		memcpy(text, unknown, sizeof unknown);
-		length = sizeof unknown - 1;
-	}
-	for (size_t i = 0; i < length; i++)
-		if (static_cast<unsigned char>(text[i]) < ' ') text[i] = ' '; /* one line */
-	text[length] = '\n';
-	end_process(line, text + length + 1 - line);
+/* () => an ArrayBuffer of one byte: 1 from the commit on */
+Value Kept(const CallbackInfo &info) {
+	napi_value buffer = nullptr;
+	napi_create_external_arraybuffer(info.Env(), const_cast<uint8_t *>(&kept), 1, nullptr, nullptr, &buffer);
+	return Value(info.Env(), buffer);
 }
 
-/* (plan, verify: (reading) => T) => T | failure. Whatever keeps verify from returning ends the process. */
-Value Commit(const CallbackInfo &info) {
-	struct plan plan = read_plan(info[0].As<Object>());
-	struct reading reading = {};
-	struct failure why = {};
-	napi_value result;
-
-	if (!plan.before) {
-		free_attempts(plan);
-		return info.Env().Undefined();
-	}
-	int refused = commit(&plan, &reading, &why);
-	free_attempts(plan);
-	if (refused) return describe(info.Env(), why);
-
-	Object found = describe(info.Env(), reading);
-	napi_value argument = found;
-	if (napi_call_function(info.Env(), info.Env().Undefined(), info[1], 1, &argument, &result) != napi_ok)
-		end_with_exception(info.Env());
-	release_reading(&reading);
-	return Value(info.Env(), result);
-}
+/* (reason) => does not return */
+void EndProcess(const CallbackInfo &info) { end_process(copy_text(info[0])); }
 
 /* (text) => { permitted, effective, inheritable } | errno */
 Value CapabilitiesFromText(const CallbackInfo &info) {
@@ -394,6 +410,19 @@ Value GroupByName(const CallbackInfo &info) {
 	return account(info.Env(), found, nullptr, gid, error);
 }
 
+/* (uid, primary gid) => gids | errno */
+Value AccountGroups(const CallbackInfo &info) {
+	gid_t *groups;
+	size_t count;
+	int error = account_groups(info[0].As<Napi::Number>().Uint32Value(), info[1].As<Napi::Number>().Uint32Value(), &groups, &count);
+
+	if (error) return Napi::Number::New(info.Env(), error);
+	Napi::Array list = Napi::Array::New(info.Env(), count);
+	for (uint32_t i = 0; i < count; i++) list.Set(i, groups[i]);
+	free(groups);
+	return list;
+}
+
 template <auto function>
 void add(Object exports, const char *name) {
 	exports.Set(name, Napi::Function::New<function>(exports.Env(), name));
@@ -402,17 +431,21 @@ void add(Object exports, const char *name) {
 Object Init(Env, Object exports) {
 	add<Observe>(exports, "observe");
 	add<Descriptors>(exports, "descriptors");
-	add<HasChildren>(exports, "hasChildren");
+	add<OpenRoot>(exports, "openRoot");
+	add<HoldSigusr1>(exports, "holdSigusr1");
+	add<GiveSigusr1Back>(exports, "giveSigusr1Back");
 	add<Rehearse>(exports, "rehearse");
 	add<Commit>(exports, "commit");
-	add<AskEveryThread>(exports, "askEveryThread");
-	add<Remember>(exports, "remember");
+	add<Promise>(exports, "promise");
 	add<Recall>(exports, "recall");
+	add<Kept>(exports, "kept");
+	add<EndProcess>(exports, "endProcess");
 	add<CapabilitiesFromText>(exports, "capabilitiesFromText");
 	add<CapabilityNames>(exports, "capabilityNames");
 	add<UserByName>(exports, "userByName");
 	add<UserById>(exports, "userById");
 	add<GroupByName>(exports, "groupByName");
+	add<AccountGroups>(exports, "accountGroups");
 	return exports;
 }
 

@@ -1,11 +1,9 @@
 /*
- * plan.h - what is to become of every thread, and what became of it
+ * plan.h - what both systems share: the steps, what became of one, and the questions to the new identity
  *
- * The one header between the N-API glue (addon.cc) and the C core. Plain data: whoever fills in a plan
- * has decided everything; whoever carries it out decides nothing.
- *
- * Sets are 64-bit masks, capability N is bit N, as in capabilities(7) and in /proc/PID/status. Errors are
- * errno values; 0 is success.
+ * Plain data. The glue fills it in and has decided everything; the core carries it out and decides nothing. What a
+ * system keeps of a thread or a process is in its own header: linux/linux.h, sunos/sunos.h. Errors are errno values of
+ * the system; 0 is success.
  */
 #ifndef PRIVDROP_PLAN_H
 #define PRIVDROP_PLAN_H
@@ -24,184 +22,99 @@
 extern "C" {
 #endif
 
-/* Everything that this package asks of the kernel, in the order in which it asks. One name each: it is what an
- * error, the last line of an aborted process, and a plan's list of steps call it. */
-enum step {
-	STEP_NONE,
+/* Everything that this package asks of the kernel, in the order in which it asks: identifier, the name in an error, in the
+ * last line of an aborted process and in a plan, and the system call on Linux and on Solaris (NULL: no such step there). */
+#define EACH_STEP(STEP) \
+	STEP(NONE, "", "", "") \
+	STEP(PROC, "proc", "open", NULL)                       /* open /proc/self/task and make sure that it is ours */ \
+	STEP(OBSERVE, "observe", NULL, "ucred_get")            /* what the process is */ \
+	STEP(LINK, "chroot", "readlink", "readlink")           /* a link on procfs in the chroot's path */ \
+	STEP(DESCRIPTORS, "descriptors", "readlink", "fdwalk") /* look at everything that is open; then refused: */ \
+	STEP(RING, "descriptors", "io_uring_setup", NULL) \
+	STEP(DIRECTORY, "descriptors", "open", "open") \
+	STEP(CHILD, "rehearsal child", "clone", "forkx")       /* make the child that rehearses, and wait for it */ \
+	STEP(MEMORY, "memory", "mmap", "mmap") \
+	STEP(MASK, "signal mask", "rt_sigprocmask", "pthread_sigmask") \
+	STEP(SIGNAL, "signal 33", "rt_sigaction", NULL)        /* borrow signal 33, and give it back */ \
+	STEP(PARK, "park", "rt_tgsigqueueinfo", NULL)          /* stop every thread in the signal handler */ \
+	STEP(GROUPS, "compare", "getgroups", NULL)             /* more threads x groups than are read in a second */ \
+	STEP(COMPARE, "compare", "read", NULL)                 /* is each thread what the plan was made for? */ \
+	STEP(SHARED, "compare", "kcmp", NULL)                  /* do all share root, working directory, descriptors? */ \
+	STEP(MEMORY_SHARED, "shared memory", "kcmp", NULL)     /* another process with this memory */ \
+	STEP(SIGUSR1, "SIGUSR1", "rt_sigaction", "sigaction")  /* the line: from here on there is no way back */ \
+	STEP(PROTECT, "protect", NULL, "setpflags") \
+	STEP(FCHDIR, "chroot", "fchdir", "fchdir")             /* once, for the process */ \
+	STEP(CHROOT, "chroot", "chroot", "chroot") \
+	STEP(CHDIR, "chroot", "chdir", "chdir") \
+	STEP(BOUNDING, "bounding", "prctl", NULL)              /* in each thread: linux/steps.c, sunos/steps.c */ \
+	STEP(SETGROUPS, "setgroups", "setgroups", "setgroups") \
+	STEP(SETRESGID, "setresgid", "setresgid", NULL) \
+	STEP(SETGID, "setgid", NULL, "setgid") \
+	STEP(KEEPCAPS, "keepcaps", "prctl", NULL) \
+	STEP(SETRESUID, "setresuid", "setresuid", NULL) \
+	STEP(SETPFLAGS, "setpflags", NULL, "setpflags") \
+	STEP(SETUID, "setuid", NULL, "setuid") \
+	STEP(PERMITTED, "permitted", NULL, "setppriv") \
+	STEP(LIMIT, "limit", NULL, "setppriv") \
+	STEP(EFFECTIVE, "effective", NULL, "setppriv") \
+	STEP(CAPSET, "capset", "capset", NULL) \
+	STEP(KEEPCAPS_BACK, "keepcaps back", "prctl", NULL) \
+	STEP(AMBIENT, "ambient", "prctl", NULL) \
+	STEP(NO_NEW_PRIVS, "no_new_privs", "prctl", NULL) \
+	STEP(DUMPABLE, "dumpable", "prctl", NULL) \
+	STEP(REGAIN, "regain", "setresuid", "setuid")          /* in the rehearsal: what must not succeed any more, */ \
+	STEP(READ, "read", "open", "open")                     /* and the questions */ \
+	STEP(WRITE, "write", "faccessat2", "access") \
+	STEP(ENTER, "enter", "faccessat2", "access") \
+	STEP(BIND, "bind", "bind", "bind") \
+	STEP(REOPEN, "reopen", "faccessat2", NULL) \
+	STEP(EXCHANGE, "exchange", "faccessat", "access") \
+	STEP(READ_BACK, "read back", "read", "ucred_get")      /* what the kernel says afterwards */
 
-	STEP_PROC,        /* open /proc/self/task and make sure that it is ours */
-	STEP_DESCRIPTORS, /* look at everything that is open; and what then is refused: */
-	STEP_RING,
-	STEP_DIRECTORY,
-	STEP_CHILD,     /* make and await the child that rehearses */
-	STEP_TABLE,     /* memory for what the threads report */
-	STEP_MASK,      /* block the main thread's signals, and unblock them */
-	STEP_SIGNAL,    /* borrow signal 33, and give it back */
-	STEP_PARK,      /* stop every thread in our signal handler */
-	STEP_COMPARE,   /* are all threads what the plan was made for? */
-	STEP_SHARED,    /* and do they share root, working directory and descriptors? */
-
-	STEP_SIGUSR1,   /* the line: from here on there is no way back */
-
-	STEP_FCHDIR,    /* once, for the process: steps.c */
-	STEP_CHROOT,
-	STEP_CHDIR,
-
-	STEP_BOUNDING,  /* in each thread: steps.c */
-	STEP_SETGROUPS,
-	STEP_SETRESGID,
-	STEP_KEEPCAPS,
-	STEP_SETRESUID,
-	STEP_CAPSET,
-	STEP_KEEPCAPS_BACK,
-	STEP_AMBIENT,
-	STEP_NO_NEW_PRIVS,
-
-	STEP_DUMPABLE,
-
-	STEP_ENTER,     /* in the rehearsal: the new root, as the new identity; */
-	STEP_REGAIN,    /* what must not succeed any more, */
-	STEP_READ,      /* and what must: plan->attempts */
-	STEP_WRITE,
-	STEP_BIND,
-	STEP_READ_BACK, /* the kernel's own text about each thread */
-	STEP_COUNT
-};
+#define STEP_IDENTIFIER(identifier, name, linux_call, sunos_call) STEP_##identifier,
+enum step { EACH_STEP(STEP_IDENTIFIER) STEP_COUNT };
+#undef STEP_IDENTIFIER
 
 struct step_name {
 	const char *step;
 	const char *syscall;
 };
-extern const struct step_name step_names[STEP_COUNT];
+extern const struct step_name step_names[STEP_COUNT]; /* each system's steps.c */
 
-/* The step that was under way when something failed. */
+/* The set of steps that a plan has. */
+typedef uint64_t step_set;
+static inline bool has_step(step_set steps, enum step step) { return steps >> step & 1; }
+
+/* The step under way when something failed. */
 struct failure {
 	enum step step;
 	int error; /* errno; 0: no call failed, something is not as it must be */
 	int signo; /* the signal that ended the child in it, or 0 */
-	pid_t tid; /* the thread that it is about, or 0 */
-	int item;  /* the descriptor that it is about, or the place in plan->attempts */
+	pid_t tid; /* the thread or process that it is about, or 0 */
+	int item;  /* the descriptor that it is about, or the place in the questions */
+	const char *call; /* the system call, where it is not the step's */
 };
 
-/* What the new identity must be able to use. */
-struct attempt {
-	enum step step;   /* STEP_READ, STEP_WRITE, STEP_BIND */
-	const char *path; /* of the first two */
-	uint16_t port;    /* of the last */
-};
-
-/* What an open descriptor means to a plan. */
-enum descriptor_kind {
-	DESCRIPTOR_PLAIN,     /* nothing */
-	DESCRIPTOR_RING,      /* an io_uring that keeps root's credentials, or does not say: refused */
-	DESCRIPTOR_DIRECTORY, /* outside the new root: refused */
-	DESCRIPTOR_LISTENS,
-	DESCRIPTOR_RAW,
-	DESCRIPTOR_PACKET,
-	DESCRIPTOR_NETLINK
-};
-
-struct descriptor {
+/* What the new identity is asked: STEP_READ, STEP_WRITE, STEP_ENTER (a path), STEP_BIND (a TCP port), STEP_REOPEN (a
+ * descriptor). STEP_EXCHANGE: can any process of the new user put something else in the place of what this path names? Asked
+ * before the chroot; `number`: 1, if the last component counts as well. */
+struct question {
+	enum step kind;
+	const char *path;
 	int number;
-	enum descriptor_kind kind;
 };
 
-struct capability_sets {
-	uint64_t permitted, effective, inheritable, bounding, ambient;
+enum exchanged_by { EXCHANGED_BY_NONE, EXCHANGED_BY_USER, EXCHANGED_BY_OTHERS };
+
+struct answer {
+	int error;            /* errno */
+	enum exchanged_by by; /* to STEP_EXCHANGE, and */
+	int found;            /* where the text of the first such component begins, or -1 */
 };
 
-/* What one thread says about itself (observe_this_thread). No padding: two of them are compared with memcmp. */
-struct credentials {
-	uid_t uid[4]; /* real, effective, saved, file system: the order of "Uid:" in /proc/PID/status */
-	gid_t gid[4];
-	struct capability_sets sets;
-	uint32_t securebits;
-	uint32_t no_new_privs;
-	uint32_t seccomp;
-	uint32_t group_count;
-	gid_t groups[]; /* supplementary groups, in the kernel's order */
-};
-
-struct plan {
-	const struct credentials *before; /* what every thread must be for this plan to be right */
-	uint32_t steps;                   /* bit (1 << STEP_...) set: the step is to be done */
-	uid_t uid;
-	gid_t gid;
-	const gid_t *groups; /* exactly these supplementary groups, ascending */
-	size_t group_count;
-	struct capability_sets sets;
-	uint64_t bounding_drop; /* the bits of the bounding set to drop */
-	int root;               /* the directory for chroot(2), open; only for STEP_CHROOT */
-	bool keep_sigusr1;      /* the application listens for it: its disposition stays */
-	const struct attempt *attempts;
-	size_t attempt_count;
-};
-
-/* One task of this process as the kernel describes it. */
-struct task_text {
-	pid_t tid;
-	uint32_t securebits; /* not in the text: the thread itself was asked (prctl(2), PR_GET_SECUREBITS) */
-	bool jailed;         /* its root and its working directory are plan->root */
-	const char *status;  /* /proc/self/task/TID/status, not terminated */
-	size_t length;
-};
-
-enum { FOREIGN_MAX = 16 };
-
-/* What a rehearsal or a commit has led to. Valid until release_reading(). */
-struct reading {
-	struct task_text *tasks;
-	size_t count;
-	const int *foreign; /* rehearsal: open files that the new identity could not open itself, up to FOREIGN_MAX */
-	size_t foreign_count;
-	int dumpable;                        /* prctl(2), PR_GET_DUMPABLE */
-	uint32_t park_us, apply_us, read_us; /* microseconds */
-	size_t capacity, text_size, memory_size;
-	void *memory;
-};
-
-/* Each of the next three returns 0, or -1 with *why filled in and nothing changed.
- *
- * observe_main: the calling thread's credentials and status text; both to be freed by the caller.
- * rehearse: the plan's steps in a child that ends then; the reading is about that child.
- * commit: the plan's steps in every thread. Past the line it does not return an error: it ends the process. */
-int observe_main(struct credentials **own, char **status, struct failure *why);
-int rehearse(const struct plan *plan, struct reading *reading, struct failure *why);
-int commit(const struct plan *plan, struct reading *reading, struct failure *why);
-void release_reading(struct reading *reading);
-
-/* Every descriptor that is not plain, as many as there is room for; returns how many there are. -1: it could not look, or
- * one is refused. `root`: an open directory, or -1. */
-long list_descriptors(int root, struct descriptor *found, size_t room, struct failure *why);
-
-/* Of any thread of this process, dead or alive (waitid(2)). */
-bool has_children(void);
-
-/* What a thread says of itself where there is no /proc to read it from. */
-struct self_report {
-	pid_t tid;
-	char name[16]; /* prctl(2), PR_GET_NAME */
-	uint64_t root_device, root_inode;
-	bool inside; /* its working directory is inside of its root */
-	const struct credentials *own;
-};
-
-/* Stop every thread for a moment and have it say who it is. `stat`: /proc/self/stat, opened when there was a /proc; it tells
- * how many threads there are. 0, or -1 with *why. Then, until forget_threads(): the i-th, NULL after the last. */
-int ask_every_thread(int stat, struct failure *why);
-const struct self_report *asked_thread(size_t i);
-void forget_threads(void);
-
-/* One line on file descriptor 2, then SIGABRT. For a process that must not go on. */
-_Noreturn void end_process(const char *line, size_t length);
-
-/* cap_from_text(3): 0, EINVAL for a text that libcap refuses, ENOMEM. Sets bounding and ambient to none. */
-int capabilities_from_text(const char *text, struct capability_sets *sets);
-/* How many capabilities this kernel has (cap_max_bits(3)). */
-unsigned capability_count(void);
-/* cap_to_name(3): the name, or the number where libcap knows none. To be released with capability_name_free(). */
-char *capability_name(unsigned capability);
-void capability_name_free(char *name);
+/* A descriptor of the chroot's directory, opened component by component; -1 with *why. `walked`: PATH_MAX bytes, its path
+ * without links, or up to the component at which it failed. */
+int open_root(const char *path, char *walked, struct failure *why);
 
 #ifdef __cplusplus
 }

@@ -7,12 +7,17 @@ import { delimiter, join } from 'node:path'
 const root = join(__dirname, '..')
 export const modules = join(root, 'node_modules')
 
+const folders: string[] = []
+process.on('exit', () => {
+  for (const path of folders) rmSync(path, { recursive: true, force: true })
+})
+
 /** A folder that any user can reach, which ends with the test file. */
 export function folder(): string {
   process.umask(0o022)
   const path = realpathSync(mkdtempSync(join(tmpdir(), 'privdrop-')))
   chmodSync(path, 0o755)
-  process.on('exit', () => rmSync(path, { recursive: true, force: true }))
+  folders.push(path)
   return path
 }
 
@@ -68,8 +73,8 @@ export function bareTools(): string {
   return path
 }
 
-/** From a copy of the checkout in which an earlier build has left something behind. */
-export function pack(): { tarball: string; size: number; files: string[] } {
+/** From `copy`, a copy of the checkout in which an earlier build has left something behind. */
+export function pack(): { copy: string; tarball: string; size: number; files: string[] } {
   const copy = folder()
   const own = ['node_modules', '.git', '.tap', 'build', 'fresh-build', 'dist']
   cpSync(root, copy, { recursive: true, filter: (path) => !own.some((name) => path === join(root, name)) })
@@ -86,7 +91,7 @@ export function pack(): { tarball: string; size: number; files: string[] } {
   // the scripts are run, as for `npm publish`; what they print stands before the JSON
   const printed = run('npm', ['pack', '--json'], { cwd: copy })
   const [{ filename, size, files }] = JSON.parse(printed.slice(printed.search(/^\[/m)))
-  return { tarball: join(copy, filename), size, files: files.map(({ path }: { path: string }) => path) }
+  return { copy, tarball: join(copy, filename), size, files: files.map(({ path }: { path: string }) => path) }
 }
 
 const commands = {

@@ -3,29 +3,14 @@
  * /proc is read, and whatever ends meanwhile is none.
  */
 import { existsSync, readFileSync } from 'node:fs'
-import { parseStatus } from '../audit'
-import { capabilityNames, kernelMask } from '../capabilities'
+import type { Finding } from '../contract'
 import { HardenError } from '../errors'
-import {
-  credentialRows,
-  type Finding,
-  findingRows,
-  type LinuxCredentials,
-  type Row,
-  reportCredentials,
-  rowText,
-} from '../report'
-import { ofEachThread } from '../threads'
+import { capabilityNames, kernelMask } from '../platform/linux/capabilities'
+import { lineOf, readKinds } from '../platform/linux/proc'
+import { credentialRows, findingRows, type Row, reportCredentials, rowText } from '../report'
 import { parse } from './arguments'
-import { findDangers } from './dangers'
-import type { Command } from './main'
-import { printError, printJson, printRows, UsageError } from './terminal'
-
-export interface Thread extends LinuxCredentials {
-  readonly tid: number
-  readonly name: string
-  readonly seccomp: string
-}
+import { findDangers, type Thread } from './dangers'
+import { type Command, printError, printJson, printRows, UsageError } from './terminal'
 
 /** What --json prints. */
 interface ProcessReport {
@@ -66,24 +51,24 @@ is wrong. Findings do not alter it.
 }
 
 function look(pid: number): ProcessReport {
-  const threads = ofEachThread(pid, readThread)
+  // no such line: a kernel without seccomp
+  const seccompOf = (status: string) => lineOf(status, 'Seccomp') ?? '0'
+  const kinds = readKinds(pid, undefined, seccompOf)
+  const threads = kinds.flatMap(({ state, threads, extra }) => {
+    const credentials = reportCredentials({ name: 'linux' }, state) as Omit<Thread, 'tid' | 'name' | 'seccomp'>
+    return threads.map(({ tid, name }): Thread => ({ tid, name, ...credentials, seccomp: modes.get(extra) ?? extra }))
+  })
   if (threads.length === 0) throw Object.assign(new Error('it has ended'), { code: 'ESRCH' })
-  const alike = kindsOf(threads).length === 1
+  const alike = kinds.length === 1
   return { pid, alike, threads, findings: findDangers(pid, threads, alike) }
 }
 
-function readThread(tid: number, status: string): Thread {
-  // whether its root is the right one is known of processes alone that have called harden()
-  const state = parseStatus({ tid, status, jailed: false })
-  // the kernel's text is bytes, and a name mostly UTF-8
-  const name = Buffer.from(state.name, 'latin1').toString()
-  // no such line: a kernel without seccomp
-  const mode = /\nSeccomp:\t(\d+)/.exec(status)?.[1] ?? '0'
-  return { tid, name, ...reportCredentials(state), seccomp: modes[mode] ?? mode }
-}
-
 /** proc_pid_status(5) */
-const modes: Readonly<Record<string, string>> = { 0: 'none', 1: 'strict', 2: 'filter' }
+const modes: ReadonlyMap<string, string> = new Map([
+  ['0', 'none'],
+  ['1', 'strict'],
+  ['2', 'filter'],
+])
 
 /** Those that are alike together; first those that are as the first thread is. */
 function kindsOf(threads: readonly Thread[]): Thread[][] {

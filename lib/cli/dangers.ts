@@ -3,9 +3,16 @@
  * comes to more. Of a thread that is root nothing else is said: it has everything already.
  */
 import { readlinkSync } from 'node:fs'
-import { waysToRoot } from '../hazards/dangers'
-import type { Finding } from '../report'
-import type { Thread } from './audit'
+import type { Finding } from '../contract'
+import { waysToRoot } from '../platform/linux/hazards'
+import type { CredentialsReport } from '../report'
+
+export interface Thread extends Omit<CredentialsReport, 'capabilities' | 'privileges'> {
+  readonly capabilities: NonNullable<CredentialsReport['capabilities']>
+  readonly tid: number
+  readonly name: string
+  readonly seccomp: string
+}
 
 interface Rule {
   readonly code: string

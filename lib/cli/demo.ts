@@ -1,8 +1,7 @@
 /** A process of its own, because it gives up root. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
-import type { Command } from './main'
-import { UsageError } from './terminal'
+import { type Command, UsageError } from './terminal'
 
 export const demo: Command = {
   help: `Usage: privdrop demo

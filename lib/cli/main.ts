@@ -3,14 +3,7 @@ import { HardenError } from '../errors'
 import { audit } from './audit'
 import { demo } from './demo'
 import { plan } from './plan'
-import { printError, type Terminal, UsageError } from './terminal'
-
-export interface Command {
-  /** What --help prints. */
-  readonly help: string
-  /** @throws UsageError, HardenError */
-  run(args: string[], terminal: Terminal): number
-}
+import { type Command, printError, type Terminal, UsageError } from './terminal'
 
 const commands: Readonly<Record<string, Command>> = { plan, audit, demo }
 

@@ -1,10 +1,9 @@
 /** plan() from the command line. */
 import { readSecurityConfig } from '../config'
 import type { HardenOptions } from '../options'
-import { type HardenPlan, planRows, plan as rehearse } from '../plan-report'
+import { type HardenPlan, planRows, plan as rehearse } from '../plan'
 import { parse } from './arguments'
-import type { Command } from './main'
-import { printJson, printRows, type Terminal, UsageError } from './terminal'
+import { type Command, printJson, printRows, type Terminal, UsageError } from './terminal'
 
 const text = { type: 'string' } as const
 const texts = { type: 'string', multiple: true } as const

@@ -15,6 +15,14 @@ interface Stream {
   write(text: string): unknown
 }
 
+/** One of the commands. */
+export interface Command {
+  /** What --help prints. */
+  readonly help: string
+  /** @throws UsageError, HardenError */
+  run(args: string[], terminal: Terminal): number
+}
+
 /** The command line itself is wrong: exit status 2. */
 export class UsageError extends Error {}
 

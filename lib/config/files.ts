@@ -1,7 +1,7 @@
 /** The files of a configuration, as they are found on the disk. No descriptor stays open. */
 import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs'
-import { placeOf } from '../chroot'
 import type { HardenError } from '../errors'
+import { placeOf } from '../root'
 import { type Source, showPath, wrongAt } from './tokens'
 
 export interface Directory {

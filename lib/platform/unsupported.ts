@@ -1,6 +1,6 @@
 /** Importing works everywhere, so that an application can be developed anywhere; pretending to harden does not. */
+import type { Platform } from '../contract'
 import { HardenError } from '../errors'
-import type { Platform } from './index'
 
 function refuse(): never {
   throw new HardenError({
@@ -11,13 +11,15 @@ function refuse(): never {
 }
 
 export const unsupported: Platform = {
+  name: 'linux', // no call comes as far as to say it
+  addon: refuse,
   observe: refuse,
   decide: refuse,
-  openRoot: refuse,
   hazards: [],
-  descriptors: refuse,
   rehearse: refuse,
   commit: refuse,
-  remember: refuse,
+  explain: refuse,
+  remedyForAnswer: refuse,
+  rootChildren: refuse,
   look: refuse,
 }

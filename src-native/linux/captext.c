@@ -5,7 +5,7 @@
  * installed. It tells no more than EINVAL; which clause it was is found out by the caller, clause by clause.
  */
 #define _GNU_SOURCE
-#include "../plan.h"
+#include "linux.h"
 
 #include <errno.h>
 #include <sys/capability.h>

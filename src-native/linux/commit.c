@@ -2,12 +2,13 @@
  * commit.c - the one irreversible act, from top to bottom
  *
  * Up to the line a refusal leaves the process as it was. From the line on there is no way back, so there is no error
- * to return either: what fails ends the process, because nobody may go on with a half-privileged one.
+ * to return either: what fails ends the process, because a half-privileged one must not go on.
  */
 #define _GNU_SOURCE
-#include "core.h"
+#include "linux.h"
 
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,190 +17,299 @@
 #include <time.h>
 #include <unistd.h>
 
-static char *append(char *at, const char *text)
-{
-	size_t length = strlen(text);
+enum { READ_MAX = 1500000 }; /* threads x groups: a second of reading */
 
-	memcpy(at, text, length); /* more is to come: NOLINT(bugprone-not-null-terminated-result) */
-	return at + length;
-}
-
-static char *append_number(char *at, unsigned number)
-{
-	if (number >= 10)
-		at = append_number(at, number / 10);
-	*at = (char)('0' + number % 10);
-	return at + 1;
-}
-
-static _Noreturn void end_at(const struct failure *why)
-{
-	char line[256], *at = line;
-
-	at = append(at, "privdrop: fatal: step '");
-	at = append(at, step_names[why->step].step);
-	at = append(at, "' (");
-	at = append(at, step_names[why->step].syscall);
-	at = append(at, ") in thread ");
-	at = append_number(at, why->tid ? why->tid : this_thread());
-	at = append(at, why->error ? ": wanted success, found errno " : ": wanted success, found no answer, errno ");
-	at = append_number(at, why->error);
-	at = append(at, "; the process ends because it would be half privileged\n");
-	end_process(line, at - line);
-}
-
-_Noreturn void end_here(enum step step)
-{
-	end_at(&(struct failure){.step = step, .error = errno});
-}
+/* What the commit reads into, and compares with. Mapped before the line, and not touched by the threads. */
+struct workspace {
+	const struct plan *plan;
+	int tasks;
+	struct committed *done;
+	struct failure *why;
+	size_t capacity;  /* parked threads */
+	size_t text_size;
+	char *text, *lines; /* one thread's; the lines that are selected from it */
+	struct text before, expected;
+	void *memory;
+	size_t memory_size;
+	mode_t probe; /* see shares_root() */
+};
 
 static uint32_t microseconds_since(struct timespec *then)
 {
 	struct timespec before = *then;
 
 	clock_gettime(CLOCK_MONOTONIC, then);
-	return (then->tv_sec - before.tv_sec) * 1000000 + (then->tv_nsec - before.tv_nsec) / 1000;
+	return (uint32_t)((then->tv_sec - before.tv_sec) * 1000000 + (then->tv_nsec - before.tv_nsec) / 1000);
 }
 
-static int map_reading(const struct plan *plan, struct reading *reading, struct failure *why)
+static int refuse(struct workspace *space, enum step step, int error, pid_t tid)
 {
-	uint32_t capacity = count_parked_threads();
+	*space->why = (struct failure){.step = step, .error = error, .tid = tid};
+	return -1;
+}
 
-	reading->count = reading->foreign_count = 0;
-	reading->text_size = status_size(plan->group_count);
-	reading->memory_size = capacity * (sizeof(struct task_text) + reading->text_size);
-	reading->memory =
-		mmap(NULL, reading->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (reading->memory == MAP_FAILED) {
-		*why = (struct failure){.step = STEP_TABLE, .error = errno};
-		return -1;
-	}
-	reading->tasks = reading->memory;
-	reading->capacity = capacity;
+/* The lines of a text, written to where they are to stay. */
+static char *select_into(struct text *lines, struct text from, bool with_filters, char *at)
+{
+	*lines = (struct text){at, select_lines(from, with_filters, at)};
+	return at + from.length;
+}
+
+static int map_workspace(struct workspace *space)
+{
+	const struct plan *plan = space->plan;
+	struct committed *done = space->done;
+	size_t longest = plan->before.length > plan->expected.length ? plan->before.length : plan->expected.length;
+	size_t groups = plan->group_count > plan->held_group_count ? plan->group_count : plan->held_group_count;
+	char *at;
+
+	space->capacity = count_parked_threads();
+	space->text_size = longest + status_size(0); /* a thread's name and times may be longer */
+	if (groups * space->capacity > READ_MAX)
+		return refuse(space, STEP_GROUPS, 0, 0);
+	done->memory_size = space->capacity * sizeof *done->threads + ROOT_CHILDREN_MAX * sizeof *done->root_children;
+	space->memory_size = 2 * space->text_size + plan->before.length + plan->expected.length + 1;
+	done->memory = mmap(NULL, done->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	space->memory = mmap(NULL, space->memory_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	if (done->memory == MAP_FAILED || space->memory == MAP_FAILED)
+		return refuse(space, STEP_MEMORY, errno, 0);
+	done->threads = done->memory;
+	done->root_children = (pid_t *)(done->threads + space->capacity);
+	at = space->memory;
+	space->text = at;
+	space->lines = at += space->text_size;
+	at = select_into(&space->before, plan->before, true, at + space->text_size);
+	select_into(&space->expected, plan->expected, false, at);
+	return space->before.length && space->expected.length ? 0 : refuse(space, STEP_COMPARE, ENODATA, 0);
+}
+
+static void unmap(void *memory, size_t size)
+{
+	if (memory && memory != MAP_FAILED)
+		munmap(memory, size);
+}
+
+void release_commit(struct committed *done)
+{
+	unmap(done->memory, done->memory_size);
+}
+
+/* 0: the thread's lines are these. Else errno, or -1: they differ. */
+static int compare_text(struct workspace *space, pid_t tid, struct text wanted, bool with_filters)
+{
+	ssize_t length = read_status(space->tasks, tid, space->text, space->text_size);
+	size_t selected;
+
+	if (length < 0)
+		return errno;
+	selected = select_lines((struct text){space->text, (size_t)length}, with_filters, space->lines);
+	return selected == wanted.length && !memcmp(space->lines, wanted.at, selected) ? 0 : -1;
+}
+
+static long compare_by_kcmp(const struct plan *plan, pid_t tid, int type)
+{
+	return plan->without_kcmp ? -1 : syscall(SYS_kcmp, this_thread(), tid, type, 0, 0);
+}
+
+/* Unless a thread has unshared it (unshare(2), CLONE_FS). Where kcmp(2) is refused, in a container for one: a umask belongs to
+ * the same structure, and every thread's status says its own. No file system is asked. */
+static bool shares_root(struct workspace *space, pid_t tid)
+{
+	long differ = compare_by_kcmp(space->plan, tid, KCMP_FS);
+	struct text text = {space->text, 0};
+	uint64_t seen = 0;
+	mode_t own, probe;
+	ssize_t length;
+
+	if (differ >= 0)
+		return differ == 0;
+	own = umask(0777);
+	probe = own == 0777 ? 0077 : 0777;
+	umask(probe);
+	length = read_status(space->tasks, tid, space->text, space->text_size);
+	umask(own);
+	text.length = length < 0 ? 0 : (size_t)length;
+	return number_in(text, "Umask:", 8, &seen) && seen == probe;
+}
+
+/* A table of its own (unshare(2), CLONE_FILES) would keep open what was not looked at. Without kcmp(2): such a table does not
+ * have the descriptor that was opened for this very commit. */
+static bool shares_files(struct workspace *space, pid_t tid)
+{
+	long differ = compare_by_kcmp(space->plan, tid, KCMP_FILES);
+
+	return differ < 0 ? has_descriptor(space->tasks, tid, space->tasks) : differ == 0;
+}
+
+/* each_number(): is this thread what the plan was made for? */
+static int compare_before(pid_t tid, void *context)
+{
+	struct workspace *space = context;
+	int result = compare_text(space, tid, space->before, true);
+
+	if (result)
+		return refuse(space, STEP_COMPARE, result > 0 ? result : 0, tid);
+	if (securebits_of(tid) != (int64_t)space->plan->securebits)
+		return refuse(space, STEP_COMPARE, 0, tid);
+	if ((has_step(space->plan->steps, STEP_CHROOT) && !shares_root(space, tid)) || !shares_files(space, tid))
+		return refuse(space, STEP_SHARED, 0, tid);
 	return 0;
 }
 
-void release_reading(struct reading *reading)
+/* Everything that can still refuse when all threads are parked. */
+static int prepare(struct workspace *space)
 {
-	munmap(reading->memory, reading->memory_size);
-}
-
-static char *texts(const struct reading *reading)
-{
-	return (char *)(reading->tasks + reading->capacity);
-}
-
-struct read_back {
-	int tasks;
-	int root; /* -1: no chroot */
-	struct reading *reading;
-};
-
-static int read_task(pid_t tid, void *context)
-{
-	struct read_back *back = context;
-	struct reading *reading = back->reading;
-	struct task_text *task = &reading->tasks[reading->count];
-	char *text = texts(reading) + reading->count * reading->text_size;
-	ssize_t length;
-
-	if (reading->count == reading->capacity)
-		return -1; /* a task that was not there when all were parked */
-	if ((length = read_status(back->tasks, tid, text, reading->text_size)) < 0)
+	*space->why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
+	if (!is_everyone_inside() || map_workspace(space))
 		return -1;
-	*task = (struct task_text){
-		.tid = tid,
-		.securebits = securebits_of(tid),
-		.jailed = back->root >= 0 && is_jailed(back->tasks, tid, back->root),
-		.status = text,
-		.length = length,
-	};
-	reading->count++;
+	*space->why = (struct failure){.step = STEP_PROC};
+	if (each_number(space->tasks, compare_before, space)) {
+		if (space->why->step == STEP_PROC)
+			space->why->error = errno;
+		return -1;
+	}
+	return refuse_descriptors(space->plan, space->tasks, space->why) ||
+	               look_at_children(space->plan, space->tasks, space->done, space->why)
+	               ? -1
+	               : 0;
+}
+
+/* For the report, from the text that was just compared. */
+static void keep_thread(struct workspace *space, pid_t tid)
+{
+	struct thread *thread = &space->done->threads[space->done->count++];
+	const char *name = space->text + sizeof "Name:\t" - 1;
+	size_t length = 0;
+
+	while (length < THREAD_NAME_SIZE - 1 && name[length] != '\n')
+		length++;
+	thread->tid = tid;
+	memcpy(thread->name, name, length); /* the memory is zero */
+}
+
+/* The line of the wanted text, and of the found one, that is not the same. */
+static _Noreturn void end_by_first_difference(struct workspace *space, pid_t tid)
+{
+	char *wanted = (char *)space->expected.at, *found = space->lines; /* both are the workspace's */
+	char *wanted_end, *found_end;
+
+	space->lines[space->text_size - 1] = '\0';
+	for (;;) {
+		wanted_end = strchr(wanted, '\n');
+		found_end = strchr(found, '\n');
+		if (!wanted_end || !found_end)
+			end_unequal(STEP_READ_BACK, tid, "the rehearsed credentials", "a text that lacks some");
+		*wanted_end = *found_end = '\0';
+		if (strcmp(wanted, found))
+			end_unequal(STEP_READ_BACK, tid, wanted, found);
+		wanted = wanted_end + 1;
+		found = found_end + 1;
+	}
+}
+
+/* each_number(): is this thread what it had to become? Does not return if not. */
+static int prove_thread(pid_t tid, void *context)
+{
+	struct workspace *space = context;
+	const struct plan *plan = space->plan;
+	int result;
+
+	if (space->done->count == space->capacity)
+		end_unequal(STEP_READ_BACK, tid, "no such thread", "one that was not parked");
+	if ((result = compare_text(space, tid, space->expected, false))) {
+		errno = result;
+		if (result > 0)
+			end_here(STEP_READ_BACK);
+		end_by_first_difference(space, tid);
+	}
+	if (has_step(plan->steps, STEP_CHROOT) && !is_jailed(space->tasks, tid, plan->root))
+		end_unequal(STEP_READ_BACK, tid, "the new root directory", "another");
+	if (securebits_of(tid) != (int64_t)plan->securebits)
+		end_unequal(STEP_READ_BACK, tid, "the securebits as before", "others");
+	keep_thread(space, tid);
 	return 0;
 }
 
 /* From a listing of its own, so that a thread that the list has missed is read, and found out, too. */
-static int read_back(const struct plan *plan, int tasks, struct reading *reading)
+static void prove(struct workspace *space)
 {
-	int root = (plan->steps & (1u << STEP_CHROOT)) ? plan->root : -1;
-
 	errno = 0;
-	reading->dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0);
-	if (each_number(tasks, read_task, &(struct read_back){tasks, root, reading}))
-		return -1;
-	return reading->count == reading->capacity ? 0 : -1;
-}
-
-/* Everything that can still refuse when all threads are parked. */
-static int prepare(const struct plan *plan, int tasks, struct reading *reading, struct failure *why)
-{
-	if (!compare_every_thread(why) && !refuse_descriptors(plan, tasks, why) && !map_reading(plan, reading, why)) {
-		/* Is there a descriptor left to read with? Nobody can take it any more. */
-		if (read_status(tasks, this_thread(), texts(reading), reading->text_size) >= 0)
-			return 0;
-		*why = (struct failure){.step = STEP_READ_BACK, .error = errno};
-		release_reading(reading);
-	}
-	return -1;
+	if (each_number(space->tasks, prove_thread, space) < 0)
+		end_here(STEP_READ_BACK);
+	if (space->done->count != space->capacity)
+		end_unequal(STEP_READ_BACK, 0, "every thread", "fewer");
+	if (syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)
+		end_unequal(STEP_DUMPABLE, 0, "0", "otherwise");
+	if (check_sigusr1(space->plan->keep_sigusr1))
+		end_unequal(STEP_SIGUSR1, 0, "ignored", "otherwise");
 }
 
 /* What harden() promises, thread by thread; to be called with every thread parked. Does not return from a failure. */
-static void cross(const struct plan *plan, int tasks, struct reading *reading, struct timespec *clock)
+static void cross(struct workspace *space, struct timespec *clock)
 {
+	const struct plan *plan = space->plan;
 	struct failure why = {.step = STEP_NONE};
 
 	/* Node opens its inspector on SIGUSR1, and a process of the new user may be sending that already: deaf to it
 	 * before the first thread can be reached from there. */
 	if (!plan->keep_sigusr1 && ignore_signal(SIGUSR1))
 		end_here(STEP_SIGUSR1);
-	if (change_root(plan, &why) || apply_in_every_thread(&why))
+	if (change_root(plan, &why) || apply_in_every_thread(plan, &why))
 		end_at(&why);
-	reading->apply_us = microseconds_since(clock);
+	space->done->apply_us = microseconds_since(clock);
 
-	if (read_back(plan, tasks, reading))
-		end_here(STEP_READ_BACK);
+	prove(space);
 	/* Left open it would be a way out of a chroot. */
-	if (close(tasks))
+	if (close(space->tasks))
 		end_here(STEP_READ_BACK);
-	reading->read_us = microseconds_since(clock);
+	*plan->kept = 1;
+	space->done->read_us = microseconds_since(clock);
 }
 
-int commit(const struct plan *plan, struct reading *reading, struct failure *why)
+/* With signal 33 taken. 0: done. */
+static int park_and_cross(struct workspace *space, struct timespec *clock)
 {
+	bool parked = !park_every_thread(space->tasks, space->why);
+	int refused = !parked || prepare(space) ? -1 : 0;
+
+	space->done->park_us = microseconds_since(clock);
+	if (!refused) {
+		/* ===== The line. Nothing has changed up to here; from here on there is no way back. ===== */
+		cross(space, clock);
+	}
+	/* While all are parked still: no other handler can be set in between. */
+	if (give_park_signal_back())
+		end_here(STEP_SIGNAL);
+	if (parked)
+		release_every_thread();
+	return refused;
+}
+
+int commit(const struct plan *plan, struct committed *done, struct failure *why)
+{
+	struct workspace space = {.plan = plan, .done = done, .why = why, .tasks = open_tasks(why)};
 	struct timespec clock;
 	uint64_t mask;
-	int tasks = open_tasks(why);
-	int refused;
+	int refused = -1;
 
-	if (tasks < 0)
+	*done = (struct committed){0};
+	if (space.tasks < 0)
 		return -1;
-	lock_threads();
 	clock_gettime(CLOCK_MONOTONIC, &clock);
-	if (block_signals(&mask)) {
-		*why = (struct failure){.step = STEP_MASK, .error = errno};
-		unlock_threads();
-		close(tasks);
-		return -1;
+	if (!refuse_sharing_processes(plan, space.tasks, why)) {
+		if (block_signals(&mask)) {
+			*why = (struct failure){.step = STEP_MASK, .error = errno};
+		} else {
+			if (!take_park_signal(why))
+				refused = park_and_cross(&space, &clock);
+			if (restore_signals(mask))
+				end_here(STEP_MASK);
+		}
 	}
-	refused = take_park_signal(why);
-	if (!refused) {
-		bool parked = !park_every_thread(plan, tasks, why);
-
-		refused = !parked || prepare(plan, tasks, reading, why);
-		reading->park_us = microseconds_since(&clock);
-		if (!refused)
-			/* ===== The line. Nothing has changed up to here; from here on there is no way back. ===== */
-			cross(plan, tasks, reading, &clock);
-		/* While all stand here still: nobody can set a handler of his own in between. */
-		if (give_park_signal_back())
-			end_here(STEP_SIGNAL);
-		if (parked)
-			release_every_thread();
+	unmap(space.memory, space.memory_size);
+	if (refused) {
+		close(space.tasks);
+		release_commit(done);
 	}
-	if (restore_signals(mask))
-		end_here(STEP_MASK);
-	unlock_threads();
-	if (refused)
-		close(tasks);
-	return refused ? -1 : 0;
+	return refused;
 }

@@ -3,101 +3,175 @@
  *
  * Whatever the kernel would refuse in the commit it refuses here first: container limits, user namespaces, seccomp
  * filters, security modules. The child is a copy of the calling thread, made by a raw clone(2): no atfork handlers, no
- * SIGCHLD, no memory, file table or root shared. It makes system calls only, and stores the number of each step before
- * it takes it, so that a death by signal has a place too.
+ * SIGCHLD, no memory, file table or root shared. It makes system calls only, and stores each step before it takes it, so that
+ * a death by signal has a place too.
  */
 #define _GNU_SOURCE
-#include "core.h"
+#include "linux.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <linux/capability.h>
+#include <linux/futex.h>
+#include <linux/kcmp.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-enum { LONGEST_MS = 10000 };
-
-/* Shared between the two: what the child leaves behind. */
+/* Shared between the two: what the child leaves behind; then the answers, the directories and the status text. */
 struct stage {
 	struct failure now; /* its step under way */
-	struct task_text task;
+	struct exchange exchange;
+	uint32_t securebits;
 	int dumpable;
-	int foreign[FOREIGN_MAX];
-	size_t foreign_count;
-	char text[];
+	bool jailed;
+	size_t length, inside_count;
+	size_t inside_room, text_room, size; /* the parent's to write */
+	struct answer answers[];
 };
 
-/* Returns when it is through, or at the step that has failed, with errno. */
-static void rehearse_here(const struct plan *plan, struct stage *stage, size_t text_size)
+static struct directory *inside_of(const struct plan *plan, struct stage *stage)
 {
-	bool chroot = plan->steps & (1u << STEP_CHROOT);
-	int tasks = open_tasks(&stage->now);
-	long securebits;
-	ssize_t length;
-
-	if (tasks < 0)
-		return;
-	if (change_root(plan, &stage->now) || apply_steps(plan, &stage->now))
-		return;
-
-	if (try_as_new_identity(plan, tasks, &stage->now))
-		return;
-	stage->now.step = STEP_DESCRIPTORS;
-	stage->foreign_count = list_foreign(tasks, stage->foreign);
-
-	stage->now.step = STEP_READ_BACK;
-	if ((securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
-	    (stage->dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0)) < 0 ||
-	    (length = read_status(tasks, this_thread(), stage->text, text_size)) < 0)
-		return;
-	stage->task = (struct task_text){
-		.tid = this_thread(),
-		.securebits = (uint32_t)securebits,
-		.jailed = chroot && is_jailed(tasks, this_thread(), plan->root),
-		.status = stage->text,
-		.length = length,
-	};
-	stage->now.step = STEP_NONE;
+	return (struct directory *)(((uintptr_t)(stage->answers + plan->question_count) + 7) & ~(uintptr_t)7);
 }
 
-static _Noreturn void rehearse_as_child(const struct plan *plan, struct stage *stage, size_t text_size)
+static char *text_of(const struct plan *plan, struct stage *stage)
 {
-	rehearse_here(plan, stage, text_size);
-	stage->now.error = errno;
-	for (;;)
-		syscall(SYS_exit_group, 0);
+	return (char *)(inside_of(plan, stage) + stage->inside_room);
 }
 
-/* The child holds the other end of this pipe: end of file is its end. (A pidfd needs Linux 5.2.) */
-static int await_child(pid_t child, int end_of_child, struct failure *why)
+/* Every system call that the commit makes between parking and release and that the rest of the rehearsal does not: a filter
+ * that kills kills this child. */
+static int practise(const struct plan *plan, int tasks, struct failure *now)
 {
-	struct pollfd end = {.fd = end_of_child, .events = POLLIN};
-	int ready = poll(&end, 1, LONGEST_MS);
-	int poll_error = errno;
-	int status;
+	struct kernel_sigaction present;
+	siginfo_t info = {.si_signo = SIGCHLD, .si_code = SI_QUEUE};
+	uint32_t word = 0;
+	void *page;
+	long kcmp;
 
-	/* If it has ended after all, and only somebody else holds the pipe, it is too late for this to hit it. */
-	if (ready != 1)
-		kill(child, SIGKILL);
-	/* __WALL: it sends no SIGCHLD (waitpid(2)). */
-	if (waitpid(child, &status, __WALL) != child) {
-		why->error = errno;
+	now->step = STEP_SHARED;
+	kcmp = plan->without_kcmp ? 0 : syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILES, 0, 0);
+	(void)kcmp; /* what is refused is known in another way */
+	now->step = STEP_SIGNAL;
+	if (signal_action(33, NULL, &present))
+		return -1;
+	now->step = STEP_PARK;
+	if (syscall(SYS_rt_tgsigqueueinfo, getpid(), this_thread(), SIGCHLD, &info))
+		return -1;
+	now->call = "futex";
+	if (syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0) < 0)
+		return -1;
+	now->step = STEP_MEMORY;
+	now->call = NULL;
+	page = mmap(NULL, 1, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (page == MAP_FAILED || munmap(page, 1))
+		return -1;
+	now->step = STEP_SHARED;
+	now->call = "umask";
+	umask(umask(077)); /* its own: nothing is shared */
+	now->step = STEP_PROC;
+	now->call = "statx";
+	if (count_tasks(tasks) < 0)
+		return -1;
+	now->call = NULL;
+	return 0;
+}
+
+/* Is there a way back that the plan does not itself leave open? None of these may succeed. */
+static bool regains_root(const struct plan *plan)
+{
+	static const gid_t root_group;
+	struct plan back = {.sets = plan->held, .steps = (step_set)1 << STEP_CAPSET};
+	bool may_set_users = plan->sets.permitted >> CAP_SETUID & 1;
+	bool may_set_groups = plan->sets.permitted >> CAP_SETGID & 1;
+	struct failure now;
+
+	return (plan->uid != 0 && !may_set_users && !syscall(SYS_setresuid, 0, 0, 0)) ||
+	       (plan->gid != 0 && !may_set_groups && !syscall(SYS_setresgid, 0, 0, 0)) ||
+	       (!may_set_groups && !syscall(SYS_setgroups, 1, &root_group)) ||
+	       (plan->held.permitted & ~plan->sets.permitted && !apply_steps(&back, &now));
+}
+
+/* Into the new root, and which open directories lead out of it? Still as root: the new identity might not enter them. */
+static int rehearse_root(const struct plan *plan, int tasks, struct stage *stage)
+{
+	if (!has_step(plan->steps, STEP_CHROOT))
+		return 0;
+	if (change_root(plan, &stage->now) ||
+	    list_inside(tasks, inside_of(plan, stage), stage->inside_room, &stage->inside_count, &stage->now))
+		return -1;
+	stage->now.step = STEP_CHDIR;
+	return (int)syscall(SYS_chdir, "/");
+}
+
+static int rehearse_identity(const struct plan *plan, struct failure *now)
+{
+	if (apply_steps(plan, now))
+		return -1;
+	now->step = STEP_CHDIR;
+	if (has_step(plan->steps, STEP_CHROOT) && syscall(SYS_chdir, "/"))
+		return -1;
+	now->step = STEP_REGAIN;
+	if (!plan->without_regain && regains_root(plan)) {
+		errno = 0; /* no call has failed: that is the trouble */
 		return -1;
 	}
-	if (!WIFSIGNALED(status))
-		return 0;
-	if (ready != 1 && WTERMSIG(status) == SIGKILL)
-		why->error = ready ? poll_error : ETIMEDOUT;
-	else
-		why->signo = WTERMSIG(status);
-	return -1;
+	return 0;
 }
 
-static int run_child(const struct plan *plan, struct stage *stage, size_t text_size, struct failure *why)
+/* Returns when it is through, or at the step that has failed, with errno. */
+static void rehearse_here(const struct plan *plan, struct stage *stage, int end_of_child)
+{
+	struct failure *now = &stage->now;
+	long securebits;
+	ssize_t length;
+	int tasks;
+
+	now->step = STEP_DESCRIPTORS;
+	if (close_sockets_and_pipes(end_of_child, end_of_child))
+		return;
+	if ((tasks = open_tasks(now)) < 0 || practise(plan, tasks, now))
+		return;
+	now->step = STEP_EXCHANGE;
+	if (ask_exchange(plan, &stage->exchange, stage->answers))
+		return;
+	if (rehearse_root(plan, tasks, stage) || rehearse_identity(plan, now))
+		return;
+	ask_questions(plan->questions, plan->question_count, stage->answers, now);
+
+	now->step = STEP_READ_BACK;
+	if ((securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||
+	    (stage->dumpable = (int)syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0)) < 0 ||
+	    (length = read_status(tasks, this_thread(), text_of(plan, stage), stage->text_room)) < 0)
+		return;
+	stage->securebits = (uint32_t)securebits;
+	stage->jailed = has_step(plan->steps, STEP_CHROOT) && is_jailed(tasks, this_thread(), plan->root);
+	stage->length = (size_t)length;
+	now->step = STEP_NONE;
+}
+
+static _Noreturn void rehearse_as_child(const struct plan *plan, struct stage *stage, int end_of_child)
+{
+	rehearse_here(plan, stage, end_of_child);
+	stage->now.error = errno;
+	exit_now(0);
+}
+
+/* Where it has ended, or is held: in the process that it waits for, if that is what it does. */
+static struct failure place_of(const struct stage *stage)
+{
+	struct failure now = stage->now;
+
+	if (now.step == STEP_EXCHANGE)
+		now.item = stage->exchange.now.item;
+	return now;
+}
+
+static int run_child(const struct plan *plan, struct stage *stage, struct failure *why)
 {
 	int ends[2];
 	int result = -1;
@@ -109,49 +183,104 @@ static int run_child(const struct plan *plan, struct stage *stage, size_t text_s
 	}
 	child = syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
 	if (child == 0)
-		rehearse_as_child(plan, stage, text_size);
+		rehearse_as_child(plan, stage, ends[1]);
 	why->error = child < 0 ? errno : 0;
 	close(ends[1]);
-	if (child > 0 && (result = await_child((pid_t)child, ends[0], why)) == 0 && stage->now.step != STEP_NONE) {
-		*why = stage->now;
-		result = -1;
-	} else if ((why->signo || why->error == ETIMEDOUT) && stage->now.step) {
-		why->step = stage->now.step; /* it was ended there; any other error is that of a call made here */
+	if (child > 0) {
+		result = await_child((pid_t)child, ends[0], why);
+		end_helper(stage->exchange.helper);
 	}
 	close(ends[0]);
+	if (child > 0 && result == 0 && stage->now.step != STEP_NONE) {
+		*why = place_of(stage);
+		result = -1;
+	} else if ((why->signo || why->error == ETIMEDOUT) && stage->now.step) {
+		int error = why->error, signo = why->signo;
+
+		*why = place_of(stage); /* it was ended there; any other error is that of a call made here */
+		why->error = error;
+		why->signo = signo;
+	}
 	return result;
 }
 
-int rehearse(const struct plan *plan, struct reading *reading, struct failure *why)
+static struct stage *map_stage(const struct plan *plan, struct failure *why)
 {
-	size_t text_size = status_size(plan->group_count);
+	bool chroot = has_step(plan->steps, STEP_CHROOT);
+	int tasks = chroot ? open_tasks(why) : -1;
+	long open = chroot ? count_descriptors(tasks) : 0;
+	size_t groups = plan->group_count;
+	size_t size = sizeof(struct stage) + plan->question_count * sizeof(struct answer) + 8 +
+	              ((size_t)open + 16) * sizeof(struct directory) + status_size(groups);
 	struct stage *stage;
+
+	if (tasks >= 0)
+		close(tasks);
+	if (open < 0 || (chroot && tasks < 0)) {
+		*why = (struct failure){.step = STEP_DESCRIPTORS, .error = errno};
+		return NULL;
+	}
+	stage = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (stage == MAP_FAILED) {
+		*why = (struct failure){.step = STEP_MEMORY, .error = errno};
+		return NULL;
+	}
+	stage->size = size;
+	stage->inside_room = (size_t)open + 16;
+	stage->text_room = status_size(groups);
+	return stage;
+}
+
+/* A copy: the child that left it may still be there. */
+static int keep(const struct plan *plan, const struct stage *stage, struct rehearsal *rehearsal, struct failure *why)
+{
+	struct stage *copy = mmap(NULL, stage->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (copy == MAP_FAILED) {
+		*why = (struct failure){.step = STEP_MEMORY, .error = errno};
+		return -1;
+	}
+	memcpy(copy, stage, offsetof(struct stage, exchange) + offsetof(struct exchange, found) + (size_t)stage->exchange.found_size);
+	memcpy(&copy->securebits, &stage->securebits, stage->size - offsetof(struct stage, securebits));
+	*rehearsal = (struct rehearsal){
+		.status = {text_of(plan, copy), copy->length},
+		.securebits = copy->securebits,
+		.jailed = copy->jailed,
+		.dumpable = copy->dumpable,
+		.answers = copy->answers,
+		.found = copy->exchange.found,
+		.inside = inside_of(plan, copy),
+		.inside_count = copy->inside_count,
+		.memory = copy,
+		.memory_size = copy->size,
+	};
+	return 0;
+}
+
+void release_rehearsal(struct rehearsal *rehearsal)
+{
+	munmap(rehearsal->memory, rehearsal->memory_size);
+}
+
+int rehearse(const struct plan *plan, struct rehearsal *rehearsal, struct failure *why)
+{
+	struct stage *stage = map_stage(plan, why);
 	uint64_t mask;
 	int result;
 
-	*why = (struct failure){.step = STEP_CHILD};
-	reading->memory_size = sizeof *stage + text_size;
-	stage = mmap(NULL, reading->memory_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (stage == MAP_FAILED) {
-		why->error = errno;
+	if (!stage)
 		return -1;
-	}
+	*why = (struct failure){.step = STEP_CHILD};
 	/* The child must not run this process's handlers. */
-	result = block_signals(&mask);
-	if (!result) {
-		result = run_child(plan, stage, text_size, why);
+	if ((result = block_signals(&mask))) {
+		*why = (struct failure){.step = STEP_MASK, .error = errno};
+	} else {
+		result = run_child(plan, stage, why);
 		if (restore_signals(mask))
 			end_here(STEP_MASK);
-	} else {
-		why->error = errno;
+		if (!result)
+			result = keep(plan, stage, rehearsal, why);
 	}
-	reading->memory = stage;
-	reading->tasks = &stage->task;
-	reading->count = 1;
-	reading->dumpable = stage->dumpable;
-	reading->foreign = stage->foreign;
-	reading->foreign_count = stage->foreign_count;
-	if (result)
-		release_reading(reading);
+	munmap(stage, stage->size);
 	return result;
 }

@@ -1,15 +1,16 @@
 /*
- * signals.c - signal dispositions and masks by raw system calls, and the end of the process
+ * signals.c - signal dispositions and masks by raw system calls, and Linux's part in the end of the process
  *
- * glibc's sigaction() refuses the signal that we need (every_thread.c), and its sigprocmask() leaves that one
+ * glibc's sigaction() refuses the signal that we need (park.c), and its sigprocmask() leaves that one
  * unblocked; its abort() takes a lock. Hence the system calls themselves (rt_sigaction(2), rt_sigprocmask(2)).
  */
 #define _GNU_SOURCE
-#include "core.h"
+#include "linux.h"
 
-#include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #ifdef __x86_64__
@@ -30,7 +31,7 @@ int signal_action(int signo, const struct kernel_sigaction *new_action, struct k
 
 int ignore_signal(int signo)
 {
-	/* Whatever is pending of it is thrown away too (signal(7)). */
+	/* This also discards what is pending of it (signal(7)). */
 	struct kernel_sigaction ignore = {.handler = SIG_IGN};
 
 	return signal_action(signo, &ignore, NULL);
@@ -48,29 +49,83 @@ int restore_signals(uint64_t before)
 	return (int)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
 }
 
-_Noreturn void end_process(const char *line, size_t length)
+/* How libuv installs a handler, and nothing else in Node: the inspector's own has no SA_RESTART (src/node.cc, deps/uv/src/unix/
+ * signal.c). */
+static bool is_of_libuv(const struct kernel_sigaction *action)
 {
-	struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
-	struct kernel_sigaction fatal = {.handler = SIG_DFL};
-	uint64_t none = 0, before;
+	return action->handler != SIG_DFL && action->handler != SIG_IGN && action->flags & SA_RESTART;
+}
 
-	/* No handler, no SIGPIPE, nothing between here and the end. */
+static struct kernel_sigaction sigusr1; /* what it did before hold_sigusr1() */
+
+int hold_sigusr1(bool listened)
+{
+	if (signal_action(SIGUSR1, NULL, &sigusr1))
+		return -1;
+	if (listened && is_of_libuv(&sigusr1))
+		return 1;
+	return ignore_signal(SIGUSR1);
+}
+
+int give_sigusr1_back(void)
+{
+	struct kernel_sigaction present;
+
+	/* What has been installed meanwhile stays. */
+	if (signal_action(SIGUSR1, NULL, &present) || present.handler != SIG_IGN)
+		return 0;
+	return signal_action(SIGUSR1, &sigusr1, NULL);
+}
+
+int check_sigusr1(bool kept)
+{
+	struct kernel_sigaction present;
+
+	if (signal_action(SIGUSR1, NULL, &present))
+		return -1;
+	return present.handler == SIG_IGN || (kept && is_of_libuv(&present)) ? 0 : -1;
+}
+
+/* ---- end.c's ---- */
+
+void deafen(void)
+{
+	uint64_t before;
+
 	block_signals(&before);
+}
 
-	/* A pipe that is writable takes this many bytes whole and at once (pipe(7), PIPE_BUF). One that is not must
-	 * not keep a half-privileged process alive. */
-	if (length > 512)
-		length = 512;
-	if (poll(&output, 1, 0) == 1 && (output.revents & POLLOUT)) {
-		ssize_t written = write(STDERR_FILENO, line, length);
-		(void)written; /* nobody is left to be told */
-	}
+void abort_thread(void)
+{
+	struct kernel_sigaction fatal = {.handler = SIG_DFL};
+	uint64_t none = 0;
 
 	signal_action(SIGABRT, &fatal, NULL);
 	syscall(SYS_tgkill, getpid(), this_thread(), SIGABRT);
-	syscall(SYS_rt_sigprocmask, SIG_SETMASK, &none, NULL, sizeof none);
+	restore_signals(none);
+}
 
-	/* Still here: process 1 of a pid namespace, on which fatal signals from inside have no effect. */
+_Noreturn void exit_now(int status)
+{
 	for (;;)
-		syscall(SYS_exit_group, 134);
+		syscall(SYS_exit_group, status);
+}
+
+pid_t wait_for(pid_t child, int *status, int options)
+{
+	return waitpid(child, status, options | __WALL); /* it sends no SIGCHLD */
+}
+
+static int run_writer(void *write_line)
+{
+	((void (*)(void))(uintptr_t)write_line)();
+	return 0;
+}
+
+pid_t start_writer(void (*write_line)(void))
+{
+	static char stack[16 * 1024] __attribute__((aligned(16)));
+
+	/* CLONE_VM: the map of a large process is not copied for one line. */
+	return clone(run_writer, stack + sizeof stack, CLONE_VM, (void *)(uintptr_t)write_line);
 }

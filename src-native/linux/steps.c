@@ -3,10 +3,10 @@
  *
  * Linux credentials belong to threads (nptl(7), "C library/kernel differences"): the raw system calls below change
  * the calling thread alone. Called in the rehearsing child first, then in every thread of the process while all the
- * others are parked. Which steps are due was decided by the plan; here is only their order.
+ * others are parked. The plan has decided which steps are due; here is only their order.
  */
 #define _GNU_SOURCE
-#include "core.h"
+#include "linux.h"
 
 #include <errno.h>
 #include <linux/capability.h>
@@ -18,44 +18,13 @@
 #error "on this machine setresuid, setresgid and setgroups take 16-bit ids; the 32-bit calls have other names"
 #endif
 
-const struct step_name step_names[STEP_COUNT] = {
-	[STEP_NONE] = {"", ""},
-	[STEP_PROC] = {"proc", "open"},
-	[STEP_DESCRIPTORS] = {"descriptors", "readlink"},
-	[STEP_RING] = {"descriptors", "io_uring_setup"},
-	[STEP_DIRECTORY] = {"descriptors", "open"},
-	[STEP_CHILD] = {"rehearsal child", "clone"},
-	[STEP_TABLE] = {"memory", "mmap"},
-	[STEP_MASK] = {"signal mask", "rt_sigprocmask"},
-	[STEP_SIGNAL] = {"signal 33", "rt_sigaction"},
-	[STEP_PARK] = {"park", "rt_tgsigqueueinfo"},
-	[STEP_COMPARE] = {"compare", "getresuid"},
-	[STEP_SHARED] = {"compare", "kcmp"},
-	[STEP_SIGUSR1] = {"SIGUSR1", "rt_sigaction"},
-	[STEP_FCHDIR] = {"chroot", "fchdir"},
-	[STEP_CHROOT] = {"chroot", "chroot"},
-	[STEP_CHDIR] = {"chroot", "chdir"},
-	[STEP_BOUNDING] = {"bounding", "prctl"},
-	[STEP_SETGROUPS] = {"setgroups", "setgroups"},
-	[STEP_SETRESGID] = {"setresgid", "setresgid"},
-	[STEP_KEEPCAPS] = {"keepcaps", "prctl"},
-	[STEP_SETRESUID] = {"setresuid", "setresuid"},
-	[STEP_CAPSET] = {"capset", "capset"},
-	[STEP_KEEPCAPS_BACK] = {"keepcaps back", "prctl"},
-	[STEP_AMBIENT] = {"ambient", "prctl"},
-	[STEP_NO_NEW_PRIVS] = {"no_new_privs", "prctl"},
-	[STEP_DUMPABLE] = {"dumpable", "prctl"},
-	[STEP_ENTER] = {"enter", "chdir"},
-	[STEP_REGAIN] = {"regain", "setresuid"},
-	[STEP_READ] = {"read", "open"},
-	[STEP_WRITE] = {"write", "faccessat2"},
-	[STEP_BIND] = {"bind", "bind"},
-	[STEP_READ_BACK] = {"read back", "read"},
-};
+#define STEP_NAME(identifier, name, linux_call, sunos_call) [STEP_##identifier] = {name, linux_call},
+const struct step_name step_names[STEP_COUNT] = {EACH_STEP(STEP_NAME)};
+#undef STEP_NAME
 
 static bool due(const struct plan *plan, struct failure *now, enum step step)
 {
-	if (!(plan->steps & (1u << step)))
+	if (!has_step(plan->steps, step))
 		return false;
 	now->step = step;
 	return true;
@@ -127,7 +96,7 @@ int apply_steps(const struct plan *plan, struct failure *now)
 		return refused(now);
 
 	/* Without this bit the kernel empties the permitted set when the last id 0 goes (capabilities(7), "Effect of
-	 * user ID changes on capabilities"). The effective set it empties all the same. */
+	 * user ID changes on capabilities"). It empties the effective set in either case. */
 	if (due(plan, now, STEP_KEEPCAPS) && syscall(SYS_prctl, PR_SET_KEEPCAPS, 1, 0, 0, 0))
 		return refused(now);
 	if (due(plan, now, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid))

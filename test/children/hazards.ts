@@ -7,13 +7,18 @@ import { harden } from 'privdrop'
 import { answer } from './answer'
 
 let child: ChildProcess | undefined
+const odd: Record<string, (...args: unknown[]) => number> = {}
 
 export const actions = {
   /** The findings, by code. */
   harden: (options: unknown) =>
     Object.fromEntries(harden(options as never).findings.map(({ code, ...rest }) => [code, rest])),
   pid: () => process.pid,
-  setuid: (uid: number) => process.setuid?.(uid),
+  /** test/children/ids.c */
+  load: (path: string) => {
+    process.dlopen({ exports: odd }, path)
+  },
+  native: (name: string, ...args: unknown[]) => odd[name]?.(...args),
   listen: async (where: number | string) => {
     await once(createServer().listen(where), 'listening')
   },

@@ -6,7 +6,7 @@ import type { Test } from 'tap'
 import type { actions } from '../children/hazards'
 import { live } from './live'
 import { settled } from './outside'
-import { folder, type Options, type Subject, shown, start, terminal } from './subject'
+import { folder, loadIds, type Options, type Subject, shown, start, terminal } from './subject'
 
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
 type Run = (subject: Subject<typeof actions>) => Promise<unknown>
@@ -78,14 +78,15 @@ twins(
   ],
 )
 
-live('HARDEN_PRIMARY_ROOT: a cluster worker whose primary is root, and is so no more', ['root'], async (t) => {
+live('HARDEN_PRIMARY_ROOT: a cluster worker whose primary is root, and is so no more', ['root', 'cc'], async (t) => {
   for (const [uid, level] of [
     [0, 'note'],
     [65534, undefined],
   ] as const) {
     const primary = await start<typeof actions>(t, { program: 'hazards' })
     await primary.ask('fork')
-    await primary.ask('setuid', uid)
+    await loadIds(t, primary)
+    await primary.ask('native', 'setuid', uid)
     const found = (await primary.ask('askWorker', 'harden', options)) as Awaited<ReturnType<typeof actions.harden>>
     t.equal(found.HARDEN_PRIMARY_ROOT?.level, level)
     if (level) t.match(found.HARDEN_PRIMARY_ROOT?.message, String(primary.pid))

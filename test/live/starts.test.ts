@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { live } from './live'
 import { common, mask, NONE } from './outside'
-import { inUserNamespace, nodeUnderTest, start } from './subject'
+import { inUserNamespace, loadIds, nodeUnderTest, start } from './subject'
 
 const bind = mask(10)
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
@@ -102,15 +102,15 @@ live('another real user than the rest', ['root', 'setpriv'], async (t) => {
   t.match(common(subject.pid), exact)
 })
 
-live("root set aside, with root's groups still there", ['root'], async (t) => {
-  const subject = await start(t)
-  await subject.ask('setgroups', [0, 42])
-  await subject.ask('setegid', 65534)
-  await subject.ask('seteuid', 65534)
+live("root set aside, with root's groups still there", ['root', 'setpriv', 'cc'], async (t) => {
+  const subject = await start(t, { wrapper: ['setpriv', '--groups=0,42', '--'] })
+  await loadIds(t, subject)
+  await subject.ask('native', 'setegid', 65534)
+  await subject.ask('native', 'seteuid', 65534)
   t.match(common(subject.pid), { uid: '0 65534 0 65534', effective: NONE }, 'no capability is effective')
   t.match(await subject.refusal('harden', {}), { code: 'ERR_HARDEN_USER_REQUIRED' })
   t.match(await subject.refusal('harden', options), { code: 'ERR_HARDEN_NOT_PERMITTED', remedy: /seteuid\(0\)/ })
-  await subject.ask('seteuid', 0)
+  await subject.ask('native', 'seteuid', 0)
   await subject.ask('harden', options)
   t.match(common(subject.pid), exact)
 })

@@ -224,6 +224,14 @@ export async function loadThreads(t: Test, subject: Subject): Promise<void> {
   await subject.ask('load', compile(threads, folder(t)))
 }
 
+/** setuid() and the like, for all its threads, whatever Node allows: ask('native', 'setuid', 0) answers 0 or errno. */
+export async function loadIds(
+  t: Test,
+  subject: { ask(action: 'load', path: string): Promise<unknown> },
+): Promise<void> {
+  await subject.ask('load', compile(join(__dirname, '../children/ids.c'), folder(t)))
+}
+
 /** Root of a user namespace of its own, with these ids mapped: it has all capabilities in it (user_namespaces(7)). */
 export function inUserNamespace(
   maps: { uid_map: string; gid_map: string; setgroups?: 'deny' },

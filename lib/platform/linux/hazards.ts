@@ -1,27 +1,15 @@
-/** Linux: which hazards are looked for. What is refused is looked for in src-native/linux/hazards.c. */
-import {
-  notListening,
-  rootByCapability,
-  rootChildren,
-  signalReport,
-  suidDumpable,
-  terminal,
-} from '../../hazards/dangers'
-import type { Hazard } from '../../hazards/look'
-import {
-  environment,
-  processLimit,
-  procInChroot,
-  rootGroup,
-  rootPrimary,
-  sockets,
-  writableAncestor,
-} from '../../hazards/notes'
+/**
+ * Linux: what weakens a plan without being a reason to refuse it. What is refused is looked for in src-native/linux.
+ */
+import cluster from 'node:cluster'
+import { closeSync, openSync, readFileSync } from 'node:fs'
+import type { Finding, Hazard, Scene } from '../../contract'
+import { attempt, danger, environment, groupZero, note, notListening, signalReport } from '../../hazards'
+import { show } from '../../options'
 
 /** In the order of the report: dangers first. */
 export const hazards: readonly Hazard[] = [
   rootByCapability,
-  rootChildren,
   terminal,
   suidDumpable,
   signalReport,
@@ -30,7 +18,159 @@ export const hazards: readonly Hazard[] = [
   sockets,
   processLimit,
   procInChroot,
-  writableAncestor,
   environment,
-  rootGroup,
+  groupZero,
 ]
+
+/** By hand, for readFileSync() of a path leaves it open when fstat(2) fails. */
+function text(path: string): string {
+  const descriptor = openSync(path, 'r')
+  try {
+    return readFileSync(descriptor, 'latin1')
+  } finally {
+    closeSync(descriptor)
+  }
+}
+
+const read = (path: string): string | undefined => attempt(() => text(path))
+
+/** A field of proc_pid_stat(5), from the third on; the second is a name that may look like anything. */
+function statField(stat: string | undefined, field: number): number | undefined {
+  return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[field - 3])
+}
+
+/** With root among its ids, and not a zombie, which can do nothing any more. */
+function isRoot(pid: number): boolean {
+  const status = read(`/proc/${pid}/status`) ?? ''
+  // by line feeds, and not by the flag m: a name may have a carriage return
+  return /\nUid:.*\t0\b/.test(status) && !/\nState:\tZ/.test(status)
+}
+
+/**
+ * capabilities(7) of each; 'False Boundaries and Arbitrary Code Execution' (grsecurity, 2011) works them out. Not in the
+ * list is what disturbs or listens, but does not lead to root by itself: cap_net_admin, cap_net_raw, cap_kill, ...
+ */
+const rootBy: Readonly<Record<string, string>> = {
+  cap_chown: 'owns any file',
+  cap_dac_override: 'writes any file',
+  cap_dac_read_search: 'reads any file',
+  cap_fowner: 'changes the mode of any file',
+  cap_setgid: 'joins any group',
+  cap_setuid: 'becomes any user',
+  cap_sys_module: 'loads code into the kernel',
+  cap_sys_rawio: 'writes to ports, memory and disks',
+  cap_sys_ptrace: 'controls any process',
+  cap_sys_admin: 'mounts, and much else',
+  cap_sys_boot: 'loads another kernel',
+  cap_mknod: 'makes a device of any disk',
+  cap_setfcap: 'gives any program any capability',
+  // linux/capability.h: only both together make programs that read the kernel's memory
+  'cap_perfmon cap_bpf': 'read all memory',
+}
+
+function rootByCapability({ plan }: Scene): Finding | undefined {
+  const { user, sets } = plan.wanted
+  if (user.real === 0) return undefined // HARDEN_USER_ROOT says it
+  const found = waysToRoot([...sets.permitted, ...sets.inheritable])
+  if (found.length === 0) return undefined
+  return danger(
+    'HARDEN_CAPABILITY_IS_ROOT',
+    `an attacker in the process becomes root by what it retains: ${found.map(([names, reason]) => `${names} (${reason})`).join(', ')}`,
+    `leave ${found.map(([names]) => names).join(', ')} out of 'capabilities'; have a small process of its own do what needs it`,
+  )
+}
+
+/** [names, reason] of what among them amounts to root. */
+export function waysToRoot(capabilities: readonly string[]): [string, string][] {
+  const held = new Set(capabilities)
+  return Object.entries(rootBy).filter(([names]) => names.split(' ').every((name) => held.has(name)))
+}
+
+/** Children that are root, as they were found while every thread was stopped. */
+export function rootChildren(pids: readonly number[]): Finding | undefined {
+  if (pids.length === 0) return undefined
+  return danger(
+    'HARDEN_CHILDREN_ROOT',
+    `child processes that are root stay root: ${pids.join(', ')}`,
+    'end them, or start them after harden(); cluster workers: harden them before the primary',
+  )
+}
+
+/** TIOCSTI(2const): whoever has the terminal open types into the shell of whoever started the process. */
+function terminal(): Finding | undefined {
+  if (!statField(read('/proc/self/stat'), 7)) return undefined
+  // where there is no such file, Linux before 6.2, it is always accepted
+  if (read('/proc/sys/dev/tty/legacy_tiocsti')?.trim() === '0') return undefined
+  return danger(
+    'HARDEN_TIOCSTI',
+    'the process has a controlling terminal that accepts TIOCSTI, so it can type commands into the shell that started it',
+    'start it as a service or with setsid(1), or set sysctl dev.tty.legacy_tiocsti=0',
+  )
+}
+
+/** proc_sys_fs(5), suid_dumpable; PR_SET_DUMPABLE(2const) */
+function suidDumpable(): Finding | undefined {
+  if (read('/proc/sys/fs/suid_dumpable')?.trim() !== '1') return undefined
+  return danger(
+    'HARDEN_SUID_DUMPABLE',
+    'fs.suid_dumpable is 1: a process that changes its user can be traced by that user, and leaves core dumps of what root had in memory',
+    'set sysctl fs.suid_dumpable=0',
+  )
+}
+
+/** A primary that has ended has left its worker to somebody else, who is none of its business. */
+function rootPrimary(): Finding | undefined {
+  if (!cluster.isWorker || !process.connected || !isRoot(process.ppid)) return undefined
+  return note(
+    'HARDEN_PRIMARY_ROOT',
+    `the primary of this cluster worker, process ${process.ppid}, is still root, and does for its workers what they ask`,
+    'call harden() in the primary, too, when its workers have done so: the other way round it could not signal them',
+  )
+}
+
+/** raw(7), packet(7), netlink(7): power that was checked when they were opened. */
+function sockets({ descriptors }: Scene): Finding | undefined {
+  const found = (descriptors ?? []).filter(({ kind }) => kind !== 'listens' && kind !== 'file')
+  if (found.length === 0) return undefined
+  return note(
+    'HARDEN_SOCKETS',
+    `what these sockets were opened for they stay able to do: ${found.map(({ descriptor, kind }) => `descriptor ${descriptor} (${kind})`).join(', ')}`,
+    'close them before harden() if they are not needed',
+  )
+}
+
+/**
+ * RLIMIT_NPROC, getrlimit(2): counts the threads of all processes of a real user, and none of root's. libuv's pool alone
+ * may have 1024 (UV_THREADPOOL_SIZE).
+ */
+function processLimit({ plan }: Scene): Finding | undefined {
+  const uid = plan.wanted.user.real
+  const limit = Number(/^Max processes +(\d+)/m.exec(read('/proc/self/limits') ?? '')?.[1] ?? Number.POSITIVE_INFINITY)
+  if (limit > 1024 || uid === 0 || uid === plan.before.state.user.real) return undefined
+  return note(
+    'HARDEN_NPROC',
+    `all processes of user ${uid} together may have ${limit} threads; beyond that Workers and child processes fail with EAGAIN`,
+    'see that it suffices (RLIMIT_NPROC: ulimit -u, LimitNPROC=), and that no other service runs as this user',
+  )
+}
+
+/** A folder by the descriptor of the new root, and not by the path: a link there would be followed from the old one. */
+function procInChroot({ plan: { root } }: Scene): Finding | undefined {
+  if (!root || !isMountOfProc(root.path)) return undefined
+  return note(
+    'HARDEN_PROC_IN_CHROOT',
+    `/proc is mounted in the chroot ${show(root.path)}: through it other processes of the new user lead out`,
+    'unmount it there, unless the server needs it',
+  )
+}
+
+/** proc_pid_mountinfo(5): fields 5 and, behind a hyphen, the type. Octal escapes stand for white space. */
+function isMountOfProc(root: string): boolean {
+  const prefix = root === '/' ? '' : root
+  return (read('/proc/self/mountinfo') ?? '').split('\n').some((line) => {
+    const [, , , , place = ''] = line.split(' ')
+    const path = place.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
+    const type = line.slice(line.indexOf(' - ') + 3).split(' ', 1)
+    return type.includes('proc') && path.startsWith(`${prefix}/`)
+  })
+}

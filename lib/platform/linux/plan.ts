@@ -1,163 +1,179 @@
 /**
  * Linux: what becomes of the groups and the capability sets, and the steps by which each thread comes to it.
  */
-import { type Credentials, isAny, type ThreadState } from '../../audit'
-import {
-  CAP_SETGID,
-  CAP_SETPCAP,
-  CAP_SYS_CHROOT,
-  capabilityNames,
-  kernelMask,
-  parseAmbient,
-  parseCapabilities,
-} from '../../capabilities'
+import { readFileSync } from 'node:fs'
+import type { Decision, Finding, Observation, Request } from '../../contract'
 import { HardenError } from '../../errors'
-import type { Masks, Step } from '../../native'
+import { danger, note } from '../../hazards'
+import type { Step } from '../../native'
 import type { HardenOptions } from '../../options'
-import type { Plan as AnyPlan, Asked } from '../../plan'
-import type { Finding } from '../../report'
+import { allOf, type Ids, isAny, type State } from '../../state'
+import { capabilityNames, kernelMask, maskOf, parseAmbient, parseCapabilities } from './capabilities'
 
 /** Bits of prctl(2), PR_GET_SECUREBITS (linux/securebits.h). */
 const SECBIT_NO_SETUID_FIXUP = 1 << 2
 const SECBIT_KEEP_CAPS = 1 << 4
 
-export interface Plan extends AnyPlan {
-  readonly wanted: Credentials
-  readonly steps: readonly Step[]
-  readonly boundingDrop: bigint
-}
-
-export interface Observation {
-  readonly state: ThreadState
-  /** The same as the native code needs it: opaque. */
-  readonly token: ArrayBuffer
+interface Masks {
+  readonly permitted: bigint
+  readonly effective: bigint
+  readonly inheritable: bigint
 }
 
 /** @throws HardenError ERR_HARDEN_CAPABILITIES, ERR_HARDEN_CHROOT_ESCAPE */
-export function decide(
-  asked: Asked,
-  before: ThreadState,
-  findings: Finding[],
-): Pick<Plan, 'wanted' | 'steps' | 'boundingDrop'> {
-  const { options, uid, gid } = asked
-  const groups = chooseGroups(asked, before, findings)
-  const sets = chooseSets(options, uid, before, findings)
-  const bounding = chooseBounding(options, uid, sets, before, findings)
-  const wanted: Credentials = {
-    user: { real: uid, effective: uid, saved: uid, fs: uid },
-    group: { real: gid, effective: gid, saved: gid, fs: gid },
+export function decide(request: Request, { state: before }: Observation, findings: Finding[]): Decision {
+  const { options, uid, gid } = request
+  const groups = chooseGroups(request, before, findings)
+  const own = chooseSets(options, uid, before, findings)
+  const ambient = parseAmbient(options.ambientCapabilities ?? '', own.permitted)
+  // What is ambient must be inheritable as well (capabilities(7)).
+  const inheritable = own.inheritable | ambient
+  const bounding = chooseBounding(options, uid, own.permitted | inheritable, before, findings)
+  const wanted: State = {
+    user: allOf(uid),
+    group: allOf(gid),
     groups,
-    ...sets,
-    bounding,
+    sets: {
+      permitted: capabilityNames(own.permitted),
+      effective: capabilityNames(own.effective),
+      inheritable: capabilityNames(inheritable),
+      bounding: capabilityNames(bounding),
+      ambient: capabilityNames(ambient),
+      limit: undefined,
+    },
     securebits: before.securebits,
     noNewPrivileges: before.noNewPrivileges || (options.noNewPrivileges ?? true),
     jailed: options.chroot !== undefined,
+    aware: undefined,
   }
   refuseEscape(wanted)
-  return { wanted, steps: dueSteps(wanted, before), boundingDrop: before.bounding & ~bounding }
+  return { wanted, steps: dueSteps(wanted, before) }
 }
 
-function chooseGroups({ groups }: Asked, before: ThreadState, findings: Finding[]): readonly number[] {
-  if (groups || before.groups.length === 0 || before.permitted & CAP_SETGID) return groups ?? []
-  findings.push({
-    code: 'HARDEN_GROUPS_KEPT',
-    level: 'note',
-    message: `the supplementary groups ${before.groups.join(', ')} stay: without CAP_SETGID they cannot be given up`,
-    remedy: 'start the process without them, or with CAP_SETGID',
-  })
-  return before.groups
+function chooseGroups({ groups }: Request, { groups: present, sets }: State, findings: Finding[]): readonly number[] {
+  if (groups || present.length === 0 || sets.permitted.includes('cap_setgid')) return groups ?? []
+  findings.push(
+    note(
+      'HARDEN_GROUPS_KEPT',
+      `the supplementary groups ${present.join(', ')} stay: without CAP_SETGID they cannot be given up`,
+      'start the process without them, or with CAP_SETGID',
+    ),
+  )
+  return present
 }
 
-/** Whoever may call chroot(2) again gets out of it. */
-function refuseEscape({ jailed, permitted, inheritable }: Credentials): void {
-  if (!jailed || !((permitted | inheritable) & CAP_SYS_CHROOT)) return
+/** A process that may call chroot(2) again gets out of it. */
+function refuseEscape({ jailed, sets }: State): void {
+  if (!jailed || ![...sets.permitted, ...sets.inheritable].includes('cap_sys_chroot')) return
   throw new HardenError({
     code: 'ERR_HARDEN_CHROOT_ESCAPE',
     option: 'chroot',
-    message: 'cap_sys_chroot is to be retained, and with it anybody gets out of the chroot',
+    message: 'cap_sys_chroot would be retained, and it lets the process leave the chroot',
     remedy: `leave cap_sys_chroot out of 'capabilities', or 'chroot' out of the options`,
   })
 }
 
-interface Sets extends Masks {
-  readonly ambient: bigint
-}
-
 /** Exclusive, not cumulative: with a text it is exactly the text, for root too; without one root alone keeps its own. */
-function chooseSets(options: HardenOptions, uid: number, before: ThreadState, findings: Finding[]): Sets {
-  const own = chooseOwnSets(options, uid, before, findings)
-  const ambient = parseAmbient(options.ambientCapabilities ?? '', own.permitted)
-  // What is ambient must be inheritable as well (capabilities(7)).
-  return { ...own, inheritable: own.inheritable | ambient, ambient }
-}
-
-function chooseOwnSets({ capabilities }: HardenOptions, uid: number, before: ThreadState, findings: Finding[]): Masks {
+function chooseSets({ capabilities }: HardenOptions, uid: number, before: State, findings: Finding[]): Masks {
   if (uid === 0)
-    findings.push({
-      code: 'HARDEN_USER_ROOT',
-      level: 'danger',
-      message: `the process stays root${capabilities === undefined ? ', with all its capabilities' : " and goes on owning root's files"}`,
-      remedy: `name an account of the server's own as 'user'`,
-    })
+    findings.push(
+      danger(
+        'HARDEN_USER_ROOT',
+        `the process stays root${capabilities === undefined ? ', with all its capabilities' : " and goes on owning root's files"}`,
+        `name an account of the server's own as 'user'`,
+      ),
+    )
   if (capabilities !== undefined) {
     const { permitted, effective, inheritable } = parseCapabilities(capabilities)
     const kernel = kernelMask()
     const unknown = (permitted | inheritable) & ~kernel
     if (unknown)
-      findings.push({
-        code: 'HARDEN_UNKNOWN_CAPABILITY',
-        level: 'note',
-        message: `this kernel has no capability ${capabilityNames(unknown).join(', ')}, so there is none to retain`,
-        remedy: 'remove it from the text',
-      })
+      findings.push(
+        note(
+          'HARDEN_UNKNOWN_CAPABILITY',
+          `this kernel has no capability ${capabilityNames(unknown).join(', ')}, so there is none to retain`,
+          'remove it from the text',
+        ),
+      )
     return { permitted: permitted & kernel, effective: effective & kernel, inheritable: inheritable & kernel }
   }
   if (uid !== 0) return { permitted: 0n, effective: 0n, inheritable: 0n }
-  const { permitted, inheritable } = before
-  return { permitted, effective: before.user.effective === 0 ? before.effective : permitted, inheritable }
+  const { permitted, effective, inheritable } = before.sets
+  return {
+    permitted: maskOf(permitted),
+    effective: maskOf(before.user.effective === 0 ? effective : permitted),
+    inheritable: maskOf(inheritable),
+  }
 }
 
-/** Nothing that is executed later can have more than this set (capabilities(7)). To trim it takes CAP_SETPCAP. */
+/** What is executed later cannot have more than this set (capabilities(7)). To trim it takes CAP_SETPCAP. */
 function chooseBounding(
   { capabilities, noNewPrivileges }: HardenOptions,
   uid: number,
-  { permitted, inheritable }: Masks,
-  before: ThreadState,
+  retained: bigint,
+  { sets }: State,
   findings: Finding[],
 ): bigint {
-  if (uid === 0 && capabilities === undefined) return before.bounding
-  const bounding = before.bounding & (permitted | inheritable)
-  if (bounding === before.bounding || before.permitted & CAP_SETPCAP) return bounding
-  findings.push({
-    code: 'HARDEN_BOUNDING_KEPT',
-    level: noNewPrivileges === false ? 'danger' : 'note',
-    message: 'the bounding set stays as it is: without CAP_SETPCAP it cannot be trimmed',
-    remedy: 'start the process with CAP_SETPCAP (in a container: add SETPCAP)',
-  })
-  return before.bounding
+  const present = maskOf(sets.bounding ?? [])
+  if (uid === 0 && capabilities === undefined) return present
+  const bounding = present & retained
+  if (bounding === present || sets.permitted.includes('cap_setpcap')) return bounding
+  const found = noNewPrivileges === false ? danger : note
+  findings.push(
+    found(
+      'HARDEN_BOUNDING_KEPT',
+      'the bounding set stays as it is: without CAP_SETPCAP it cannot be trimmed',
+      'start the process with CAP_SETPCAP (in a container: add SETPCAP)',
+    ),
+  )
+  return present
 }
 
-function dueSteps(wanted: Credentials, before: ThreadState): Step[] {
+function dueSteps(wanted: State, before: State): Step[] {
   const uid = wanted.user.real
   const losesRoot = isAny(before.user, 0) && uid !== 0
   const keepcaps =
     losesRoot &&
-    (wanted.permitted | wanted.inheritable) !== 0n &&
-    !(before.securebits & (SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP))
-  const maySetGroups = (before.permitted & CAP_SETGID) !== 0n
-  const due: Record<Step, boolean> = {
-    chroot: wanted.jailed,
-    bounding: wanted.bounding !== before.bounding,
-    // In a user namespace every id that is not mapped looks like 65534, so "it is that already" proves nothing. To set
-    // one's own ids needs no privilege, and shows: an unmapped one is refused (user_namespaces(7)).
-    setgroups: wanted.groups.join() !== before.groups.join() || (before.groups.length > 0 && maySetGroups),
-    setresgid: true,
-    keepcaps,
-    setresuid: true,
-    capset: true,
-    'keepcaps back': keepcaps,
-    ambient: wanted.ambient !== 0n || before.ambient !== 0n,
-    no_new_privs: wanted.noNewPrivileges && !before.noNewPrivileges,
+    wanted.sets.permitted.length + wanted.sets.inheritable.length > 0 &&
+    !((before.securebits ?? 0) & (SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP))
+  const maySetGroups = before.sets.permitted.includes('cap_setgid')
+  const isEmpty = (names: readonly string[] | undefined) => names === undefined || names.length === 0
+  const due: [Step, boolean][] = [
+    ['chroot', wanted.jailed],
+    ['bounding', wanted.sets.bounding?.join() !== before.sets.bounding?.join()],
+    ['setgroups', wanted.groups.join() !== before.groups.join() || (before.groups.length > 0 && maySetGroups)],
+    ['setresgid', !holds(wanted.group, before.group, 'gid_map')],
+    ['keepcaps', keepcaps],
+    ['setresuid', !holds(wanted.user, before.user, 'uid_map')],
+    ['capset', true],
+    ['keepcaps back', keepcaps],
+    ['ambient', !isEmpty(wanted.sets.ambient) || !isEmpty(before.sets.ambient)],
+    ['no_new_privs', wanted.noNewPrivileges && !before.noNewPrivileges],
+  ]
+  return due.filter(([, isDue]) => isDue).map(([step]) => step)
+}
+
+/**
+ * In a user namespace every id that is not mapped looks like 65534, so that "it is that already" proves nothing: there the call is made,
+ * which needs no privilege and is refused for an unmapped id (user_namespaces(7)).
+ */
+function holds(wanted: Ids, present: Ids, map: 'uid_map' | 'gid_map'): boolean {
+  const id = wanted.real
+  if (![present.real, present.effective, present.saved, present.fs].every((each) => each === id)) return false
+  return id !== OVERFLOW_ID || isMapped(id, map)
+}
+
+const OVERFLOW_ID = 65534
+
+/** Lines of three numbers: the first id inside, the first outside, how many. */
+function isMapped(id: number, map: string): boolean {
+  try {
+    const lines = readFileSync(`/proc/self/${map}`, 'latin1').trim().split('\n')
+    return lines.some((line) => {
+      const [first = 0, , count = 0] = line.trim().split(/ +/).map(Number)
+      return id >= first && id < first + count
+    })
+  } catch {
+    return false // then the kernel is asked
   }
-  return (Object.keys(due) as Step[]).filter((step) => due[step])
 }

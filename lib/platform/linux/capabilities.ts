@@ -1,22 +1,16 @@
 /**
  * Capability sets as masks and as words. libcap does both ways; there is no table of names here.
  */
-import { HardenError } from './errors'
-import { type Masks, native } from './native'
-import { show } from './options'
+import { HardenError } from '../../errors'
+import { type LinuxAddon, type Masks, native } from '../../native'
+import { show } from '../../options'
 
 const bit = (capability: number): bigint => 1n << BigInt(capability)
-
-/** Capabilities by number (capabilities(7)): those which this package itself has to know. */
-export const CAP_SETGID = bit(6)
-export const CAP_SETUID = bit(7)
-export const CAP_SETPCAP = bit(8)
-export const CAP_SYS_CHROOT = bit(18)
 
 let names: string[] | undefined
 
 function allNames(): string[] {
-  names ??= native().capabilityNames()
+  names ??= native<LinuxAddon>().capabilityNames()
   return names
 }
 
@@ -29,6 +23,17 @@ export function capabilityNames(mask: bigint): string[] {
   return found
 }
 
+/** The inverse: a name that capabilityNames() gives. */
+export function maskOf(held: readonly string[]): bigint {
+  const names = allNames()
+  let mask = 0n
+  for (const name of held) {
+    const known = names.indexOf(name)
+    mask |= bit(known < 0 ? Number(name) : known)
+  }
+  return mask
+}
+
 /** The capabilities that this kernel has. */
 export function kernelMask(): bigint {
   return bit(allNames().length) - 1n
@@ -38,7 +43,7 @@ export function kernelMask(): bigint {
  * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the clause at fault
  */
 export function parseCapabilities(text: string): Masks {
-  const masks = native().capabilitiesFromText(text)
+  const masks = native<LinuxAddon>().capabilitiesFromText(text)
   if (typeof masks === 'number') throw wrongClause(text)
   const beyond = masks.effective & ~masks.permitted
   if (beyond)
@@ -83,7 +88,7 @@ export function parseAmbient(text: string, permitted: bigint): bigint {
 /** libcap says no more than EINVAL; each clause stands for itself, so the first that it refuses alone is the one. */
 function wrongClause(text: string): HardenError {
   for (const { 0: clause, index } of text.matchAll(/\S+/g))
-    if (typeof native().capabilitiesFromText(clause) === 'number')
+    if (typeof native<LinuxAddon>().capabilitiesFromText(clause) === 'number')
       return wrongCapabilities(
         `capabilities: clause ${show(clause)} at character ${index + 1} is not understood`,
         `see cap_from_text(3), e.g. cap_net_bind_service+ep; flags are written small`,

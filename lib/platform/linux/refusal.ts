@@ -3,20 +3,21 @@
  */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
-import { type CommonCredentials, compare, describe, parseTask, type ThreadState } from '../audit'
-import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT, capabilityNames } from '../capabilities'
-import { errnoName, HardenError, type HardenErrorFields } from '../errors'
-import type { Failure } from '../native'
-import { show } from '../options'
-import type { Plan } from './linux/plan'
+import type { Plan, Question } from '../../contract'
+import { errnoName, HardenError } from '../../errors'
+import type { Failure, Step } from '../../native'
+import { show } from '../../options'
+import { heldBy, type Where, whereOf } from '../../refusal'
+import { compare, inWords } from '../../state'
+import { lineOf, parseStatus } from './proc'
 
-type Where = Pick<HardenErrorFields, 'step' | 'syscall' | 'errno' | 'tid'>
-
-export function refusal(failure: Failure, plan: Plan, before: ThreadState): HardenError {
+export function explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError {
   const { step, syscall, errno } = failure
   const where = whereOf(failure)
   // wherever it was: it has found nothing out
   if (failure.signal) return killed(failure, where)
+  const asked = questions.at(failure.item)
+  if (errno === constants.errno.ETIMEDOUT && asked && asked.kind === step) return heldBy(asked, failure)
   switch (step) {
     case 'proc':
       return noProc(`${syscall}: ${errnoName(errno)}`, where)
@@ -25,7 +26,9 @@ export function refusal(failure: Failure, plan: Plan, before: ThreadState): Hard
     case 'park':
       return unreachable(failure)
     case 'compare':
-      return differs(failure, where, before)
+      return differs(failure, where, plan)
+    case 'shared memory':
+      return sharesMemory(failure, where)
     case 'regain':
       return new HardenError({
         ...where,
@@ -34,18 +37,12 @@ export function refusal(failure: Failure, plan: Plan, before: ThreadState): Hard
         remedy: 'find what grants it: a security module, or a system call filter that claims success',
       })
   }
-  const attempt = ['read', 'write', 'bind'].includes(step) ? plan.attempts[failure.item] : undefined
-  if (attempt) return noAccess(attempt, failure, where, plan, remedyForAccess(attempt.step, errno))
   return new HardenError({
     ...where,
     code: 'ERR_HARDEN_NOT_PERMITTED',
     message: `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}`,
-    remedy: remedyFor(failure, plan, before),
+    remedy: remedyFor(failure, plan),
   })
-}
-
-export function whereOf({ step, syscall, errno, tid }: Failure): Where {
-  return { step, syscall, ...(errno && { errno: -errno }), ...(tid && { tid }) }
 }
 
 export function noProc(reason: string, where: Where = { step: 'proc' }): HardenError {
@@ -61,7 +58,7 @@ function remedyForProc(errno: string): string {
   if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
   if (errno === 'EPERM' || errno === 'EACCES' || errno === 'ENOSYS')
     return `find what refuses it: a seccomp filter (${whereFilters}), or a security module`
-  return 'mount procfs on /proc in the pid namespace of the process: mount -t proc proc /proc'
+  return `mount procfs on /proc in the pid namespace of the process (mount -t proc proc /proc); for audit() in a chroot, run npx privdrop audit ${process.pid} outside`
 }
 
 function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenError {
@@ -80,7 +77,7 @@ function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenEr
       remedy:
         'start Node without UV_USE_IO_URING, or with UV_USE_IO_URING=0, and without native modules that use io_uring',
     })
-  const path = attemptLink(item)
+  const path = linkOf(item)
   return new HardenError({
     ...where,
     code: 'ERR_HARDEN_OPEN_DIRECTORY',
@@ -91,7 +88,7 @@ function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenEr
   })
 }
 
-function attemptLink(descriptor: number): string | undefined {
+function linkOf(descriptor: number): string | undefined {
   try {
     return readlinkSync(`/proc/self/fd/${descriptor}`)
   } catch {
@@ -99,7 +96,18 @@ function attemptLink(descriptor: number): string | undefined {
   }
 }
 
-export function unreachable(failure: Failure): HardenError {
+/** A process made with CLONE_VM (clone(2)). */
+function sharesMemory({ tid }: Failure, where: Where): HardenError {
+  return new HardenError({
+    ...where,
+    code: 'ERR_HARDEN_SHARED_MEMORY',
+    found: `${tid}`,
+    message: `process ${tid} shares the memory of this one and would keep its credentials: code of the new user would run with them`,
+    remedy: 'end it before harden(): a native module has made it with clone(CLONE_VM) or vfork()',
+  })
+}
+
+function unreachable(failure: Failure): HardenError {
   const { syscall, errno, tid } = failure
   const where = whereOf(failure)
   const { name, thread } = nameThread(tid)
@@ -121,20 +129,48 @@ export function unreachable(failure: Failure): HardenError {
   })
 }
 
-function differs({ syscall, tid }: Failure, where: Where, before: ThreadState): HardenError {
+function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | undefined): HardenError {
+  if (syscall === 'getgroups')
+    return new HardenError({
+      ...where,
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      option: 'supplementalGroups',
+      message: 'to compare so many supplementary groups of so many threads would stop the process for over a second',
+      remedy: 'have fewer groups, now and afterwards, or call harden() before the threads are started',
+    })
   const { status, thread } = nameThread(tid)
-  const others = status ? [parseTask({ tid, status, securebits: before.securebits, jailed: false })] : []
-  const [difference] = compare(before, others)
-  const own = syscall === 'kcmp' ? 'a root directory or a file table' : 'securebits or a seccomp mode'
+  const difference = status && plan ? firstDifference(status, plan) : undefined
+  const own = syscall === 'kcmp' ? 'a root directory or a file table' : 'securebits, a seccomp mode or a seccomp filter'
   return new HardenError({
     ...where,
     code: 'ERR_HARDEN_THREAD_DIFFERS',
-    message: difference ? describe(difference) : `${thread} has ${own} of its own`,
+    message: errno
+      ? `${thread} could not be read: ${syscall}: ${errnoName(errno)}`
+      : difference
+        ? `${thread}: ${difference.field}: wanted ${difference.wanted || 'none'}, found ${difference.found || 'none'}`
+        : `${thread} has ${own} of its own`,
     remedy:
       'find the native module that changes its own threads (setresuid, prctl, unshare), and harden before it does',
     wanted: difference?.wanted,
     found: difference?.found,
   })
+}
+
+/** Compared with the main thread as it was when the plan was made. */
+function firstDifference(status: string, { before }: Plan) {
+  try {
+    const { securebits, jailed } = before.state
+    const [difference] = compare(inWords(before.state), { ...parseStatus(status), securebits, jailed })
+    if (difference) return difference
+    for (const field of ['Seccomp', 'Seccomp_filters']) {
+      const wanted = lineOf(before.text, field) ?? 'none'
+      const found = lineOf(status, field) ?? 'none'
+      if (wanted !== found) return { field, wanted, found }
+    }
+  } catch {
+    // it has ended since
+  }
+  return undefined
 }
 
 function nameThread(tid: number): { status: string; name?: string; thread: string } {
@@ -161,31 +197,13 @@ function killed({ step, syscall, signal }: Failure, where: Where): HardenError {
   })
 }
 
-export function noAccess(
-  { step, path, port, option }: Plan['attempts'][number],
-  { syscall, errno }: Failure,
-  where: Where,
-  { wanted, root }: Pick<Plan, 'root'> & { readonly wanted: CommonCredentials },
-  remedy: string,
-): HardenError {
-  const what = step === 'bind' ? `bind to TCP port ${port}` : `${step} ${show(path)}`
-  return new HardenError({
-    ...where,
-    code: 'ERR_HARDEN_ACCESS',
-    option,
-    found: step === 'bind' ? String(port) : path,
-    message: `user ${wanted.user.real} will not be able to ${what}${root && step !== 'bind' ? ' in the chroot' : ''}: ${syscall}: ${errnoName(errno)}`,
-    remedy,
-  })
-}
-
-function remedyForAccess(step: string, errno: number): string {
+export function remedyForAnswer({ kind }: Question, errno: number): string {
   const { EACCES, ENOENT, ENOTDIR, EROFS } = constants.errno
   if (errno === ENOENT || errno === ENOTDIR) return 'create it; under a chroot, inside of it'
   if (errno === EROFS) return 'mount the file system writable'
   if (errno !== EACCES)
     return `find what stands in the way: a seccomp filter (${whereFilters}), a security module, a limit`
-  if (step === 'bind') return `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
+  if (kind === 'bind') return `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
   return 'give it, and the way to it, to the new user (chown, chmod, or a supplementary group), or use it before harden()'
 }
 
@@ -199,7 +217,7 @@ const moreFiles = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
 
 const whereFilters = 'Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter='
 
-function remedyFor({ step, syscall, errno: number }: Failure, plan: Plan, before: ThreadState): string {
+function remedyFor({ step, syscall, errno: number }: Failure, plan: Plan | undefined): string {
   const errno = number ? errnoName(number) : ''
   if (step === 'memory') return 'raise the limit on memory (RLIMIT_AS, memory.max)'
   if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
@@ -208,32 +226,40 @@ function remedyFor({ step, syscall, errno: number }: Failure, plan: Plan, before
   if (errno === 'EINVAL' && step.startsWith('set'))
     return 'map these ids in the user namespace of the process (/proc/self/uid_map, gid_map; newuidmap, newgidmap)'
   if (syscall === 'chdir' && errno === 'EACCES') return 'let the new user enter that directory (chmod o+x)'
+  return (
+    (plan && remedyForCapability(step, plan)) ??
+    `find what refuses ${syscall}: a seccomp filter (${whereFilters}), or a security module`
+  )
+}
 
-  const lacking = capabilityNames((plan.wanted.permitted | plan.wanted.inheritable) & ~before.permitted).join(', ')
+function remedyForCapability(step: Step, { wanted, before }: Plan): string | undefined {
+  const { user, sets, securebits } = before.state
+  const lacking = [...new Set([...wanted.sets.permitted, ...wanted.sets.inheritable])]
+    .filter((name) => !sets.permitted.includes(name))
+    .join(', ')
   if (step === 'capset' && lacking) return `${grant(lacking)}, or leave it out of 'capabilities'`
 
-  const needed = neededFor[step] ?? 0n
-  const name = capabilityNames(needed).join()
-  if (before.permitted & needed & ~before.effective)
-    return before.user.real === 0 || before.user.saved === 0
-      ? `the process has set root aside: call process.seteuid(0) before harden(), which brings ${name} back`
-      : `raise ${name} into the effective set of the process, or start it without`
-  if (needed & ~before.effective)
-    return before.user.effective === 0
-      ? grant(name)
-      : `start the process as root, with ${name}; for development, call harden() only if process.getuid() is 0`
-
+  const needed = neededFor.get(step)
+  if (needed && !sets.effective.includes(needed)) {
+    if (sets.permitted.includes(needed))
+      return user.real === 0 || user.saved === 0
+        ? `the process has set root aside: call process.seteuid(0) before harden(), which brings ${needed} back`
+        : `raise ${needed} into the effective set of the process, or start it without`
+    return user.effective === 0
+      ? grant(needed)
+      : `start the process as root, with ${needed}; for development, call harden() only if process.getuid() is 0`
+  }
   if (step === 'setgroups')
     return 'the user namespace of the process denies setgroups (/proc/self/setgroups): map its groups as root (newgidmap)'
-  if (before.securebits)
-    return `start the process without securebits (now 0x${before.securebits.toString(16)}; systemd: SecureBits=)`
-  return `find what refuses ${syscall}: a seccomp filter (${whereFilters}), or a security module`
+  return securebits
+    ? `start the process without securebits (now 0x${securebits.toString(16)}; systemd: SecureBits=)`
+    : undefined
 }
 
-const neededFor: Partial<Record<string, bigint>> = {
-  chroot: CAP_SYS_CHROOT,
-  bounding: CAP_SETPCAP,
-  setgroups: CAP_SETGID,
-  setresgid: CAP_SETGID,
-  setresuid: CAP_SETUID,
-}
+const neededFor: ReadonlyMap<Step, string> = new Map([
+  ['chroot', 'cap_sys_chroot'],
+  ['bounding', 'cap_setpcap'],
+  ['setgroups', 'cap_setgid'],
+  ['setresgid', 'cap_setgid'],
+  ['setresuid', 'cap_setuid'],
+])

@@ -1,0 +1,218 @@
+/**
+ * The engine, once for every system: options to a plan, everything that can speak against it, the rehearsal, the commit. What
+ * a system has in its own way it answers through the Platform that is given. Nothing changes before commit().
+ */
+import { constants } from 'node:os'
+import { resolve } from './accounts'
+import type {
+  Avoid,
+  Committed,
+  Finding,
+  Observation,
+  Plan,
+  Platform,
+  Question,
+  Rehearsal,
+  Request,
+  Timing,
+} from './contract'
+import { HardenError } from './errors'
+import { descriptorQuestions, foreignFiles, othersCanExchange } from './hazards'
+import { type Failure, isFailure } from './native'
+import type { HardenOptions } from './options'
+import { exchanged, noAccess, notAsked } from './refusal'
+import { openRoot } from './root'
+import { compare, inWords, isAny } from './state'
+
+/** How often what may pass, such as a directory that is open for a moment, is tried before it is refused. */
+const TRIES = 3
+const PAUSE_MS = 10
+
+/** harden() gives up at the first part that throws; plan() goes on, with undefined in its place. */
+export type Run = <T>(part: () => T) => T | undefined
+
+export interface Examined {
+  readonly findings: readonly Finding[]
+  /** undefined: it was refused. */
+  readonly rehearsal: Rehearsal | undefined
+}
+
+/**
+ * Options and the present state to a frozen Plan: from here on nothing is decided any more.
+ *
+ * @throws HardenError whatever is wrong with names, ids and texts, and ERR_HARDEN_USER_REQUIRED
+ */
+export function makePlan(platform: Platform, options: HardenOptions): Plan {
+  const before = platform.observe()
+  if (isFailure(before)) throw platform.explain(before, undefined, [])
+  const request = requestOf(platform, options, before)
+  const findings: Finding[] = []
+  const decision = platform.decide(request, before, findings)
+  return Object.freeze({
+    ...decision,
+    before,
+    questions: Object.freeze(listQuestions(options, request.uid)),
+    accountGroups: accountGroups(platform, request, decision.wanted.groups),
+    findings: Object.freeze(findings),
+    // last, because nothing may throw while it is open
+    root: options.chroot === undefined ? undefined : openRoot(options.chroot, platform.addon()),
+  })
+}
+
+function requestOf(platform: Platform, options: HardenOptions, { state }: Observation): Request {
+  const identity = resolve(options, platform.addon())
+  return {
+    options,
+    uid: identity.uid ?? presentUser(state.user),
+    gid: identity.gid ?? state.group.effective,
+    groups: identity.groups,
+  }
+}
+
+function presentUser(user: Observation['state']['user']): number {
+  if (!isAny(user, 0)) return user.effective
+  throw new HardenError({
+    code: 'ERR_HARDEN_USER_REQUIRED',
+    option: 'user',
+    message: 'the process has root among its user ids, and no user is named to take its place',
+    remedy: `give the option 'user': an account of the server's own`,
+  })
+}
+
+/** Without a chroot they are not needed, and a name service that fails takes nothing from the plan. */
+function accountGroups(platform: Platform, { options, uid, gid }: Request, groups: readonly number[]): number[] {
+  if (options.chroot === undefined) return [...groups]
+  const account = platform.addon().accountGroups(uid, gid)
+  return typeof account === 'number' ? [...groups] : [...new Set([...groups, ...account])]
+}
+
+function listQuestions({ rehearse, chroot }: HardenOptions, uid: number): Question[] {
+  const { read = [], write = [], bind = [] }: NonNullable<typeof rehearse> = rehearse ?? Object.create(null)
+  const path = (kind: 'read' | 'write') => (path: string, index: number) =>
+    ({ kind, path, number: 0, option: `rehearse.${kind}[${index}]` }) as const
+  return [
+    // root could exchange everything
+    ...(chroot === undefined || uid === 0
+      ? []
+      : [{ kind: 'exchange', path: chroot, number: 0, option: 'chroot' } as const]),
+    ...read.map(path('read')),
+    ...write.map(path('write')),
+    ...bind.map(
+      (port, index) => ({ kind: 'bind', path: '', number: port, option: `rehearse.bind[${index}]` }) as const,
+    ),
+  ]
+}
+
+/** Everything that can speak against a plan, in the order in which it is looked for. It changes nothing. */
+export function examine(platform: Platform, plan: Plan, timings: Timing[], run: Run): Examined {
+  const descriptors = timed(timings, 'descriptors', () =>
+    run(() => answer(platform.addon().descriptors(), platform, plan)),
+  )
+  const scene = { plan, descriptors }
+  const hazards = timed(timings, 'hazards', () => platform.hazards.flatMap((hazard) => hazard(scene) ?? []))
+  const questions = [...plan.questions, ...descriptorQuestions(descriptors ?? [])]
+  const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))
+  if (!rehearsal) return { findings: [...plan.findings, ...hazards], rehearsal }
+  for (const [index, question] of questions.entries())
+    run(() => refuseAnswer(platform, plan, question, rehearsal.answers[index]))
+  const asked = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] }))
+  const found = [othersCanExchange(asked), foreignFiles(asked)].filter((finding) => finding !== undefined)
+  return { findings: [...plan.findings, ...hazards, ...found], rehearsal }
+}
+
+export function timed<T>(timings: Timing[], name: string, part: () => T): T {
+  const start = process.hrtime.bigint()
+  const result = part()
+  timings.push({ name, us: Number((process.hrtime.bigint() - start) / 1000n) })
+  return result
+}
+
+function answer<T extends object>(
+  given: T | Failure,
+  platform: Platform,
+  plan: Plan,
+  questions: readonly Question[] = [],
+): T {
+  if (isFailure(given)) throw platform.explain(given, plan, questions)
+  return given
+}
+
+/** @throws HardenError an answer to what an option asks */
+function refuseAnswer(
+  platform: Platform,
+  plan: Plan,
+  question: Question,
+  given: Rehearsal['answers'][number] | undefined,
+): void {
+  if (question.option === undefined) return
+  if (!given) throw notAsked(question)
+  if (question.kind === 'exchange') {
+    if (given.by === 'user') throw exchanged(question, given.found, plan)
+    if (given.errno) throw notAsked(question, given.errno)
+  } else if (given.errno)
+    throw noAccess(question, given.errno, plan, platform.remedyForAnswer(question, given.errno, plan))
+}
+
+/** What filters kill, and what may pass, is tried again. */
+function rehearse(platform: Platform, plan: Plan, questions: readonly Question[]): Rehearsal {
+  let avoid: Avoid = { kcmp: false, regain: false }
+  for (let tries = 1; ; tries++) {
+    const left = platform.rehearse(plan, questions, avoid)
+    if (!isFailure(left)) return { ...checked(plan, left), avoid }
+    if (isKilled(left, 'compare') && !avoid.kcmp) avoid = { ...avoid, kcmp: true }
+    else if (isKilled(left, 'regain') && !avoid.regain) avoid = { ...avoid, regain: true }
+    else if (isPassing(left) && tries < TRIES) pause()
+    else throw platform.explain(left, plan, questions)
+  }
+}
+
+/** By a seccomp filter that has an action for it, and not an errno. */
+const isKilled = ({ step, signal }: Failure, by: Failure['step']): boolean =>
+  step === by && signal === constants.signals.SIGSYS
+
+const isPassing = ({ step, syscall }: Failure): boolean => step === 'descriptors' && syscall === 'open'
+
+function pause(): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS)
+}
+
+/** @throws HardenError the child has not become what was wanted */
+function checked<T extends Omit<Rehearsal, 'avoid'>>(plan: Plan, rehearsal: T): T {
+  const [difference] = compare(inWords(plan.wanted), rehearsal.state)
+  const undumpable = rehearsal.dumpable ?? 0
+  if (!difference && undumpable === 0) return rehearsal
+  const { field, wanted, found } = difference ?? { field: 'dumpable', wanted: '0', found: `${undumpable}` }
+  throw new HardenError({
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'verify',
+    syscall: 'read',
+    wanted,
+    found,
+    message: `the rehearsal came out otherwise than asked for: ${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`,
+    remedy: 'look for a security module or a sandbox that alters credentials',
+  })
+}
+
+/**
+ * @param last what JavaScript has to see as late as possible: nothing of it runs between this and the proof
+ * @throws HardenError nothing has changed
+ */
+export function commit(
+  platform: Platform,
+  plan: Plan,
+  first: Rehearsal,
+  keepSigusr1: boolean,
+  last: () => void,
+): Committed {
+  let rehearsal = first
+  for (let tries = 1; ; tries++) {
+    last()
+    const done = platform.commit(plan, rehearsal, keepSigusr1)
+    if (!isFailure(done)) return done
+    if (!isPassing(done) || tries === TRIES) throw platform.explain(done, plan, [])
+    pause()
+    rehearsal = rehearse(platform, plan, plan.questions)
+    for (const [index, question] of plan.questions.entries())
+      refuseAnswer(platform, plan, question, rehearsal.answers[index])
+  }
+}

@@ -1,0 +1,43 @@
+/** What audit() sees: every thread of this process, by its own /proc. */
+import { readFileSync, statfsSync } from 'node:fs'
+import { constants } from 'node:os'
+import type { Look } from '../../contract'
+import { lineOf, readKinds } from './proc'
+import { noProc } from './refusal'
+
+/** statfs(2) */
+const PROC_SUPER_MAGIC = 0x9fa0
+
+/**
+ * Every thread of this process.
+ *
+ * @throws HardenError ERR_HARDEN_PROC
+ */
+export function look(root: string | undefined): Look {
+  try {
+    const status = readFileSync('/proc/self/status', 'latin1')
+    refuseForeignProc(status)
+    return { source: 'proc', kinds: readKinds('self', root), sigusr1: dispositionOf(status) }
+  } catch (error) {
+    throw noProc((error as Error).message)
+  }
+}
+
+/** Another file system, or the /proc of a pid namespace in which this process has another number. */
+function refuseForeignProc(status: string): void {
+  if (statfsSync('/proc').type !== PROC_SUPER_MAGIC) throw new Error('it is not procfs')
+  const pids = idsOf(status)
+  if (pids !== `${process.pid}`) throw new Error(`it shows this process as ${pids}, not as ${process.pid}`)
+}
+
+/** One for each pid namespace from that of this /proc down to the process's own. Before Linux 4.1 there is no such line. */
+function idsOf(status: string): string {
+  return lineOf(status, 'NStgid') ?? `${process.pid}`
+}
+
+/** In SigIgn and SigCgt of proc_pid_status(5) bit N-1 is signal N. Dispositions are the process's (signal(7)). */
+function dispositionOf(status: string): Look['sigusr1'] {
+  const bit = 1n << BigInt(constants.signals.SIGUSR1 - 1)
+  const has = (label: string) => (BigInt(`0x${lineOf(status, label) ?? '0'}`) & bit) !== 0n
+  return has('SigIgn') ? 'ignored' : has('SigCgt') ? 'caught' : 'default'
+}

@@ -1,0 +1,122 @@
+/**
+ * The threads of a process as /proc shows them, read from outside: no thread is stopped; one that exits meanwhile is skipped.
+ */
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import type { Kind } from '../../contract'
+import { placeOf } from '../../root'
+import type { Ids, State } from '../../state'
+import { capabilityNames } from './capabilities'
+
+/**
+ * What proc_pid_status(5) says of a thread's credentials.
+ *
+ * @throws Error if a field is missing or malformed: what the kernel did not say is not assumed
+ */
+export function parseStatus(status: string): Omit<State, 'securebits' | 'jailed'> {
+  const field = (name: string): string => {
+    const start = status.indexOf(`\n${name}:\t`)
+    const end = status.indexOf('\n', start + 1)
+    if (start < 0 || end < 0) throw new Error(`the status of the thread has no line ${name}`)
+    return status.slice(start + name.length + 3, end)
+  }
+  const numbers = (name: string): number[] => {
+    const words = field(name).match(/\S+/g) ?? []
+    if (!words.every((word) => /^\d+$/.test(word))) throw new Error(`the status of the thread has an odd line ${name}`)
+    return words.map(Number)
+  }
+  const ids = (name: string): Ids => {
+    const [real, effective, saved, fs, ...more] = numbers(name)
+    if (real === undefined || effective === undefined || saved === undefined || fs === undefined || more.length)
+      throw new Error(`the status of the thread has an odd line ${name}`)
+    return { real, effective, saved, fs }
+  }
+  const set = (name: string): string[] => {
+    const hex = field(name)
+    if (!/^[0-9a-f]{1,16}$/.test(hex)) throw new Error(`the status of the thread has an odd line ${name}`)
+    return capabilityNames(BigInt(`0x${hex}`))
+  }
+  const noNewPrivileges = numbers('NoNewPrivs').join()
+  if (!/^[01]$/.test(noNewPrivileges)) throw new Error('the status of the thread has an odd line NoNewPrivs')
+
+  return {
+    user: ids('Uid'),
+    group: ids('Gid'),
+    // the kernel's order is that of its own ids, which a user namespace may map to others
+    groups: numbers('Groups').sort((a, b) => a - b),
+    sets: {
+      permitted: set('CapPrm'),
+      effective: set('CapEff'),
+      inheritable: set('CapInh'),
+      bounding: set('CapBnd'),
+      ambient: set('CapAmb'),
+      limit: undefined,
+    },
+    noNewPrivileges: noNewPrivileges === '1',
+    aware: undefined,
+  }
+}
+
+/** "Name:\tnode": bytes, and mostly UTF-8. */
+export function nameIn(status: string): string {
+  return Buffer.from(status.slice('Name:\t'.length, status.indexOf('\n')), 'latin1').toString()
+}
+
+/** Whether a line that begins so is there, and the rest of it. */
+export function lineOf(status: string, label: string): string | undefined {
+  const start = status.indexOf(`\n${label}:\t`)
+  return start < 0 ? undefined : status.slice(start + label.length + 3, status.indexOf('\n', start + 1))
+}
+
+/**
+ * Threads whose texts are alike, together; first those that are as the main thread is.
+ *
+ * @param root the place of the root directory that they should have
+ * @param extra what else of a status tells threads apart
+ * @throws Error one of them cannot be read, or not understood; ENOENT, if there is no such process, or it is hidden
+ */
+export function readKinds(
+  pid: number | 'self',
+  root: string | undefined,
+  extraOf: (status: string) => string = () => '',
+): (Kind & { readonly extra: string })[] {
+  const kinds = new Map<string, { state: State; threads: { tid: number; name: string }[]; extra: string }>()
+  for (const tid of listThreads(pid)) {
+    const folder = `/proc/${pid}/task/${tid}`
+    try {
+      const status = readFileSync(`${folder}/status`, 'latin1')
+      const jailed = root !== undefined && isInside(folder, root)
+      const extra = extraOf(status)
+      const key = `${partOf(status, 'Uid', 'Gid')}${partOf(status, 'Groups', 'Groups')}${partOf(status, 'CapInh', 'NoNewPrivs')}${jailed}${extra}`
+      const kind = kinds.get(key) ?? {
+        state: { ...parseStatus(status), securebits: undefined, jailed },
+        threads: [],
+        extra,
+      }
+      kind.threads.push({ tid, name: nameIn(status) })
+      kinds.set(key, kind)
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException
+      if (code !== 'ENOENT' && code !== 'ESRCH') throw error
+    }
+  }
+  return [...kinds.values()]
+}
+
+/** From one line to another: what stands between them is not compared, and changes with no credentials. */
+function partOf(status: string, first: string, last: string): string {
+  const start = status.indexOf(`\n${first}:`)
+  return status.slice(start, status.indexOf('\n', status.indexOf(`\n${last}:`, start) + 1))
+}
+
+/** First the main thread, whose number is the process's. */
+function listThreads(pid: number | 'self'): number[] {
+  const main = pid === 'self' ? process.pid : pid
+  // readdirSync() sorts by letters, and numbers begin anew after the highest (pid_max)
+  const tids = readdirSync(`/proc/${pid}/task`).map(Number)
+  return tids.sort((a, b) => Number(b === main) - Number(a === main) || a - b)
+}
+
+/** The kernel begins the path of what is outside with '(unreachable)'. */
+function isInside(folder: string, root: string): boolean {
+  return placeOf(statSync(`${folder}/root`, { bigint: true })) === root && readlinkSync(`${folder}/cwd`).startsWith('/')
+}

@@ -1,0 +1,81 @@
+/**
+ * Refusals that both systems have in common. Nothing has changed.
+ */
+import type { Plan, Question } from './contract'
+import { errnoName, HardenError, type HardenErrorFields } from './errors'
+import type { Failure } from './native'
+import { show } from './options'
+
+export type Where = Pick<HardenErrorFields, 'step' | 'syscall' | 'errno' | 'tid'>
+
+export function whereOf({ step, syscall, errno, tid }: Failure): Where {
+  return { step, syscall, ...(errno && { errno: -errno }), ...(tid && { tid }) }
+}
+
+const callOf = {
+  read: 'open',
+  write: 'faccessat2',
+  enter: 'faccessat2',
+  bind: 'bind',
+  reopen: 'faccessat2',
+  exchange: 'faccessat',
+}
+
+/** The new identity cannot do what `rehearse` asks. */
+export function noAccess(question: Question, errno: number, plan: Plan, remedy: string): HardenError {
+  const { kind, path, number, option } = question
+  const what = kind === 'bind' ? `bind to TCP port ${number}` : `${kind} ${show(path)}`
+  const syscall = callOf[kind]
+  return new HardenError({
+    code: 'ERR_HARDEN_ACCESS',
+    option,
+    step: kind,
+    syscall,
+    errno: -errno,
+    found: kind === 'bind' ? `${number}` : path,
+    message: `user ${plan.wanted.user.real} will not be able to ${what}${plan.root && kind !== 'bind' ? ' in the chroot' : ''}: ${syscall}: ${errnoName(errno)}`,
+    remedy,
+  })
+}
+
+/** A wait that ran out: the child was held by what a question names. */
+export function heldBy(question: Question, failure: Failure): HardenError {
+  const { kind, path, number, option } = question
+  const what = kind === 'bind' ? `port ${number}` : kind === 'reopen' ? `descriptor ${number}` : show(path)
+  return new HardenError({
+    ...whereOf(failure),
+    code: option?.startsWith('rehearse') ? 'ERR_HARDEN_ACCESS' : 'ERR_HARDEN_NOT_PERMITTED',
+    option,
+    found: path || `${number}`,
+    message: `the rehearsal waited in vain for ${what}: ${failure.syscall}: ${errnoName(failure.errno)}`,
+    remedy: 'see that its file system answers (NFS, FUSE), and call harden() again',
+  })
+}
+
+/** The name of a chroot that the new user decides. */
+export function exchanged(question: Question, found: string | undefined, plan: Plan): HardenError {
+  const component = found ?? question.path
+  return new HardenError({
+    code: 'ERR_HARDEN_CHROOT_PATH',
+    option: 'chroot',
+    step: 'exchange',
+    syscall: callOf.exchange,
+    found: component,
+    message: `user ${plan.wanted.user.real} can put something else in the place of ${show(component)}, so the path of the chroot leads where that user decides`,
+    remedy: `give the folder in which ${show(component)} lies to root (chown root), and take write permission from user ${plan.wanted.user.real} and its groups (chmod go-w, setfacl -b)`,
+  })
+}
+
+/** The path was there a moment ago. */
+export function notAsked(question: Question, errno = 0): HardenError {
+  return new HardenError({
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    option: question.option,
+    step: question.kind,
+    syscall: callOf[question.kind],
+    ...(errno && { errno: -errno }),
+    found: question.path,
+    message: `${show(question.path)} could not be looked at as another process of the new user: ${errnoName(errno)}`,
+    remedy: 'see that it stays where it is, and call harden() again',
+  })
+}

@@ -1,0 +1,64 @@
+/**
+ * The new root directory: opened once, when the plan is made, and known by that descriptor from then on. Its path may
+ * lead elsewhere a moment later.
+ */
+import { closeSync, fstatSync } from 'node:fs'
+import { errnoName, HardenError } from './errors'
+import { type Addon, isFailure } from './native'
+import { show } from './options'
+
+export interface Root {
+  /** The kernel's, without links. */
+  readonly path: string
+  readonly descriptor: number
+  /** placeOf() it. */
+  readonly place: string
+}
+
+/** Which directory it is, whatever its path is (stat(2)). */
+export const placeOf = ({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): string => `${dev}:${ino}`
+
+/** @throws HardenError ERR_HARDEN_NOT_PERMITTED, ERR_HARDEN_CHROOT_PATH */
+export function openRoot(path: string, addon: Addon): Root {
+  const opened = addon.openRoot(path)
+  if (!isFailure(opened)) return { ...opened, place: placeOf(fstatSync(opened.descriptor, { bigint: true })) }
+  const { step, syscall, errno } = opened
+  const found = Object.hasOwn(opened, 'found') ? opened.found : undefined
+  const where = { option: 'chroot', step, syscall, ...(errno && { errno: -errno }), found }
+  if (syscall === 'readlink')
+    throw new HardenError({
+      ...where,
+      code: 'ERR_HARDEN_CHROOT_PATH',
+      message: `chroot ${show(path)} leads through ${show(found)}, a link on procfs, whose text is not where it leads`,
+      remedy: 'name the directory itself',
+    })
+  throw new HardenError({
+    ...where,
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    message: `chroot ${show(path)} cannot be opened: ${show(found)}: ${errnoName(errno)}`,
+    remedy: remedyFor(errnoName(errno)),
+  })
+}
+
+function remedyFor(errno: string): string {
+  if (errno === 'EMFILE' || errno === 'ENFILE') return 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+  if (errno === 'ENOTDIR') return 'name a directory'
+  if (errno === 'EACCES') return 'start the process as a user that may enter it'
+  return 'name a directory that exists'
+}
+
+/** Close the unused root. */
+export function closeRoot(root: Root | undefined): void {
+  if (root) closeSync(root.descriptor)
+}
+
+/** Called once the process is inside. Whatever fails now changes nothing about that. */
+export function enteredRoot(root: Root | undefined): void {
+  if (!root) return
+  closeRoot(root)
+  try {
+    process.chdir('/') // it is there already; Node remembers what process.cwd() was
+  } catch {
+    // one that the application has put in its place
+  }
+}

@@ -1,0 +1,99 @@
+/**
+ * The state of a thread, whichever system keeps it, and the differences between two. It shares nothing with what applies a
+ * plan. Every field is an own property of every state, so that no prototype answers for one that is missing.
+ */
+
+/** The four user or group ids of a thread (credentials(7)); on Solaris `fs` is the effective one. */
+export interface Ids {
+  readonly real: number
+  readonly effective: number
+  readonly saved: number
+  readonly fs: number
+}
+
+export const isAny = ({ real, effective, saved, fs }: Ids, id: number): boolean =>
+  [real, effective, saved, fs].includes(id)
+
+export const allOf = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
+
+/** Names in the system's order: of capabilities (capabilities(7)) or of privileges (privileges(7)). */
+export type Names = readonly string[]
+
+/** By the name of the set: Linux has permitted, effective, inheritable, bounding, ambient; Solaris the first three and limit. */
+export interface Sets {
+  readonly permitted: Names
+  readonly effective: Names
+  readonly inheritable: Names
+  readonly bounding: Names | undefined
+  readonly ambient: Names | undefined
+  readonly limit: Names | undefined
+}
+
+export interface State {
+  readonly user: Ids
+  readonly group: Ids
+  /** The supplementary groups, ascending. */
+  readonly groups: readonly number[]
+  readonly sets: Sets
+  /** Its root and working directory are the ones that a chroot was asked for. */
+  readonly jailed: boolean
+  /** Linux (PR_SET_NO_NEW_PRIVS(2const)); false on Solaris. */
+  readonly noNewPrivileges: boolean
+  /** Linux (PR_GET_SECUREBITS(2const)); undefined: not known, for /proc does not tell it. */
+  readonly securebits: number | undefined
+  /** Solaris: privilege-aware, no user id gives or takes privileges (getpflags(2)). */
+  readonly aware: boolean | undefined
+}
+
+export interface Thread {
+  /** gettid(2); on Solaris getpid(2), for the process stands for all its threads. */
+  readonly tid: number
+  readonly name: string
+}
+
+/** One comparable word a field, in the order of a report; what is not known is left out. */
+export type Words = ReadonlyMap<string, string>
+
+/** One field that is not as it has to be. */
+export interface Difference {
+  readonly field: string
+  readonly wanted: string
+  readonly found: string
+}
+
+/** The same in one thread. */
+export interface Discrepancy extends Difference {
+  readonly tid: number
+  readonly name: string
+}
+
+export function inWords({ user, group, groups, sets, ...flags }: State): Words {
+  const ids = ({ real, effective, saved, fs }: Ids) => `${real} ${effective} ${saved} ${fs}`
+  const { jailed, noNewPrivileges, securebits, aware } = flags
+  const fields: [string, string | undefined][] = [
+    ['user', ids(user)],
+    ['group', ids(group)],
+    ['groups', groups.join(' ')],
+    ...Object.entries(sets).map(([set, names]): [string, string | undefined] => [set, names?.join(' ')]),
+    ['jailed', `${jailed}`],
+    ['noNewPrivileges', `${noNewPrivileges}`],
+    ['securebits', securebits?.toString()],
+    ['aware', aware?.toString()],
+  ]
+  return new Map(fields.filter((field): field is [string, string] => field[1] !== undefined))
+}
+
+/** Every difference, excess and lack alike, of a field that both sides know. */
+export function compare(wanted: Words, state: State): Difference[] {
+  const differences: Difference[] = []
+  for (const [field, found] of inWords(state)) {
+    const word = wanted.get(field)
+    if (word !== undefined && word !== found) differences.push({ field, wanted: word, found })
+  }
+  return differences
+}
+
+/** 'thread 4711 (node): permitted: wanted none, found cap_net_raw' */
+export function describe({ tid, name, field, wanted, found }: Discrepancy): string {
+  return `thread ${tid} (${name}): ${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`
+}

@@ -1,0 +1,215 @@
+/*
+ * children.c - other processes that keep root: those that share this memory, and child processes that are root
+ *
+ * A process made with CLONE_VM and without CLONE_THREAD runs on the memory of this one and is none of its threads: its
+ * credentials would stay, and code that the new identity writes would run with them. Such a process is refused. A child with
+ * memory of its own that is root stays root, which the report names.
+ */
+#define _GNU_SOURCE
+#include "linux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/kcmp.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { TRIES = 20, PAUSE_MS = 5, PROBE_PAGES = 16, CHUNK = 4096 };
+
+struct search {
+	const struct plan *plan;
+	int proc, tasks;
+	pid_t own;
+	bool parked;
+	uint64_t own_size; /* pages (proc_pid_statm(5)) */
+	struct committed *done;
+	struct failure *why;
+};
+
+/* A file of a process: "4711/statm" */
+static ssize_t read_of(int proc, pid_t pid, const char *name, char *text, size_t size)
+{
+	char path[DECIMAL_SIZE + sizeof "/children"];
+
+	decimal(path, pid);
+	memcpy(path + strlen(path), name, strlen(name) + 1);
+	return read_file(proc, path, text, size);
+}
+
+/* All of its address space; 0: it is a zombie, a kernel thread, or has ended. */
+static uint64_t size_of(int proc, pid_t pid)
+{
+	char text[128];
+	ssize_t length = read_of(proc, pid, "/statm", text, sizeof text);
+	uint64_t pages = 0;
+
+	for (ssize_t i = 0; i < length && text[i] >= '0' && text[i] <= '9'; i++)
+		pages = pages * 10 + (uint64_t)(text[i] - '0');
+	return pages;
+}
+
+/* Where kcmp(2) is not to be had, while parked: pages are mapped here and seen there. */
+static bool grows_with_us(const struct search *search, pid_t pid)
+{
+	size_t size = (size_t)PROBE_PAGES * (size_t)sysconf(_SC_PAGESIZE);
+	void *probe = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool grown;
+
+	if (probe == MAP_FAILED)
+		return true; /* not known */
+	grown = size_of(search->proc, pid) == search->own_size + PROBE_PAGES;
+	munmap(probe, size);
+	return grown;
+}
+
+static bool shares_memory(const struct search *search, pid_t pid)
+{
+	long differ;
+
+	/* Asking every process would fill the log of a security module with denials. */
+	if (size_of(search->proc, pid) != search->own_size)
+		return false;
+	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, pid, KCMP_VM, 0, 0);
+	return differ < 0 ? search->parked && grows_with_us(search, pid) : differ == 0;
+}
+
+static int refuse_if_shared(pid_t pid, void *context)
+{
+	struct search *search = context;
+
+	if (pid == search->own || !shares_memory(search, pid))
+		return 0;
+	*search->why = (struct failure){.step = STEP_MEMORY_SHARED, .tid = pid};
+	return 1;
+}
+
+static int open_proc(struct search *search)
+{
+	if ((search->proc = openat(search->tasks, "../..", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) >= 0)
+		return 0;
+	*search->why = (struct failure){.step = STEP_PROC, .error = errno};
+	return -1;
+}
+
+int refuse_sharing_processes(const struct plan *plan, int tasks, struct failure *why)
+{
+	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
+	struct search search = {.plan = plan, .tasks = tasks, .own = getpid(), .why = why};
+	int result = 1;
+
+	if (open_proc(&search))
+		return -1;
+	/* Again, for what a vfork(2) of another thread shares it gives back with its exec; and for this process grows. */
+	for (int tries = 0; result > 0 && tries < TRIES; tries++) {
+		if (tries > 0)
+			nanosleep(&pause, NULL);
+		search.own_size = size_of(search.proc, search.own);
+		result = each_number(search.proc, refuse_if_shared, &search);
+		if (!result && size_of(search.proc, search.own) != search.own_size && tries < TRIES - 1) {
+			result = 1;
+			*why = (struct failure){.step = STEP_NONE};
+		}
+	}
+	close(search.proc);
+	if (result < 0)
+		*why = (struct failure){.step = STEP_PROC, .error = errno};
+	return result ? -1 : 0;
+}
+
+/* Has it root among its ids, and can it still do something? */
+static bool is_root(int proc, pid_t pid)
+{
+	char text[2048];
+	ssize_t length = read_of(proc, pid, "/status", text, sizeof text);
+	bool root = false;
+
+	for (ssize_t at = 0; at < length;) {
+		const char *line = text + at;
+		const char *end = memchr(line, '\n', (size_t)(length - at));
+
+		if (!end)
+			break;
+		if (!strncmp(line, "State:\tZ", 8))
+			return false;
+		if (!strncmp(line, "Uid:", 4))
+			for (const char *id = line + 4; id < end; id++)
+				root |= id[0] == '\t' && id[1] == '0' && (id[2] == '\t' || id[2] == '\n');
+		at += end - line + 1;
+	}
+	return root;
+}
+
+static int look_at_child(pid_t pid, void *context)
+{
+	struct search *search = context;
+	struct committed *done = search->done;
+
+	if (refuse_if_shared(pid, search))
+		return 1;
+	if (done->root_child_count < ROOT_CHILDREN_MAX && is_root(search->proc, pid))
+		done->root_children[done->root_child_count++] = pid;
+	return 0;
+}
+
+/* Of one thread (proc_tid_children(5)): numbers with spaces, as many as there are. ENOENT: a kernel without that file. */
+static int look_at_children_of(pid_t tid, void *context)
+{
+	struct search *search = context;
+	char path[DECIMAL_SIZE + sizeof "/children"], text[CHUNK];
+	ssize_t length;
+	pid_t pid = 0;
+	int list, result = 0;
+
+	decimal(path, tid);
+	memcpy(path + strlen(path), "/children", sizeof "/children");
+	if ((list = openat(search->tasks, path, O_RDONLY | O_CLOEXEC)) < 0)
+		return -1;
+	while (!result && (length = read(list, text, sizeof text)) > 0)
+		for (ssize_t i = 0; !result && i < length; i++) {
+			if (text[i] >= '0' && text[i] <= '9') {
+				pid = pid * 10 + (text[i] - '0');
+				continue;
+			}
+			result = pid ? look_at_child(pid, search) : 0;
+			pid = 0;
+		}
+	close(list);
+	return result;
+}
+
+/* The fourth field of proc_pid_stat(5), for a kernel without such lists; the second is a name with anything in it. */
+static int look_if_child(pid_t pid, void *context)
+{
+	struct search *search = context;
+	char text[512];
+	ssize_t length = read_of(search->proc, pid, "/stat", text, sizeof text);
+	pid_t parent = 0;
+
+	while (length > 0 && text[length - 1] != ')')
+		length--;
+	if (length <= 0)
+		return 0;
+	for (const char *digit = text + length + 3; *digit >= '0' && *digit <= '9'; digit++)
+		parent = parent * 10 + (*digit - '0');
+	return parent == search->own ? look_at_child(pid, search) : 0;
+}
+
+int look_at_children(const struct plan *plan, int tasks, struct committed *done, struct failure *why)
+{
+	struct search search = {.plan = plan, .tasks = tasks, .own = getpid(), .parked = true, .done = done, .why = why};
+	int result;
+
+	if (open_proc(&search))
+		return -1;
+	search.own_size = size_of(search.proc, search.own);
+	result = each_number(tasks, look_at_children_of, &search);
+	if (result < 0 && errno == ENOENT)
+		result = each_number(search.proc, look_if_child, &search);
+	if (result < 0)
+		*why = (struct failure){.step = STEP_PROC, .error = errno};
+	close(search.proc);
+	return result ? -1 : 0;
+}

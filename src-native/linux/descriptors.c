@@ -1,0 +1,406 @@
+/*
+ * descriptors.c - descriptors of this process that would defeat a plan, or that are worth knowing of
+ *
+ * Read early, for a good error, and again while every thread is parked, when no other can be opened. A descriptor that is
+ * closed meanwhile is skipped. No call here waits for a file system.
+ */
+#define _GNU_SOURCE
+#include "linux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/netlink.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { NO_POLLER = -1, NOT_SAID = -2, REFUSED = -3, RING_READS = 10, NUMBERS_MAX = 1 << 20 };
+
+static bool starts(const char *text, const char *head)
+{
+	return !strncmp(text, head, strlen(head));
+}
+
+/* Does this line of an io_uring's fdinfo speak for a thread of the kernel, or for credentials that are kept in it? */
+static long judge_line(const char *line, long so_far)
+{
+	if (starts(line, "Personalities:"))
+		return REFUSED;
+	if (starts(line, "SqThread:\t") && so_far == NOT_SAID)
+		return starts(line, "SqThread:\t-1") ? NO_POLLER : REFUSED;
+	return so_far;
+}
+
+/* The text can be long, and what matters is at its end. */
+static long judge_ring(int info)
+{
+	char text[1024], line[32];
+	size_t at = 0;
+	long result = NOT_SAID;
+	ssize_t length;
+
+	while ((length = read(info, text, sizeof text)) > 0)
+		for (ssize_t i = 0; i < length; i++) {
+			if (text[i] != '\n' && at < sizeof line - 1) {
+				line[at++] = text[i];
+			} else if (text[i] == '\n') {
+				line[at] = '\0';
+				result = judge_line(line, result);
+				at = 0;
+			}
+		}
+	return length < 0 ? NOT_SAID : result;
+}
+
+/* A poller (io_uring_setup(2), IORING_SETUP_SQPOLL) keeps the credentials of whoever made the ring, and so do those that
+ * are registered in it (io_uring_register(2), IORING_REGISTER_PERSONALITY), as long as the kernel tells of them. */
+static int ring_kind(int tasks, int descriptor, enum descriptor_kind *kind)
+{
+	static const char head[] = "../fdinfo/";
+	char path[sizeof head + DECIMAL_SIZE];
+	long said = NOT_SAID;
+
+	memcpy(path, head, sizeof head);
+	decimal(path + sizeof head - 1, descriptor);
+	/* A busy ring omits these lines or, before Linux 6.16, reports no thread. Read repeatedly; any refusal decides. */
+	for (unsigned reads = 0; reads < (said == NOT_SAID ? 100 : RING_READS) && said != REFUSED; reads++) {
+		int info = openat(tasks, path, O_RDONLY | O_CLOEXEC);
+		long once;
+
+		if (info < 0)
+			return -1;
+		once = judge_ring(info);
+		said = once == NOT_SAID ? said : once;
+		close(info);
+	}
+	*kind = said == NO_POLLER ? DESCRIPTOR_PLAIN : DESCRIPTOR_RING;
+	return 0;
+}
+
+/* socket(7); what such a socket was opened for it stays able to do: raw(7), packet(7), netlink(7). */
+static enum descriptor_kind socket_kind(int descriptor)
+{
+	static const int options[] = {SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SO_PROTOCOL};
+	int answers[4];
+
+	for (size_t i = 0; i < 4; i++) {
+		socklen_t size = sizeof answers[i];
+
+		if (getsockopt(descriptor, SOL_SOCKET, options[i], &answers[i], &size))
+			return DESCRIPTOR_PLAIN;
+	}
+	if (answers[0])
+		return DESCRIPTOR_LISTENS;
+	if (answers[1] == AF_PACKET)
+		return DESCRIPTOR_PACKET;
+	if (answers[1] == AF_NETLINK)
+		/* getaddrinfo(3) opens one of this protocol for an instant; it takes no privilege */
+		return answers[3] == NETLINK_ROUTE ? DESCRIPTOR_PLAIN : DESCRIPTOR_NETLINK;
+	return answers[2] == SOCK_RAW ? DESCRIPTOR_RAW : DESCRIPTOR_PLAIN;
+}
+
+int type_of_descriptor(int descriptor)
+{
+	struct statx found;
+
+	return describe(descriptor, STATX_TYPE, &found) ? -1 : found.stx_mode & S_IFMT;
+}
+
+static int read_link(int folder, int descriptor, char path[PATH_MAX])
+{
+	char name[DECIMAL_SIZE];
+	ssize_t length;
+
+	decimal(name, descriptor);
+	if ((length = readlinkat(folder, name, path, PATH_MAX - 1)) < 0)
+		return -1;
+	path[length] = '\0';
+	return 0;
+}
+
+/* O_PATH: a handle that reads and writes nothing. */
+static bool is_file(int descriptor)
+{
+	int type = type_of_descriptor(descriptor);
+	long flags = syscall(SYS_fcntl, descriptor, F_GETFL);
+
+	return (type == S_IFREG || type == S_IFCHR || type == S_IFBLK) && flags >= 0 && !(flags & O_PATH);
+}
+
+/* 0, or -1 with errno. */
+static int kind_of(int tasks, int folder, int descriptor, enum descriptor_kind *kind)
+{
+	char path[PATH_MAX];
+
+	*kind = DESCRIPTOR_PLAIN;
+	if (read_link(folder, descriptor, path))
+		return -1;
+	if (starts(path, "socket:"))
+		*kind = socket_kind(descriptor);
+	else if (!strcmp(path, "anon_inode:[io_uring]"))
+		return ring_kind(tasks, descriptor, kind);
+	else if (path[0] == '/' && is_file(descriptor))
+		*kind = DESCRIPTOR_FILE;
+	return 0;
+}
+
+struct survey {
+	int tasks, folder; /* the two that are open for it, and closed afterwards */
+	const struct plan *plan;
+	struct descriptor *found;
+	size_t room, count;
+	struct directory *inside;
+	struct failure *why;
+};
+
+/* Call visit() for each descriptor but those two. As each_number(). */
+static int each_descriptor(struct survey *survey, int (*visit)(int descriptor, void *context))
+{
+	int result;
+
+	survey->folder = openat(survey->tasks, "../fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (survey->folder < 0)
+		return -1;
+	result = each_number(survey->folder, visit, survey);
+	close(survey->folder);
+	return result;
+}
+
+static bool is_ours(const struct survey *survey, int descriptor)
+{
+	return descriptor == survey->tasks || descriptor == survey->folder;
+}
+
+static bool has_gone(void)
+{
+	return errno == ENOENT || errno == EBADF;
+}
+
+static int refused_at(struct survey *survey, enum step step, int descriptor)
+{
+	*survey->why = (struct failure){.step = step, .item = descriptor};
+	return 1;
+}
+
+static int list_descriptor(int descriptor, void *context)
+{
+	struct survey *survey = context;
+	enum descriptor_kind kind;
+
+	if (is_ours(survey, descriptor))
+		return 0;
+	if (kind_of(survey->tasks, survey->folder, descriptor, &kind))
+		return has_gone() ? 0 : -1;
+	if (kind == DESCRIPTOR_RING)
+		return refused_at(survey, STEP_RING, descriptor);
+	if (kind == DESCRIPTOR_PLAIN)
+		return 0;
+	if (survey->count < survey->room)
+		survey->found[survey->count] = (struct descriptor){descriptor, kind};
+	survey->count++;
+	return 0;
+}
+
+long list_descriptors(struct descriptor *found, size_t room, struct failure *why)
+{
+	struct survey survey = {.found = found, .room = room, .why = why};
+	int result;
+
+	if ((survey.tasks = open_tasks(why)) < 0)
+		return -1;
+	if ((result = each_descriptor(&survey, list_descriptor)) < 0)
+		*why = (struct failure){.step = STEP_DESCRIPTORS, .error = errno};
+	close(survey.tasks);
+	return result ? -1 : (long)survey.count;
+}
+
+/* ---- the chroot: an open directory outside the new root leads back out of it (openat(2), fchdir(2)) ---- */
+
+/* 0: it is a directory, and this is which. 1: it is none, or has been closed. -1: errno. */
+static int which_directory(int tasks, int descriptor, struct directory *which)
+{
+	static const char head[] = "../fdinfo/";
+	char path[sizeof head + DECIMAL_SIZE], text[512];
+	struct statx found;
+	ssize_t length;
+
+	if (describe(descriptor, STATX_TYPE | STATX_INO, &found))
+		return has_gone() ? 1 : -1;
+	if (!S_ISDIR(found.stx_mode))
+		return 1;
+	memcpy(path, head, sizeof head);
+	decimal(path + sizeof head - 1, descriptor);
+	if ((length = read_file(tasks, path, text, sizeof text)) < 0)
+		return has_gone() ? 1 : -1;
+	*which = (struct directory){
+		.descriptor = descriptor,
+		.device_major = found.stx_dev_major,
+		.device_minor = found.stx_dev_minor,
+		.inode = found.stx_ino,
+	};
+	if (number_in((struct text){text, (size_t)length}, "mnt_id:", 10, &which->mount))
+		return 0;
+	errno = ENODATA;
+	return -1;
+}
+
+/* By the rehearsing child, in the new root: what getcwd(2) cannot say with a path from the root is outside. Climbing ".." would
+ * not tell: a bind mount of the new root looks inside and leads out. */
+static int list_if_inside(int descriptor, void *context)
+{
+	struct survey *survey = context;
+	struct directory which;
+	char path[PATH_MAX];
+	int result;
+
+	if (is_ours(survey, descriptor))
+		return 0;
+	if ((result = which_directory(survey->tasks, descriptor, &which)))
+		return result < 0 ? -1 : 0;
+	survey->why->item = descriptor;
+	if (syscall(SYS_fchdir, descriptor) || syscall(SYS_getcwd, path, sizeof path) < 0 || path[0] != '/' ||
+	    survey->count == survey->room) {
+		errno = 0; /* no call has failed that matters */
+		return 1;
+	}
+	survey->inside[survey->count++] = which;
+	return 0;
+}
+
+int list_inside(int tasks, struct directory *inside, size_t room, size_t *count, struct failure *now)
+{
+	struct survey survey = {.tasks = tasks, .inside = inside, .room = room, .why = now};
+
+	now->step = STEP_DIRECTORY;
+	if (each_descriptor(&survey, list_if_inside))
+		return -1;
+	*count = survey.count;
+	return 0;
+}
+
+static int count_one(int descriptor, void *context)
+{
+	(void)descriptor;
+	++*(long *)context;
+	return 0;
+}
+
+long count_descriptors(int tasks)
+{
+	long count = 0;
+	int folder = openat(tasks, "../fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int result = folder < 0 ? -1 : each_number(folder, count_one, &count);
+
+	if (folder >= 0)
+		close(folder);
+	return result ? -1 : count;
+}
+
+/* Parked: nothing is looked up in a file system any more. */
+static int refuse_unless_inside(int descriptor, struct survey *survey)
+{
+	const struct plan *plan = survey->plan;
+	struct directory which;
+	int result = which_directory(survey->tasks, descriptor, &which);
+
+	if (result)
+		return result < 0 ? -1 : 0;
+	for (size_t i = 0; i < plan->inside_count; i++)
+		if (!memcmp(&plan->inside[i], &which, sizeof which))
+			return 0;
+	return refused_at(survey, STEP_DIRECTORY, descriptor);
+}
+
+static int refuse_descriptor(int descriptor, void *context)
+{
+	struct survey *survey = context;
+	enum descriptor_kind kind;
+
+	if (is_ours(survey, descriptor))
+		return 0;
+	if (kind_of(survey->tasks, survey->folder, descriptor, &kind))
+		return has_gone() ? 0 : -1;
+	if (kind == DESCRIPTOR_RING)
+		return refused_at(survey, STEP_RING, descriptor);
+	return has_step(survey->plan->steps, STEP_CHROOT) ? refuse_unless_inside(descriptor, survey) : 0;
+}
+
+int refuse_descriptors(const struct plan *plan, int tasks, struct failure *why)
+{
+	struct survey survey = {.tasks = tasks, .plan = plan, .why = why};
+	int result = each_descriptor(&survey, refuse_descriptor);
+
+	if (result < 0)
+		*why = (struct failure){.step = STEP_DESCRIPTORS, .error = errno};
+	return result ? -1 : 0;
+}
+
+/* ---- for child.c, end.c and questions.c ---- */
+
+struct closing {
+	int folder, keep, keep_too;
+};
+
+static int close_if_it_listens(int descriptor, void *context)
+{
+	const struct closing *closing = context;
+	int type;
+
+	if (descriptor == closing->folder || descriptor == closing->keep || descriptor == closing->keep_too)
+		return 0;
+	type = type_of_descriptor(descriptor);
+	if (type == S_IFSOCK || type == S_IFIFO)
+		close(descriptor);
+	return 0;
+}
+
+int close_sockets_and_pipes(int keep, int keep_too)
+{
+	struct closing closing = {open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), keep, keep_too};
+	struct rlimit limit;
+	int result = 0;
+
+	if (closing.folder >= 0) {
+		result = each_number(closing.folder, close_if_it_listens, &closing);
+		close(closing.folder);
+		return result;
+	}
+	/* in a chroot without /proc */
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return -1;
+	for (int descriptor = 0; descriptor < (int)(limit.rlim_cur < NUMBERS_MAX ? limit.rlim_cur : NUMBERS_MAX); descriptor++)
+		close_if_it_listens(descriptor, &closing);
+	return 0;
+}
+
+int type_of_path(const char *path)
+{
+	struct statx found;
+
+	return syscall(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &found) ? -1 : found.stx_mode & S_IFMT;
+}
+
+/* faccessat(2) does not count retained capabilities, and takes the real ids; faccessat2(2) is Linux 5.8. */
+int may_access(const char *path, int mode)
+{
+	int result = (int)syscall(SYS_faccessat2, AT_FDCWD, path, mode, AT_EACCESS);
+
+	/* An older kernel, or a filter that is older: by the real ids, which are the same by now. */
+	if (result && (errno == ENOSYS || errno == EPERM))
+		result = (int)syscall(SYS_faccessat, AT_FDCWD, path, mode);
+	return result;
+}
+
+int may_reopen(int descriptor)
+{
+	long flags = syscall(SYS_fcntl, descriptor, F_GETFL);
+	long access = flags & O_ACCMODE;
+	int mode = access == O_RDONLY ? R_OK : access == O_WRONLY ? W_OK : R_OK | W_OK;
+
+	if (flags < 0)
+		return -1;
+	return (int)syscall(SYS_faccessat2, descriptor, "", mode, AT_EACCESS | AT_EMPTY_PATH);
+}

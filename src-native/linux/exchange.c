@@ -1,0 +1,228 @@
+/*
+ * exchange.c - could another process of the new user put something else in the place of what a path names?
+ *
+ * The process that answers is a child of the rehearsing child, made before the chroot. It shares the memory, so that no map
+ * is copied; its parent is the server, which can end and reap it when a dead file system holds it. Its real ids are the new
+ * ones and its groups all that the new user has; its effective user stays, to reach what root reaches. access(2) answers for
+ * the real ids, without capabilities.
+ *
+ * A component can be exchanged in a folder that the new user can write and search (in a sticky one: only by the owner of the
+ * component), or that belongs to him, for he can change its mode.
+ */
+#define _GNU_SOURCE
+#include "linux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <linux/magic.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+enum { OVERFLOW_ID = 65534, SECBIT_NO_SETUID_FIXUP = 1 << 2 };
+
+struct asking {
+	const struct plan *plan;
+	struct exchange *exchange;
+	struct answer *answers;
+};
+
+/* What has been found out of a folder on the way. */
+struct folder {
+	unsigned serial;          /* of the folder that it was */
+	bool is_users, is_others; /* by its owner; */
+	bool writable;            /* by the new user, who can search it too; */
+	bool shared;              /* by other users than its owner */
+	bool sticky;
+};
+
+/* What judge() is given. */
+struct inquiry {
+	const struct plan *plan;
+	bool last_too;
+	enum exchanged_by by;
+	struct folder folders[WALK_DEPTH_MAX];
+};
+
+int open_folder(int folder, const char *name)
+{
+	return openat(folder, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
+}
+
+bool is_on_proc(int folder)
+{
+	struct statfs system;
+
+	return !fstatfs(folder, &system) && system.f_type == PROC_SUPER_MAGIC;
+}
+
+/* In a user namespace an id that is not mapped looks like this one (user_namespaces(7)). open(2), O_NOATIME, is for the owner,
+ * or for a capability that counts where the owner is mapped: it tells the two apart. */
+static bool is_unmapped(int folder, const char *name, uid_t owner)
+{
+	int file;
+
+	if (owner != OVERFLOW_ID)
+		return false;
+	if ((file = openat(folder, name, O_RDONLY | O_NOATIME | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)) < 0)
+		return true;
+	close(file);
+	return false;
+}
+
+static bool is_writable(int folder, const char *name, int mode)
+{
+	return !syscall(SYS_faccessat, folder, name, mode);
+}
+
+static const struct folder *look_at_folder(const struct walk *walk, struct inquiry *inquiry)
+{
+	struct folder *folder = &inquiry->folders[walk->depth];
+	int descriptor = walk->folders[walk->depth];
+	struct statx found;
+	bool unmapped;
+
+	if (folder->serial == walk->serials[walk->depth] || syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_UID | STATX_MODE, &found))
+		return folder;
+	unmapped = is_unmapped(descriptor, ".", found.stx_uid);
+	*folder = (struct folder){
+		.serial = walk->serials[walk->depth],
+		.is_users = found.stx_uid == inquiry->plan->uid && !unmapped,
+		.is_others = found.stx_uid != 0 && !unmapped,
+		.writable = is_writable(descriptor, ".", W_OK | X_OK),
+		.shared = found.stx_mode & (S_IWGRP | S_IWOTH),
+		.sticky = found.stx_mode & S_ISVTX,
+	};
+	return folder;
+}
+
+/* Who can put something else in the place of this component, which belongs to `owner`? */
+static enum exchanged_by judge_folder(const struct folder *folder, uid_t owner, uid_t user)
+{
+	if (folder->is_users || (folder->writable && (!folder->sticky || owner == user)))
+		return EXCHANGED_BY_USER;
+	if (folder->is_others || (folder->shared && (!folder->sticky || owner != 0)))
+		return EXCHANGED_BY_OTHERS;
+	return EXCHANGED_BY_NONE;
+}
+
+/* Can the new user write to what it is, or change its mode as its owner? */
+static bool is_users_own(const struct plan *plan, int folder, const char *name, uid_t owner)
+{
+	return (owner == plan->uid && !is_unmapped(folder, name, owner)) || is_writable(folder, name, W_OK);
+}
+
+static bool judge(struct walk *walk, const char *name, bool last)
+{
+	struct inquiry *inquiry = walk->context;
+	const struct plan *plan = inquiry->plan;
+	int folder = walk->folders[walk->depth];
+	struct statx component;
+	enum exchanged_by by;
+
+	if (syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component))
+		return false; /* it is not there: the walk says so */
+	by = judge_folder(look_at_folder(walk, inquiry), component.stx_uid, plan->uid);
+	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
+	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
+	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(plan, folder, name, component.stx_uid))
+		by = EXCHANGED_BY_USER;
+	if (by != EXCHANGED_BY_NONE)
+		inquiry->by = by;
+	return by == EXCHANGED_BY_USER;
+}
+
+static int keep_found(struct exchange *exchange, const char *text)
+{
+	int size = (int)strlen(text) + 1;
+	int at = exchange->found_size;
+
+	if (at + size > FOUND_SIZE)
+		return -1; /* there are more than anybody will read */
+	memcpy(exchange->found + at, text, (size_t)size);
+	exchange->found_size += size;
+	return at;
+}
+
+static void ask_about(struct walk *walk, struct exchange *exchange, const struct question *question, struct answer *answer)
+{
+	struct inquiry *inquiry = walk->context;
+	enum walked how;
+
+	inquiry->last_too = question->number != 0;
+	inquiry->by = EXCHANGED_BY_NONE;
+	how = walk_path(walk, question->path);
+	answer->error = how == WALK_FAILED ? errno : 0;
+	answer->by = inquiry->by;
+	answer->found = inquiry->by == EXCHANGED_BY_NONE ? -1 : keep_found(exchange, walk->at);
+}
+
+static int become_another_process(const struct plan *plan)
+{
+	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
+	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+
+	/* Refused where the process may not change its groups: then they are what every process of the user starts with. */
+	syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);
+	if (syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) || syscall(SYS_setresuid, plan->uid, -1, -1))
+		return -1;
+	/* With this bit access(2) counts capabilities. */
+	return plan->securebits & SECBIT_NO_SETUID_FIXUP ? (int)syscall(SYS_capset, &header, none) : 0;
+}
+
+static int answer_all(void *context)
+{
+	const struct asking *asking = context;
+	struct failure *now = &asking->exchange->now;
+	const struct plan *plan = asking->plan;
+	struct inquiry inquiry = {.plan = plan};
+	struct walk walk = {.judge = judge, .context = &inquiry};
+	int error = become_another_process(plan) ? errno : 0;
+
+	begin_walk(&walk);
+	for (size_t i = 0; i < plan->question_count; i++) {
+		if (plan->questions[i].kind != STEP_EXCHANGE)
+			continue;
+		now->item = (int)i;
+		asking->answers[i].error = error;
+		if (!error)
+			ask_about(&walk, asking->exchange, &plan->questions[i], &asking->answers[i]);
+	}
+	exit_now(0);
+}
+
+int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answer *answers)
+{
+	struct asking asking = {plan, exchange, answers};
+	bool any = false;
+
+	for (size_t i = 0; i < plan->question_count; i++)
+		any |= plan->questions[i].kind == STEP_EXCHANGE;
+	if (!any)
+		return 0;
+	exchange->now.step = STEP_EXCHANGE;
+	return clone(answer_all, exchange->stack + EXCHANGE_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID,
+	             &asking, (pid_t *)&exchange->helper) < 0
+	               ? -1
+	               : 0;
+}
+
+int open_root(const char *path, char *walked, struct failure *why)
+{
+	struct walk walk = {0};
+	enum walked how;
+	int root = -1;
+
+	begin_walk(&walk);
+	how = walk_path(&walk, path);
+	*why = walk.on_proc ? (struct failure){.step = STEP_LINK}
+	                    : (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
+	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of the same size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
+	if (how == WALKED_TO_FOLDER)
+		root = walk.folders[walk.depth--]; /* it stays; the folders on the way go */
+	end_walk(&walk);
+	return root;
+}
