@@ -18,13 +18,22 @@ export interface Identity {
  */
 export function resolve({ user, group, supplementalGroups }: HardenOptions, addon: Addon): Identity {
   const account = user === undefined ? undefined : findUser(user, addon)
-  return {
-    uid: account?.uid,
-    gid: group === undefined ? account && primaryGroup(account, addon) : findGroup(group, 'group', addon),
-    groups:
-      supplementalGroups &&
-      ascending(supplementalGroups.map((name, index) => findGroup(name, `supplementalGroups[${index}]`, addon))),
-  }
+  const gid = group === undefined ? account && primaryGroup(account, addon) : findGroup(group, 'group', addon)
+  return { uid: account?.uid, gid, groups: findGroups(supplementalGroups, account?.uid, gid, addon) }
+}
+
+function findGroups(
+  groups: HardenOptions['supplementalGroups'],
+  uid: number | undefined,
+  gid: number | undefined,
+  addon: Addon,
+): number[] | undefined {
+  if (groups === undefined) return undefined
+  if (groups !== 'initgroups')
+    return ascending(groups.map((name, index) => findGroup(name, `supplementalGroups[${index}]`, addon)))
+  if (uid === undefined || gid === undefined)
+    throw wrongValue('supplementalGroups', `'initgroups' goes with a user`, `give the option 'user' as well`)
+  return ascending(answer('supplementalGroups', uid, 'getgrouplist', addon.accountGroups(uid, gid)) ?? [])
 }
 
 export function ascending(ids: Iterable<number>): number[] {
@@ -77,7 +86,9 @@ function answer<T extends object>(
     syscall,
     errno: -found,
     message: `${option} ${show(name)} could not be looked up: ${syscall}: ${errnoName(found)}`,
-    remedy: `see that the name service answers (getent passwd, getent group; /etc/nsswitch.conf), or give numeric ids`,
+    remedy:
+      'see that the name service answers (getent passwd, getent group; /etc/nsswitch.conf), at the start of the system as ' +
+      'well (systemd: After=nss-user-lookup.target), or give numeric ids',
   })
 }
 

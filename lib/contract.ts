@@ -52,6 +52,8 @@ export interface Question {
   readonly number: number
   /** The option that asks it: a bad answer is a refusal. undefined: it becomes a finding. */
   readonly option: string | undefined
+  /** Of a finding: what the path is to the process. */
+  readonly role: string
 }
 
 /** Everything that is decided. Frozen. */
@@ -61,6 +63,8 @@ export interface Plan extends Decision {
   readonly questions: readonly Question[]
   /** What any process of the new user has: the plan's groups and the account's. */
   readonly accountGroups: readonly number[]
+  /** supplementalGroups was given. */
+  readonly explicitGroups: boolean
   /** Open: to be closed by the caller that made the plan. */
   readonly root: Root | undefined
   readonly findings: readonly Finding[]
@@ -102,6 +106,7 @@ export interface Timing {
 
 /** Where hazards look. */
 export interface Scene {
+  readonly platform: Platform
   readonly plan: Plan
   /** Those that mean something; undefined: they could not be listed. */
   readonly descriptors: readonly OpenDescriptor[] | undefined
@@ -143,6 +148,8 @@ export interface Platform {
   remedyForAnswer(question: Question, errno: number, plan: Plan): string
   /** What is worth knowing of child processes that are root. */
   rootChildren(pids: readonly number[]): Finding | undefined
+  /** Files beside Node's modules on which the next start rests. */
+  libraries(): readonly string[]
   /** Every thread, read at any time. `root`: where the new root is, if there is one. */
   look(root: string | undefined): Look
 }

@@ -17,8 +17,8 @@ import type {
   Timing,
 } from './contract'
 import { HardenError } from './errors'
-import { descriptorQuestions, foreignFiles, othersCanExchange } from './hazards'
-import { type Failure, isFailure } from './native'
+import { findingsAhead, questionsAhead } from './foresight'
+import { type Answer, type Failure, isFailure } from './native'
 import type { HardenOptions } from './options'
 import { exchanged, noAccess, notAsked } from './refusal'
 import { openRoot } from './root'
@@ -53,6 +53,7 @@ export function makePlan(platform: Platform, options: HardenOptions): Plan {
     before,
     questions: Object.freeze(listQuestions(options, request.uid)),
     accountGroups: accountGroups(platform, request, decision.wanted.groups),
+    explicitGroups: options.supplementalGroups !== undefined,
     findings: Object.freeze(findings),
     // last, because nothing may throw while it is open
     root: options.chroot === undefined ? undefined : openRoot(options.chroot, platform.addon()),
@@ -79,9 +80,8 @@ function presentUser(user: Observation['state']['user']): number {
   })
 }
 
-/** Without a chroot they are not needed, and a name service that fails takes nothing from the plan. */
-function accountGroups(platform: Platform, { options, uid, gid }: Request, groups: readonly number[]): number[] {
-  if (options.chroot === undefined) return [...groups]
+/** A name service that fails takes nothing from the plan. */
+function accountGroups(platform: Platform, { uid, gid }: Request, groups: readonly number[]): number[] {
   const account = platform.addon().accountGroups(uid, gid)
   return typeof account === 'number' ? [...groups] : [...new Set([...groups, ...account])]
 }
@@ -89,16 +89,16 @@ function accountGroups(platform: Platform, { options, uid, gid }: Request, group
 function listQuestions({ rehearse, chroot }: HardenOptions, uid: number): Question[] {
   const { read = [], write = [], bind = [] }: NonNullable<typeof rehearse> = rehearse ?? Object.create(null)
   const path = (kind: 'read' | 'write') => (path: string, index: number) =>
-    ({ kind, path, number: 0, option: `rehearse.${kind}[${index}]` }) as const
+    ({ kind, path, number: 0, option: `rehearse.${kind}[${index}]`, role: '' }) as const
   return [
     // root could exchange everything
     ...(chroot === undefined || uid === 0
       ? []
-      : [{ kind: 'exchange', path: chroot, number: 0, option: 'chroot' } as const]),
+      : [{ kind: 'exchange', path: chroot, number: 0, option: 'chroot', role: '' } as const]),
     ...read.map(path('read')),
     ...write.map(path('write')),
     ...bind.map(
-      (port, index) => ({ kind: 'bind', path: '', number: port, option: `rehearse.bind[${index}]` }) as const,
+      (port, index) => ({ kind: 'bind', path: '', number: port, option: `rehearse.bind[${index}]`, role: '' }) as const,
     ),
   ]
 }
@@ -108,16 +108,19 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
   const descriptors = timed(timings, 'descriptors', () =>
     run(() => answer(platform.addon().descriptors(), platform, plan)),
   )
-  const scene = { plan, descriptors }
+  const scene = { platform, plan, descriptors }
   const hazards = timed(timings, 'hazards', () => platform.hazards.flatMap((hazard) => hazard(scene) ?? []))
-  const questions = [...plan.questions, ...descriptorQuestions(descriptors ?? [])]
+  const questions = [...plan.questions, ...questionsAhead(scene)]
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))
-  if (!rehearsal) return { findings: [...plan.findings, ...hazards], rehearsal }
-  for (const [index, question] of questions.entries())
-    run(() => refuseAnswer(platform, plan, question, rehearsal.answers[index]))
-  const asked = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] }))
-  const found = [othersCanExchange(asked), foreignFiles(asked)].filter((finding) => finding !== undefined)
-  return { findings: [...plan.findings, ...hazards, ...found], rehearsal }
+  if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards]), rehearsal }
+  const asked = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] as Answer }))
+  for (const { question, answer } of asked) run(() => refuseAnswer(platform, plan, question, answer))
+  return { findings: inOrder([...plan.findings, ...hazards, ...findingsAhead(scene, asked)]), rehearsal }
+}
+
+/** Dangers first. */
+function inOrder(findings: readonly Finding[]): Finding[] {
+  return [...findings.filter(({ level }) => level === 'danger'), ...findings.filter(({ level }) => level === 'note')]
 }
 
 export function timed<T>(timings: Timing[], name: string, part: () => T): T {
@@ -138,16 +141,10 @@ function answer<T extends object>(
 }
 
 /** @throws HardenError an answer to what an option asks */
-function refuseAnswer(
-  platform: Platform,
-  plan: Plan,
-  question: Question,
-  given: Rehearsal['answers'][number] | undefined,
-): void {
+function refuseAnswer(platform: Platform, plan: Plan, question: Question, given: Answer): void {
   if (question.option === undefined) return
-  if (!given) throw notAsked(question)
   if (question.kind === 'exchange') {
-    if (given.by === 'user') throw exchanged(question, given.found, plan)
+    if (given.by === 'user' || given.by === 'writer') throw exchanged(question, given.found, plan)
     if (given.errno) throw notAsked(question, given.errno)
   } else if (given.errno)
     throw noAccess(question, given.errno, plan, platform.remedyForAnswer(question, given.errno, plan))
@@ -213,6 +210,6 @@ export function commit(
     pause()
     rehearsal = rehearse(platform, plan, plan.questions)
     for (const [index, question] of plan.questions.entries())
-      refuseAnswer(platform, plan, question, rehearsal.answers[index])
+      refuseAnswer(platform, plan, question, rehearsal.answers[index] as Answer)
   }
 }

@@ -3,16 +3,8 @@
  * vanishes meanwhile or cannot be read is skipped.
  */
 import cluster from 'node:cluster'
-import { readlinkSync } from 'node:fs'
-import type { Finding, Question, Scene } from './contract'
-import type { Answer, OpenDescriptor } from './native'
-import { show } from './options'
-
-/** A question, and what the rehearsing child answered. */
-export interface Asked {
-  readonly question: Question
-  readonly answer: Answer | undefined
-}
+import { ascending } from './accounts'
+import type { Finding, Scene } from './contract'
 
 export function danger(code: string, message: string, remedy: string): Finding {
   return { code, level: 'danger', message, remedy }
@@ -36,23 +28,26 @@ export function signalReport(): Finding | undefined {
   const options = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/[\s"]+/)]
   // Node takes an underscore for a hyphen
   const snapshot = options.some((option) => /^--heapsnapshot[-_]signal(=|$)/.test(option))
-  const found = [
-    attempt(() => process.report.reportOnSignal) && '--report-on-signal',
-    snapshot && '--heapsnapshot-signal',
+  const ways = [
+    ...(attempt(() => process.report.reportOnSignal) === true
+      ? ['--report-on-signal: leave it out, or set process.report.reportOnSignal to false']
+      : []),
+    ...(snapshot ? ['--heapsnapshot-signal: leave it out'] : []),
   ]
-  const names = found.filter((name) => typeof name === 'string').join(' and ')
-  if (!names) return undefined
+  if (ways.length === 0) return undefined
+  const names = ways.map((way) => way.split(':', 1).join('')).join(' and ')
   return danger(
     'HARDEN_SIGNAL_REPORT',
     `any process of the new user can have this one write its memory or environment to a file, by a signal: ${names}`,
-    `start Node without ${names} (NODE_OPTIONS, too), or set process.report.reportOnSignal to false`,
+    `${ways.join('; ')} (of NODE_OPTIONS, too)`,
   )
 }
 
-/** SO_ACCEPTCONN, socket(7); in a cluster it is the primary that listens. */
+/** SO_ACCEPTCONN, socket(7), or a bound datagram socket; in a cluster it is the primary that listens. */
 export function notListening({ descriptors }: Scene): Finding | undefined {
-  if (cluster.isWorker || !descriptors || descriptors.some(({ kind }) => kind === 'listens')) return undefined
-  return danger(
+  if (cluster.isWorker || !descriptors) return undefined
+  if (descriptors.some(({ kind }) => kind === 'listens' || kind === 'datagram')) return undefined
+  return note(
     'HARDEN_NOT_LISTENING',
     'no socket of this process is listening yet: what only root may bind or read has to come before harden()',
     `call harden() when the server has emitted 'listening'`,
@@ -83,45 +78,82 @@ export function groupZero({ plan: { wanted } }: Scene): Finding | undefined {
   )
 }
 
-/** Each is a few system calls of the rehearsing child. */
-const DESCRIPTORS_ASKED = 1024
-
-export function descriptorQuestions(descriptors: readonly OpenDescriptor[]): Question[] {
-  return descriptors
-    .filter(({ kind }) => kind === 'file')
-    .slice(0, DESCRIPTORS_ASKED)
-    .map(({ descriptor }) => ({ kind: 'reopen', path: '', number: descriptor, option: undefined }))
-}
-
-/** "descriptor 19 ('/var/log/mail.log')" */
-function describeDescriptor(descriptor: number): string {
-  const path = attempt(() => readlinkSync(`/proc/self/fd/${descriptor}`))
-  return `descriptor ${descriptor} (${path === undefined ? 'closed by now' : show(path)})`
-}
-
-const NAMED_MAX = 16
-
-/** Open files and devices; sockets and pipes are no matter of permission. */
-export function foreignFiles(asked: readonly Asked[]): Finding | undefined {
-  // Before Linux 5.8 there is no such call, and no answer is EACCES.
-  const foreign = asked.filter(({ question, answer }) => question.kind === 'reopen' && answer?.errno === 13)
-  if (foreign.length === 0) return undefined
-  const named = foreign.slice(0, NAMED_MAX).map(({ question }) => describeDescriptor(question.number))
-  const more = foreign.length > NAMED_MAX ? ` and ${foreign.length - NAMED_MAX} more` : ''
+/** A port that several listeners share belongs to the user that opened the first one (socket(7), SO_REUSEPORT). */
+export function sharedPort({ plan, descriptors }: Scene): Finding | undefined {
+  const { user } = plan.wanted
+  const shared = (descriptors ?? []).filter(({ sharesPort }) => sharesPort)
+  if (shared.length === 0 || user.real === plan.before.state.user.effective) return undefined
   return note(
-    'HARDEN_DESCRIPTORS',
-    `what the new user could not open itself, and goes on using: ${named.join(', ')}${more}`,
-    'give the files to the new user if they are to be opened again (a log after its rotation), or close them before harden()',
+    'HARDEN_REUSEPORT',
+    `SO_REUSEPORT is per user: beside ${shared.map(({ descriptor }) => `descriptor ${descriptor}`).join(', ')}, which this user has opened, user ${user.real} gets EADDRINUSE`,
+    'close the listener before the next one is opened, or open all of them before harden()',
   )
 }
 
-/** A process that can write to a directory can put another in the place of what lies in it (path_resolution(7), rename(2)). */
-export function othersCanExchange(asked: readonly Asked[]): Finding | undefined {
-  const found = asked.find(({ question, answer }) => question.option === 'chroot' && answer?.by === 'others')
-  if (!found?.answer) return undefined
+/** What a member of the group comes to; by the names that distributions and daemons give to such groups. */
+const rootByGroup: ReadonlyMap<string, string> = new Map([
+  ['root', "reads and writes what is open to root's group"],
+  ['disk', 'reads and writes every disk'],
+  ['shadow', 'reads the hashes of passwords'],
+  ['kmem', 'reads the memory of the kernel'],
+  ['docker', 'starts containers as root'],
+  ['podman', 'starts containers as root'],
+  ['lxd', 'starts containers as root'],
+  ['incus', 'starts containers'],
+  ['incus-admin', 'starts containers as root'],
+  ['libvirt', 'starts machines that mount any file'],
+  ['libvirtd', 'starts machines that mount any file'],
+  ['sudo', 'becomes root by sudo(8)'],
+  ['wheel', 'becomes root by su(1) or sudo(8)'],
+  ['admin', 'becomes root by sudo(8)'],
+  ['staff', 'writes programs to /usr/local'],
+])
+
+/** [name, reason] if a member of this group becomes root. */
+export function wayOfGroup(name: string): [string, string] | undefined {
+  const reason = rootByGroup.get(name)
+  return reason === undefined ? undefined : [name, reason]
+}
+
+/** The name of a group, or its number where the system has none. */
+function nameOf({ platform }: Scene, gid: number): string {
+  const name = platform.addon().groupById(gid)
+  return typeof name === 'string' ? name : `${gid}`
+}
+
+/** group(5). Group 0 has a finding of its own. */
+export function rootByItsGroups(scene: Scene): Finding | undefined {
+  const { user, group, groups } = scene.plan.wanted
+  if (user.real === 0) return undefined
+  const ways = ascending([group.real, ...groups])
+    .filter((gid) => gid !== 0)
+    .map((gid) => wayOfGroup(nameOf(scene, gid)))
+    .filter((way) => way !== undefined)
+  if (ways.length === 0) return undefined
+  return danger(
+    'HARDEN_GROUP_IS_ROOT',
+    `an attacker in the process becomes root by its groups: ${ways.map(([name, reason]) => `${name} (${reason})`).join(', ')}`,
+    `leave ${ways.map(([name]) => name).join(', ')} out; have a small process of its own do what needs it`,
+  )
+}
+
+/** Groups that the process has, or that the account has (getgrouplist(3)), and that go. Never advised: what amounts to root. */
+export function groupsLost(scene: Scene): Finding | undefined {
+  const { plan, platform } = scene
+  const { user, group, groups } = plan.wanted
+  if (plan.explicitGroups || user.real === 0) return undefined
+  const kept = new Set([0, group.real, ...groups])
+  const lost = ascending([...plan.before.state.groups, ...plan.accountGroups]).filter((gid) => !kept.has(gid))
+  if (lost.length === 0) return undefined
+  const ofRoot = platform.addon().accountGroups(0, 0)
+  const roots = new Set(typeof ofRoot === 'number' ? [] : ofRoot)
+  const names = lost.filter((gid) => !roots.has(gid)).map((gid) => nameOf(scene, gid))
+  const useful = names.filter((name) => !wayOfGroup(name))
+  if (useful.length === 0) return undefined
+  const list = useful.map((name) => (/^\d+$/.test(name) ? name : `'${name}'`)).join(', ')
   return note(
-    'HARDEN_WRITABLE_ANCESTOR',
-    `others than root can exchange what the chroot's path names: ${show(found.answer.found)}`,
-    'give the folder in which it lies to root (chown root), and take write permission from others (chmod go-w)',
+    'HARDEN_GROUPS_LOST',
+    `supplementary groups of the process or of its account are not retained: ${useful.join(', ')}`,
+    `if files depend on them: supplementalGroups: [${list}], or 'initgroups' for those of the account`,
   )
 }

@@ -58,7 +58,7 @@ export interface Answer {
   /** 0: yes; for 'exchange': the path was walked to its end. */
   readonly errno: number
   /** Of 'exchange': processes that can put something else in the place of a component, */
-  readonly by: 'none' | 'user' | 'others'
+  readonly by: 'none' | 'user' | 'writer' | 'others'
   /** and the first such component; its links are resolved. */
   readonly found: string | undefined
 }
@@ -86,7 +86,13 @@ export interface NativePlan {
 /** A descriptor that means something to a plan; see enum descriptor_kind in src-native/linux/linux.h. */
 export interface OpenDescriptor {
   readonly descriptor: number
-  readonly kind: 'file' | 'listens' | 'raw' | 'packet' | 'netlink'
+  readonly kind: 'file' | 'listens' | 'datagram' | 'peer' | 'raw' | 'packet' | 'netlink'
+  /** A file: it was opened for writing. */
+  readonly writable: boolean
+  /** A listener: SO_REUSEPORT (socket(7)). */
+  readonly sharesPort: boolean
+  /** The path of a Unix listener or peer; else ''. */
+  readonly name: string
 }
 
 /** Nothing has changed. */
@@ -135,6 +141,7 @@ export interface Addon {
   userByName(name: string): { uid: number; gid: number } | number | undefined
   userById(uid: number): { gid: number } | number | undefined
   groupByName(name: string): { gid: number } | number | undefined
+  groupById(gid: number): string | number | undefined
   /** Of the account with this id, its primary group among them: getgrouplist(3). A number: an errno. */
   accountGroups(uid: number, primary: number): number[] | number
 }
@@ -176,6 +183,12 @@ export interface LinuxAddon extends Addon {
     | Failure
   /** The plan in every thread. A Failure means that nothing has changed. */
   commit(plan: LinuxPlan): NativeCommitted | Failure
+  /** The paths of the libraries and addons that are loaded. */
+  libraries(): string[]
+  /** What a file must be given by exec(2), else that fails: a mask (security.capability, capabilities(7)). */
+  fileCapabilities(path: string): bigint
+  /** Root's processes of this session or process group that are neither ancestors nor children; at most 16. */
+  sessionRoot(): number[]
   /** cap_from_text(3), or its errno. */
   capabilitiesFromText(text: string): Masks | number
   /** cap_to_name(3) of each capability that this kernel has. */

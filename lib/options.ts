@@ -15,9 +15,10 @@ export interface HardenOptions {
   /** A group's name, or a gid. Default: the primary group of `user`. */
   group?: string | number
   /**
-   * The supplementary groups, exactly these (setgroups(2)): at most NGROUPS_MAX names or gids. Default: none.
+   * The supplementary groups, exactly these (setgroups(2)): at most NGROUPS_MAX names or gids; or 'initgroups', those of the
+   * account (initgroups(3)). Default: none.
    */
-  supplementalGroups?: readonly (string | number)[]
+  supplementalGroups?: readonly (string | number)[] | 'initgroups'
   /**
    * Linux: the capabilities to retain, in the notation of cap_from_text(3), e.g. 'cap_net_bind_service+ep'. Exclusive:
    * what it does not name is lost, for user root too. Default: none; user root without it stays as privileged as it is.
@@ -132,7 +133,8 @@ function nameOrId(value: unknown, option: string): void {
 }
 
 function list(value: unknown, option: string): void {
-  if (!Array.isArray(value)) throw wrongType(option, 'an array of names and ids', value)
+  if (value === 'initgroups') return
+  if (!Array.isArray(value)) throw wrongType(option, `an array of names and ids, or 'initgroups'`, value)
   if (value.length > NGROUPS_MAX)
     throw wrongValue(option, `${value.length} groups are too many`, `the kernel takes ${NGROUPS_MAX} (NGROUPS_MAX)`)
   // not forEach: that passes over holes

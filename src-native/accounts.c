@@ -90,21 +90,46 @@ int name_of_user(uid_t uid, char **name, int *error)
 	return found;
 }
 
-int group_by_name(const char *name, gid_t *gid, int *error)
+static int find_group(const char *name, gid_t id, struct group *group, char **buffer, int *error)
 {
-	struct group group, *found = NULL;
-	char *buffer = NULL;
+	struct group *found = NULL;
 	size_t size = 0;
 
+	*buffer = NULL;
 	do {
-		if (!(buffer = grow(buffer, &size, error)))
+		if (!(*buffer = grow(*buffer, &size, error)))
 			return -1;
 		do
-			*error = getgrnam_r(name, &group, buffer, size, &found);
+			*error = name ? getgrnam_r(name, group, *buffer, size, &found)
+			              : getgrgid_r(id, group, *buffer, size, &found);
 		while (*error == EINTR);
 	} while (*error == ERANGE);
-	if (found)
+	return *error ? -1 : found != NULL;
+}
+
+int group_by_name(const char *name, gid_t *gid, int *error)
+{
+	struct group group;
+	char *buffer;
+	int found = find_group(name, 0, &group, &buffer, error);
+
+	if (found == 1)
 		*gid = group.gr_gid;
 	free(buffer);
-	return *error ? -1 : found != NULL;
+	return found;
+}
+
+int name_of_group(gid_t gid, char **name, int *error)
+{
+	struct group group;
+	char *buffer;
+	int found = find_group(NULL, gid, &group, &buffer, error);
+
+	*name = found == 1 ? strdup(group.gr_name) : NULL;
+	free(buffer);
+	if (found == 1 && !*name) {
+		*error = ENOMEM;
+		return -1;
+	}
+	return found;
 }

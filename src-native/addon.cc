@@ -184,9 +184,9 @@ Value Observe(const CallbackInfo &info) {
 	return result;
 }
 
-/* () => { descriptor, kind }[] | failure */
+/* () => { descriptor, kind, writable, sharesPort, name }[] | failure */
 Value Descriptors(const CallbackInfo &info) {
-	static const char *const kinds[] = {"plain", "ring", "file", "listens", "raw", "packet", "netlink"}; /* enum descriptor_kind */
+	static const char *const kinds[] = {"plain", "ring", "file", "listens", "datagram", "peer", "raw", "packet", "netlink"}; /* enum descriptor_kind */
 	struct descriptor *found = nullptr;
 	struct failure why;
 	long room = 0, count;
@@ -201,6 +201,9 @@ Value Descriptors(const CallbackInfo &info) {
 		Object entry = Object::New(info.Env());
 		entry.Set("descriptor", found[i].number);
 		entry.Set("kind", kinds[found[i].kind]);
+		entry.Set("writable", found[i].writable);
+		entry.Set("sharesPort", found[i].shares_port);
+		entry.Set("name", found[i].name);
 		list.Set(static_cast<uint32_t>(i), entry);
 	}
 	free(found);
@@ -227,7 +230,7 @@ Object describe(Env env, const struct plan &plan, const struct rehearsal &rehear
 	Napi::Array answers = Napi::Array::New(env, plan.question_count);
 
 	for (uint32_t i = 0; i < plan.question_count; i++) {
-		static const char *const by[] = {"none", "user", "others"}; /* enum exchanged_by */
+		static const char *const by[] = {"none", "user", "writer", "others"}; /* enum exchanged_by */
 		const struct answer &given = rehearsal.answers[i];
 		Object answer = Object::New(env);
 
@@ -410,6 +413,50 @@ Value GroupByName(const CallbackInfo &info) {
 	return account(info.Env(), found, nullptr, gid, error);
 }
 
+/* () => the paths of libraries and addons */
+Value Libraries(const CallbackInfo &info) {
+	size_t size;
+	char *text = list_libraries(&size);
+	Napi::Array list = Napi::Array::New(info.Env());
+
+	for (size_t at = 0; at < size; at += strlen(text + at) + 1) list.Set(list.Length(), text + at);
+	free(text);
+	return list;
+}
+
+/* (path) => the capabilities without which exec(2) of that file fails */
+Value FileCapabilities(const CallbackInfo &info) {
+	bool effective;
+	char *path = copy_text(info[0]);
+	uint64_t capabilities = file_capabilities(path, &effective);
+
+	free(path);
+	return Napi::BigInt::New(info.Env(), effective ? capabilities : static_cast<uint64_t>(0));
+}
+
+/* () => process numbers */
+Value SessionRoot(const CallbackInfo &info) {
+	pid_t found[16];
+	long count = list_session_root(found, 16);
+	Napi::Array list = Napi::Array::New(info.Env());
+
+	for (uint32_t i = 0; i < count && i < 16; i++) list.Set(i, found[i]);
+	return list;
+}
+
+/* (gid) => name | undefined: there is none | errno */
+Value GroupById(const CallbackInfo &info) {
+	char *name;
+	int error = 0;
+	int found = name_of_group(info[0].As<Napi::Number>().Uint32Value(), &name, &error);
+
+	if (found < 0) return Napi::Number::New(info.Env(), error);
+	if (!found) return info.Env().Undefined();
+	Value result = Napi::String::New(info.Env(), name);
+	free(name);
+	return result;
+}
+
 /* (uid, primary gid) => gids | errno */
 Value AccountGroups(const CallbackInfo &info) {
 	gid_t *groups;
@@ -445,7 +492,11 @@ Object Init(Env, Object exports) {
 	add<UserByName>(exports, "userByName");
 	add<UserById>(exports, "userById");
 	add<GroupByName>(exports, "groupByName");
+	add<GroupById>(exports, "groupById");
 	add<AccountGroups>(exports, "accountGroups");
+	add<Libraries>(exports, "libraries");
+	add<FileCapabilities>(exports, "fileCapabilities");
+	add<SessionRoot>(exports, "sessionRoot");
 	return exports;
 }
 

@@ -97,8 +97,8 @@ struct failure {
 	const char *call; /* the system call, where it is not the step's */
 };
 
-/* What the new identity is asked: STEP_READ, STEP_WRITE, STEP_ENTER (a path), STEP_BIND (a TCP port), STEP_REOPEN (a
- * descriptor). STEP_EXCHANGE: can any process of the new user put something else in the place of what this path names? Asked
+/* What the new identity is asked: STEP_READ, STEP_WRITE, STEP_ENTER (a path; `number` 1: to read it the file is not opened),
+ * STEP_BIND (a TCP port), STEP_REOPEN (a descriptor). STEP_EXCHANGE: can any process of the new user put something else in the place of what this path names? Asked
  * before the chroot; `number`: 1, if the last component counts as well. */
 struct question {
 	enum step kind;
@@ -106,7 +106,12 @@ struct question {
 	int number;
 };
 
-enum exchanged_by { EXCHANGED_BY_NONE, EXCHANGED_BY_USER, EXCHANGED_BY_OTHERS };
+enum exchanged_by {
+	EXCHANGED_BY_NONE,
+	EXCHANGED_BY_USER,   /* in the folder in which it lies */
+	EXCHANGED_BY_WRITER, /* by the new user, who can write to the file itself */
+	EXCHANGED_BY_OTHERS  /* than root and the new user */
+};
 
 struct answer {
 	int error;            /* errno */

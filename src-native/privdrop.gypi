@@ -25,7 +25,8 @@
         "linux/proc.c",
         "linux/rehearse.c",
         "linux/signals.c",
-        "linux/steps.c"
+        "linux/steps.c",
+        "linux/surroundings.c"
       ],
       "cflags!": ["-O3"],
       "cflags": ["-Wall", "-Wextra", "-fvisibility=hidden", "-fstack-protector-strong", "-Os", "-ffunction-sections", "-fdata-sections",

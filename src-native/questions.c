@@ -72,7 +72,7 @@ static int ask(const struct question *question)
 {
 	switch (question->kind) {
 	case STEP_READ:
-		return try_read(question->path);
+		return question->number ? may_access(question->path, R_OK) : try_read(question->path);
 	case STEP_WRITE:
 		return try_write(question->path);
 	case STEP_ENTER:

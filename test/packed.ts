@@ -38,7 +38,7 @@ export function tried(command: string, args: string[], { cwd, path, env: more }:
   const env = { ...process.env, ...(path && { PATH: path }), ...more }
   // tap writes its loaders into every child's NODE_OPTIONS
   const plain = ['-u', 'NODE_OPTIONS', command, ...args]
-  const { error, ...result } = spawnSync('/usr/bin/env', plain, { cwd, env, encoding: 'utf8', timeout: 200_000 })
+  const { error, ...result } = spawnSync('/usr/bin/env', plain, { cwd, env, encoding: 'utf8', timeout: 600_000 })
   if (error) throw error
   return result
 }
@@ -95,14 +95,14 @@ export function pack(): { copy: string; tarball: string; size: number; files: st
 }
 
 const commands = {
-  npm: ['install', '--ignore-scripts', '--no-audit', '--no-fund'],
-  pnpm: ['add', '--ignore-scripts', '--store-dir', 'store'],
-  yarn: ['add', '--ignore-scripts', '--cache-folder', 'cache'],
+  npm: ['install', '--no-audit', '--no-fund'],
+  pnpm: ['add', '--store-dir', 'store'],
+  yarn: ['add', '--cache-folder', 'cache'],
 }
 export type Manager = keyof typeof commands
 export const managers = Object.keys(commands) as Manager[]
 
-/** An application that has nothing but this package, installed with scripts blocked and without a compiler. */
+/** An application that has nothing but this package, installed without a compiler; its scripts are allowed where they are by default. */
 export function install(manager: Manager, tarball: string, path = bareTools()): string {
   const cwd = folder()
   writeFileSync(join(cwd, 'package.json'), '{ "private": true }')

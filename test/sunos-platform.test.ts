@@ -905,5 +905,8 @@ t.test('no addon for this machine: what it takes to build one', async (t) => {
   })
   const error = refusal(() => plan(alone))
   t.match(error, { code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', message: /for sunos-/ })
-  t.match(error.remedy, /^reinstall privdrop.*or build it.*\(needs a C compiler, make and python\): npm install/)
+  t.match(
+    error.remedy,
+    /^reinstall privdrop.*or build it.*\(needs a C compiler, make and python\): npm explore privdrop -- npm run build:native$/,
+  )
 })

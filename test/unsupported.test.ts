@@ -92,6 +92,24 @@ t.test('Linux, but the addon cannot be loaded', async (t) => {
   }
 })
 
+t.test('Linux, but the package is in a bundle', async (t) => {
+  t.intercept(process, 'platform', { value: 'linux' })
+  const { harden } = t.mockRequire<typeof import('../lib/index')>('../lib/index', {
+    'node:fs': { ...require('node:fs'), existsSync: () => false },
+    'node-gyp-build': () => {
+      throw new Error('No native build was found\n    loaded from: /srv\n')
+    },
+  })
+  t.match(
+    fieldsOf(() => harden({ user })),
+    {
+      code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
+      message: 'privdrop has been bundled away from its folder prebuilds/ (No native build was found). Remedy: ',
+      remedy: /^leave privdrop out of the bundle .* see docs\/bundles\.md$/,
+    },
+  )
+})
+
 for (const [code, remedy] of [
   ['ERR_DLOPEN_DISABLED', /--allow-addons .*--permission.*without --no-addons/],
   ['ERR_ACCESS_DENIED', /--allow-addons.*--allow-fs-read/],

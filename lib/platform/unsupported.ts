@@ -21,5 +21,6 @@ export const unsupported: Platform = {
   explain: refuse,
   remedyForAnswer: refuse,
   rootChildren: refuse,
+  libraries: refuse,
   look: refuse,
 }

@@ -180,12 +180,11 @@ static int look_at_children_of(pid_t tid, void *context)
 	return result;
 }
 
-/* The fourth field of proc_pid_stat(5), for a kernel without such lists; the second is a name with anything in it. */
-static int look_if_child(pid_t pid, void *context)
+/* The fourth field of proc_pid_stat(5); 0: it has ended. */
+static pid_t parent_of(int proc, pid_t pid)
 {
-	struct search *search = context;
 	char text[512];
-	ssize_t length = read_of(search->proc, pid, "/stat", text, sizeof text);
+	ssize_t length = read_of(proc, pid, "/stat", text, sizeof text);
 	pid_t parent = 0;
 
 	while (length > 0 && text[length - 1] != ')')
@@ -194,7 +193,15 @@ static int look_if_child(pid_t pid, void *context)
 		return 0;
 	for (const char *digit = text + length + 3; *digit >= '0' && *digit <= '9'; digit++)
 		parent = parent * 10 + (*digit - '0');
-	return parent == search->own ? look_at_child(pid, search) : 0;
+	return parent;
+}
+
+/* For a kernel without lists of children. */
+static int look_if_child(pid_t pid, void *context)
+{
+	struct search *search = context;
+
+	return parent_of(search->proc, pid) == search->own ? look_at_child(pid, search) : 0;
 }
 
 int look_at_children(const struct plan *plan, int tasks, struct committed *done, struct failure *why)
@@ -212,4 +219,48 @@ int look_at_children(const struct plan *plan, int tasks, struct committed *done,
 		*why = (struct failure){.step = STEP_PROC, .error = errno};
 	close(search.proc);
 	return result ? -1 : 0;
+}
+
+struct session {
+	int proc;
+	pid_t own, *found;
+	size_t room, count;
+};
+
+/* Is it on the way from this process up to the first? */
+static bool is_ancestor(const struct session *session, pid_t pid)
+{
+	for (pid_t above = parent_of(session->proc, session->own); above > 1; above = parent_of(session->proc, above))
+		if (above == pid)
+			return true;
+	return false;
+}
+
+/* Children, ancestors and what these still have as children, such as the rest of a pipeline, are left out. */
+static int look_at_session(pid_t pid, void *context)
+{
+	struct session *session = context;
+	pid_t parent;
+
+	if (pid == session->own || (getsid(pid) != getsid(0) && getpgid(pid) != getpgrp()) || !is_root(session->proc, pid))
+		return 0;
+	parent = parent_of(session->proc, pid);
+	if (parent == session->own || is_ancestor(session, parent) || is_ancestor(session, pid) || pid == 1)
+		return 0;
+	if (session->count < session->room)
+		session->found[session->count] = pid;
+	session->count++;
+	return 0;
+}
+
+long list_session_root(pid_t *found, size_t room)
+{
+	struct session session = {.own = getpid(), .found = found, .room = room};
+	int result;
+
+	if ((session.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return -1;
+	result = each_number(session.proc, look_at_session, &session);
+	close(session.proc);
+	return result ? -1 : (long)session.count;
 }

@@ -11,10 +11,12 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/netlink.h>
+#include <netinet/in.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { NO_POLLER = -1, NOT_SAID = -2, REFUSED = -3, RING_READS = 10, NUMBERS_MAX = 1 << 20 };
@@ -80,18 +82,51 @@ static int ring_kind(int tasks, int descriptor, enum descriptor_kind *kind)
 	return 0;
 }
 
-/* socket(7); what such a socket was opened for it stays able to do: raw(7), packet(7), netlink(7). */
-static enum descriptor_kind socket_kind(int descriptor)
+/* The path of a Unix socket's name (unix(7)); '' for one without a name, or an abstract one. */
+static void name_of(const struct sockaddr_un *address, socklen_t size, char name[109])
 {
-	static const int options[] = {SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SO_PROTOCOL};
-	int answers[4];
+	size_t length = size > offsetof(struct sockaddr_un, sun_path) ? size - offsetof(struct sockaddr_un, sun_path) : 0;
 
-	for (size_t i = 0; i < 4; i++) {
+	length = length < 108 ? length : 108;
+	memcpy(name, address->sun_path, length);
+	name[length] = '\0';
+}
+
+static enum descriptor_kind judge_unix(struct descriptor *found, bool listens)
+{
+	struct sockaddr_un address;
+	socklen_t size = sizeof address;
+	int failed = listens ? getsockname(found->number, (struct sockaddr *)&address, &size)
+	                     : getpeername(found->number, (struct sockaddr *)&address, &size);
+
+	if (!failed)
+		name_of(&address, size, found->name);
+	return listens ? DESCRIPTOR_LISTENS : failed || !found->name[0] ? DESCRIPTOR_PLAIN : DESCRIPTOR_PEER;
+}
+
+static bool is_bound(int descriptor)
+{
+	struct sockaddr_in6 address = {0}; /* the port is where that of sockaddr_in is */
+	socklen_t size = sizeof address;
+
+	return !getsockname(descriptor, (struct sockaddr *)&address, &size) && address.sin6_port != 0;
+}
+
+/* socket(7); such a socket stays able to do what it was opened for: raw(7), packet(7), netlink(7), unix(7). */
+static enum descriptor_kind judge_socket(struct descriptor *found)
+{
+	static const int options[] = {SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SO_PROTOCOL, SO_REUSEPORT};
+	int answers[5] = {0};
+
+	for (size_t i = 0; i < 5; i++) {
 		socklen_t size = sizeof answers[i];
 
-		if (getsockopt(descriptor, SOL_SOCKET, options[i], &answers[i], &size))
+		if (getsockopt(found->number, SOL_SOCKET, options[i], &answers[i], &size) && i < 4)
 			return DESCRIPTOR_PLAIN;
 	}
+	found->shares_port = answers[0] && answers[4];
+	if (answers[1] == AF_UNIX)
+		return judge_unix(found, answers[0]);
 	if (answers[0])
 		return DESCRIPTOR_LISTENS;
 	if (answers[1] == AF_PACKET)
@@ -99,6 +134,8 @@ static enum descriptor_kind socket_kind(int descriptor)
 	if (answers[1] == AF_NETLINK)
 		/* getaddrinfo(3) opens one of this protocol for an instant; it takes no privilege */
 		return answers[3] == NETLINK_ROUTE ? DESCRIPTOR_PLAIN : DESCRIPTOR_NETLINK;
+	if (answers[2] == SOCK_DGRAM)
+		return is_bound(found->number) ? DESCRIPTOR_DATAGRAM : DESCRIPTOR_PLAIN;
 	return answers[2] == SOCK_RAW ? DESCRIPTOR_RAW : DESCRIPTOR_PLAIN;
 }
 
@@ -121,29 +158,32 @@ static int read_link(int folder, int descriptor, char path[PATH_MAX])
 	return 0;
 }
 
-/* O_PATH: a handle that reads and writes nothing. */
-static bool is_file(int descriptor)
+/* O_PATH: a handle that reads and writes nothing. A file that was removed is opened by no name any more. */
+static bool judge_file(struct descriptor *found)
 {
-	int type = type_of_descriptor(descriptor);
-	long flags = syscall(SYS_fcntl, descriptor, F_GETFL);
+	struct statx file;
+	long flags = syscall(SYS_fcntl, found->number, F_GETFL);
 
-	return (type == S_IFREG || type == S_IFCHR || type == S_IFBLK) && flags >= 0 && !(flags & O_PATH);
+	if (flags < 0 || flags & O_PATH || describe(found->number, STATX_TYPE | STATX_NLINK, &file) || file.stx_nlink == 0)
+		return false;
+	found->writable = (flags & O_ACCMODE) != O_RDONLY;
+	return S_ISREG(file.stx_mode) || S_ISCHR(file.stx_mode) || S_ISBLK(file.stx_mode);
 }
 
 /* 0, or -1 with errno. */
-static int kind_of(int tasks, int folder, int descriptor, enum descriptor_kind *kind)
+static int judge_descriptor(int tasks, int folder, int descriptor, struct descriptor *found)
 {
 	char path[PATH_MAX];
 
-	*kind = DESCRIPTOR_PLAIN;
+	*found = (struct descriptor){.number = descriptor, .kind = DESCRIPTOR_PLAIN};
 	if (read_link(folder, descriptor, path))
 		return -1;
 	if (starts(path, "socket:"))
-		*kind = socket_kind(descriptor);
+		found->kind = judge_socket(found);
 	else if (!strcmp(path, "anon_inode:[io_uring]"))
-		return ring_kind(tasks, descriptor, kind);
-	else if (path[0] == '/' && is_file(descriptor))
-		*kind = DESCRIPTOR_FILE;
+		return ring_kind(tasks, descriptor, &found->kind);
+	else if (path[0] == '/' && judge_file(found))
+		found->kind = DESCRIPTOR_FILE;
 	return 0;
 }
 
@@ -188,18 +228,18 @@ static int refused_at(struct survey *survey, enum step step, int descriptor)
 static int list_descriptor(int descriptor, void *context)
 {
 	struct survey *survey = context;
-	enum descriptor_kind kind;
+	struct descriptor found;
 
 	if (is_ours(survey, descriptor))
 		return 0;
-	if (kind_of(survey->tasks, survey->folder, descriptor, &kind))
+	if (judge_descriptor(survey->tasks, survey->folder, descriptor, &found))
 		return has_gone() ? 0 : -1;
-	if (kind == DESCRIPTOR_RING)
+	if (found.kind == DESCRIPTOR_RING)
 		return refused_at(survey, STEP_RING, descriptor);
-	if (kind == DESCRIPTOR_PLAIN)
+	if (found.kind == DESCRIPTOR_PLAIN)
 		return 0;
 	if (survey->count < survey->room)
-		survey->found[survey->count] = (struct descriptor){descriptor, kind};
+		survey->found[survey->count] = found;
 	survey->count++;
 	return 0;
 }
@@ -317,13 +357,13 @@ static int refuse_unless_inside(int descriptor, struct survey *survey)
 static int refuse_descriptor(int descriptor, void *context)
 {
 	struct survey *survey = context;
-	enum descriptor_kind kind;
+	struct descriptor found;
 
 	if (is_ours(survey, descriptor))
 		return 0;
-	if (kind_of(survey->tasks, survey->folder, descriptor, &kind))
+	if (judge_descriptor(survey->tasks, survey->folder, descriptor, &found))
 		return has_gone() ? 0 : -1;
-	if (kind == DESCRIPTOR_RING)
+	if (found.kind == DESCRIPTOR_RING)
 		return refused_at(survey, STEP_RING, descriptor);
 	return has_step(survey->plan->steps, STEP_CHROOT) ? refuse_unless_inside(descriptor, survey) : 0;
 }

@@ -129,10 +129,10 @@ static bool judge(struct walk *walk, const char *name, bool last)
 	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
 	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
 	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(plan, folder, name, component.stx_uid))
-		by = EXCHANGED_BY_USER;
+		by = EXCHANGED_BY_WRITER;
 	if (by != EXCHANGED_BY_NONE)
 		inquiry->by = by;
-	return by == EXCHANGED_BY_USER;
+	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER;
 }
 
 static int keep_found(struct exchange *exchange, const char *text)

@@ -25,8 +25,10 @@ struct capability_sets {
 enum descriptor_kind {
 	DESCRIPTOR_PLAIN, /* nothing */
 	DESCRIPTOR_RING,  /* an io_uring that keeps root's credentials, or does not say: refused */
-	DESCRIPTOR_FILE,  /* a regular file, a device */
+	DESCRIPTOR_FILE,  /* a regular file or a device that has not been removed */
 	DESCRIPTOR_LISTENS,
+	DESCRIPTOR_DATAGRAM, /* bound to a port of IPv4 or IPv6 */
+	DESCRIPTOR_PEER,     /* connected to a Unix socket that has a name */
 	DESCRIPTOR_RAW,
 	DESCRIPTOR_PACKET,
 	DESCRIPTOR_NETLINK
@@ -35,6 +37,9 @@ enum descriptor_kind {
 struct descriptor {
 	int number;
 	enum descriptor_kind kind;
+	bool writable;    /* a file: it was opened for writing */
+	bool shares_port; /* a listener: SO_REUSEPORT */
+	char name[109];   /* the path of a Unix listener or peer (unix(7)); else '' */
 };
 
 /* A directory that is open, and which the rehearsing child has found inside of the new root. */
@@ -121,6 +126,15 @@ void release_commit(struct committed *done);
 /* Every descriptor that is not plain, as many as there is room for; returns how many there are. -1: it could not look, or one
  * is refused. */
 long list_descriptors(struct descriptor *found, size_t room, struct failure *why);
+
+/* children.c: processes that are root, of this session or process group, and neither ancestors nor this one. Returns how many
+ * there are, of which `room` are written; -1 with errno. */
+long list_session_root(pid_t *found, size_t room);
+
+/* surroundings.c: the paths of the program's libraries and addons, one after the other, NUL-terminated; free() them. */
+char *list_libraries(size_t *size);
+/* The capabilities that a file gives, or 0 (security.capability, capabilities(7)); `effective`: exec(2) fails without them. */
+uint64_t file_capabilities(const char *path, bool *effective);
 
 /* SIGUSR1, by which Node opens its inspector, is ignored until give_sigusr1_back(), unless the application's own handler is
  * installed: `listened`, whether `process` has a listener. 0: ignored; 1: it is the application's; -1 with errno. */

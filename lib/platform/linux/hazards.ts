@@ -4,18 +4,37 @@
 import cluster from 'node:cluster'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Finding, Hazard, Scene } from '../../contract'
-import { attempt, danger, environment, groupZero, note, notListening, signalReport } from '../../hazards'
+import {
+  attempt,
+  danger,
+  environment,
+  groupsLost,
+  groupZero,
+  note,
+  notListening,
+  rootByItsGroups,
+  sharedPort,
+  signalReport,
+} from '../../hazards'
+import { type LinuxAddon, native } from '../../native'
 import { show } from '../../options'
+import { capabilityNames, maskOf } from './capabilities'
+import { listMounts, nameIn } from './proc'
 
 /** In the order of the report: dangers first. */
 export const hazards: readonly Hazard[] = [
   rootByCapability,
+  rootByItsGroups,
   terminal,
   suidDumpable,
   signalReport,
   notListening,
   rootPrimary,
   sockets,
+  sharedPort,
+  sessionRoot,
+  groupsLost,
+  fileCapabilities,
   processLimit,
   procInChroot,
   environment,
@@ -91,7 +110,7 @@ export function rootChildren(pids: readonly number[]): Finding | undefined {
   if (pids.length === 0) return undefined
   return danger(
     'HARDEN_CHILDREN_ROOT',
-    `child processes that are root stay root: ${pids.join(', ')}`,
+    `child processes that are root stay root: ${pids.map(describeProcess).join(', ')}`,
     'end them, or start them after harden(); cluster workers: harden them before the primary',
   )
 }
@@ -124,18 +143,54 @@ function rootPrimary(): Finding | undefined {
   return note(
     'HARDEN_PRIMARY_ROOT',
     `the primary of this cluster worker, process ${process.ppid}, is still root, and does for its workers what they ask`,
-    'call harden() in the primary, too, when its workers have done so: the other way round it could not signal them',
+    process.env.pm_id === undefined
+      ? 'call harden() in the primary, too, when its workers have done so: the other way round it could not signal them'
+      : 'run it in the fork mode of pm2 (exec_mode: fork), whose daemon is no part of the server; in cluster mode that daemon stays root',
   )
 }
 
-/** raw(7), packet(7), netlink(7): power that was checked when they were opened. */
+/** raw(7), packet(7), netlink(7), unix(7): power that was checked when they were opened, or connected. */
 function sockets({ descriptors }: Scene): Finding | undefined {
-  const found = (descriptors ?? []).filter(({ kind }) => kind !== 'listens' && kind !== 'file')
+  const found = (descriptors ?? []).filter(({ descriptor, kind }) => powers.has(kind) && !isStandard(descriptor))
   if (found.length === 0) return undefined
   return note(
     'HARDEN_SOCKETS',
-    `what these sockets were opened for they stay able to do: ${found.map(({ descriptor, kind }) => `descriptor ${descriptor} (${kind})`).join(', ')}`,
+    `these sockets keep the access they were opened with: ${found.map(({ descriptor, kind, name }) => `descriptor ${descriptor} (${name ? `connected to ${show(name)}` : kind})`).join(', ')}`,
     'close them before harden() if they are not needed',
+  )
+}
+
+const powers: ReadonlySet<string> = new Set(['raw', 'packet', 'netlink', 'peer'])
+
+/** Standard input, output and error, and the channel to a parent (child_process.fork()). */
+function isStandard(descriptor: number): boolean {
+  return descriptor < 3 || `${descriptor}` === process.env.NODE_CHANNEL_FD
+}
+
+/** credentials(7), "Session ID", "Process group ID": what shares a terminal or a signal with this process. */
+function sessionRoot(): Finding | undefined {
+  const pids = native<LinuxAddon>().sessionRoot()
+  if (pids.length === 0) return undefined
+  return note(
+    'HARDEN_SESSION_ROOT',
+    `processes of this session or process group are root, and no ancestors: ${pids.map(describeProcess).join(', ')}`,
+    'end them if they are helpers of an earlier start; start the server as a service, or with setsid(1)',
+  )
+}
+
+function describeProcess(pid: number): string {
+  const name = attempt(() => nameIn(read(`/proc/${pid}/status`) ?? ''))
+  return name ? `${pid} (${name})` : `${pid}`
+}
+
+/** capabilities(7), "Safety checking for capability-dumb binaries": what the file gives must be in the bounding set. */
+function fileCapabilities({ plan }: Scene): Finding | undefined {
+  const beyond = native<LinuxAddon>().fileCapabilities(process.execPath) & ~maskOf(plan.wanted.sets.bounding ?? [])
+  if (beyond === 0n) return undefined
+  return note(
+    'HARDEN_FILE_CAPABILITIES',
+    `${show(process.execPath)} has file capabilities that no child may have any more: ${capabilityNames(beyond).join(', ')}; fork(), cluster and spawn of node fail with EPERM`,
+    `remove them: setcap -r ${process.execPath}`,
   )
 }
 
@@ -164,13 +219,7 @@ function procInChroot({ plan: { root } }: Scene): Finding | undefined {
   )
 }
 
-/** proc_pid_mountinfo(5): fields 5 and, behind a hyphen, the type. Octal escapes stand for white space. */
 function isMountOfProc(root: string): boolean {
-  const prefix = root === '/' ? '' : root
-  return (read('/proc/self/mountinfo') ?? '').split('\n').some((line) => {
-    const [, , , , place = ''] = line.split(' ')
-    const path = place.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)))
-    const type = line.slice(line.indexOf(' - ') + 3).split(' ', 1)
-    return type.includes('proc') && path.startsWith(`${prefix}/`)
-  })
+  const below = root === '/' ? '/' : `${root}/`
+  return (attempt(listMounts) ?? []).some(({ path, type }) => type === 'proc' && path.startsWith(below))
 }

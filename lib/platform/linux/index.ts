@@ -22,6 +22,7 @@ export const linux: Platform = {
   explain,
   remedyForAnswer,
   rootChildren,
+  libraries: () => addon().libraries(),
   look,
 }
 

@@ -50,12 +50,18 @@ export function decide(request: Request, { state: before }: Observation, finding
   return { wanted, steps: dueSteps(wanted, before) }
 }
 
-function chooseGroups({ groups }: Request, { groups: present, sets }: State, findings: Finding[]): readonly number[] {
+function chooseGroups(
+  { groups, gid }: Request,
+  { groups: present, sets }: State,
+  findings: Finding[],
+): readonly number[] {
   if (groups || present.length === 0 || sets.permitted.includes('cap_setgid')) return groups ?? []
+  const others = present.filter((group) => group !== gid) // podman --user has the primary group among them
+  if (others.length === 0) return present
   findings.push(
     note(
       'HARDEN_GROUPS_KEPT',
-      `the supplementary groups ${present.join(', ')} stay: without CAP_SETGID they cannot be given up`,
+      `the supplementary groups ${others.join(', ')} stay: without CAP_SETGID they cannot be given up`,
       'start the process without them, or with CAP_SETGID',
     ),
   )
@@ -111,7 +117,7 @@ function chooseBounding(
   { capabilities, noNewPrivileges }: HardenOptions,
   uid: number,
   retained: bigint,
-  { sets }: State,
+  { sets, user }: State,
   findings: Finding[],
 ): bigint {
   const present = maskOf(sets.bounding ?? [])
@@ -123,7 +129,9 @@ function chooseBounding(
     found(
       'HARDEN_BOUNDING_KEPT',
       'the bounding set stays as it is: without CAP_SETPCAP it cannot be trimmed',
-      'start the process with CAP_SETPCAP (in a container: add SETPCAP)',
+      user.effective === 0
+        ? 'start the process with CAP_SETPCAP (in a container: add SETPCAP)'
+        : 'have the service manager trim it (systemd: CapabilityBoundingSet=)',
     ),
   )
   return present

@@ -67,6 +67,38 @@ export function lineOf(status: string, label: string): string | undefined {
   return start < 0 ? undefined : status.slice(start + label.length + 3, status.indexOf('\n', start + 1))
 }
 
+interface Mount {
+  readonly path: string
+  readonly type: string
+}
+
+/** proc_pid_mountinfo(5): field 5 and, behind a hyphen, the type. Octal escapes stand for white space. No file system is asked. */
+export function listMounts(): Mount[] {
+  return readFileSync('/proc/self/mountinfo', 'latin1')
+    .trimEnd()
+    .split('\n')
+    .map((line) => {
+      const [, , , , path = ''] = line.split(' ')
+      const [type = ''] = line.slice(line.indexOf(' - ') + 3).split(' ', 1)
+      return {
+        path: path.replace(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(parseInt(octal, 8))),
+        type,
+      }
+    })
+}
+
+/** Of the file system on which this path is, as far as it has no links; '': not known. */
+export function typeOfMount(path: string): string {
+  try {
+    const isAbove = (mount: Mount) =>
+      path === mount.path || path.startsWith(mount.path === '/' ? '/' : `${mount.path}/`)
+    const above = listMounts().filter(isAbove)
+    return above.sort((a, b) => b.path.length - a.path.length).at(0)?.type ?? ''
+  } catch {
+    return ''
+  }
+}
+
 /**
  * Threads whose texts are alike, together; first those that are as the main thread is.
  *

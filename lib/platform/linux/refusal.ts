@@ -9,7 +9,7 @@ import type { Failure, Step } from '../../native'
 import { show } from '../../options'
 import { heldBy, type Where, whereOf } from '../../refusal'
 import { compare, inWords } from '../../state'
-import { lineOf, parseStatus } from './proc'
+import { lineOf, parseStatus, typeOfMount } from './proc'
 
 export function explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError {
   const { step, syscall, errno } = failure
@@ -110,23 +110,36 @@ function sharesMemory({ tid }: Failure, where: Where): HardenError {
 function unreachable(failure: Failure): HardenError {
   const { syscall, errno, tid } = failure
   const where = whereOf(failure)
-  const { name, thread } = nameThread(tid)
+  const { status, name, thread } = nameThread(tid)
   if (name?.startsWith('iou-'))
     return new HardenError({
       ...where,
       code: 'ERR_HARDEN_IO_URING',
       message: `${thread} is an io_uring thread of the kernel: it keeps root's credentials for ever`,
-      remedy: 'start Node without UV_USE_IO_URING, or with UV_USE_IO_URING=0',
+      remedy: name.startsWith('iou-sqp')
+        ? 'start Node without UV_USE_IO_URING, or with UV_USE_IO_URING=0'
+        : 'find the native module that uses io_uring, and load it after harden(); in Node itself UV_USE_IO_URING=0',
     })
   return new HardenError({
     ...where,
     code: 'ERR_HARDEN_THREAD_UNREACHABLE',
     message: `${thread} could not be stopped: ${syscall}: ${errnoName(errno)}`,
-    remedy:
-      errno === constants.errno.EAGAIN
-        ? 'raise the limit on pending signals (RLIMIT_SIGPENDING, ulimit -i)'
-        : 'find the native module whose thread blocks signal 33 or is stuck in a system call; a debugger stops threads, too',
+    found: lineOf(status, 'State'),
+    remedy: remedyForThread(status, errnoName(errno)),
   })
+}
+
+function remedyForThread(status: string, errno: string): string {
+  if (errno === 'EAGAIN') return 'raise the limit on pending signals (RLIMIT_SIGPENDING, ulimit -i)'
+  if (errno === 'EACCES' || errno === 'EPERM')
+    return `allow the process to signal itself: in a security module (AppArmor: signal peer=@{profile_name},) or a seccomp filter (${whereFilters})`
+  const state = lineOf(status, 'State') ?? ''
+  if (state.startsWith('D'))
+    return `it waits for a disk or a file system (${state}), and no signal interrupts that: call harden() again when it is through`
+  const blocked = BigInt(`0x${lineOf(status, 'SigBlk') ?? '0'}`) & (1n << 32n)
+  return blocked !== 0n
+    ? 'find the native module whose thread blocks signal 33, and load it after harden()'
+    : 'call harden() again; if it stays so, a debugger or a seccomp filter stops that thread'
 }
 
 function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | undefined): HardenError {
@@ -197,63 +210,98 @@ function killed({ step, syscall, signal }: Failure, where: Where): HardenError {
   })
 }
 
-export function remedyForAnswer({ kind }: Question, errno: number): string {
+export function remedyForAnswer({ kind, path }: Question, errno: number, { wanted }: Plan): string {
   const { EACCES, ENOENT, ENOTDIR, EROFS } = constants.errno
   if (errno === ENOENT || errno === ENOTDIR) return 'create it; under a chroot, inside of it'
   if (errno === EROFS) return 'mount the file system writable'
   if (errno !== EACCES)
     return `find what stands in the way: a seccomp filter (${whereFilters}), a security module, a limit`
-  if (kind === 'bind') return `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
-  return 'give it, and the way to it, to the new user (chown, chmod, or a supplementary group), or use it before harden()'
+  if (kind === 'bind')
+    return wanted.sets.effective.includes('cap_net_bind_service')
+      ? 'find what refuses the port: the capability is retained, but the network namespace belongs to another user namespace (sysctl net.ipv4.ip_unprivileged_port_start=0 there), or a security module says no'
+      : `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
+  // such a file system is for the user alone that has mounted it
+  if (typeOfMount(path).startsWith('fuse'))
+    return 'mount that FUSE file system with allow_other, or use it before harden()'
+  return 'make it, and every directory above it, accessible to the new user (chown, chmod, or a supplementary group), or use it before harden()'
 }
 
-/** Where the three usual managers grant a capability. */
-function grant(names: string): string {
-  const short = names.replaceAll('cap_', '').toUpperCase()
-  return `start the process with ${names} (Docker: --cap-add ${short.replaceAll(', ', ' --cap-add ')}; Kubernetes: securityContext.capabilities.add: [${short}]; systemd: CapabilityBoundingSet= must have it)`
+/** Where the three usual managers grant capabilities to root; to another user they come as ambient ones alone. */
+function grant(names: readonly string[], user: number): string {
+  const list = names.join(', ')
+  const short = names.map((name) => name.replace('cap_', '').toUpperCase())
+  if (user !== 0)
+    return `start the process as root, or with ${list} ambient (systemd: AmbientCapabilities=${names.map((name) => name.toUpperCase()).join(' ')}; setpriv --ambient-caps +${names.map((name) => name.replace('cap_', '')).join(',+')}); for development, call harden() only if process.getuid() is 0`
+  return `start the process with ${list} (Docker: --cap-add ${short.join(' --cap-add ')}; Kubernetes: securityContext.capabilities.add: [${short.join(', ')}]; systemd: CapabilityBoundingSet= must have it)`
 }
 
 const moreFiles = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
 
 const whereFilters = 'Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter='
 
-function remedyFor({ step, syscall, errno: number }: Failure, plan: Plan | undefined): string {
+function remedyFor(failure: Failure, plan: Plan | undefined): string {
+  const { step, syscall, errno: number } = failure
   const errno = number ? errnoName(number) : ''
   if (step === 'memory') return 'raise the limit on memory (RLIMIT_AS, memory.max)'
   if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
+  if (step === 'rehearsal child' && errno === 'ENOMEM')
+    return 'give the machine more memory or swap, or let a large process be copied (sysctl vm.overcommit_memory=1; memory.max), and call harden() again'
   if (errno === 'EAGAIN' || errno === 'ENOMEM')
     return 'raise the limit on processes or memory (pids.max; RLIMIT_NPROC; memory.max), and call harden() again'
-  if (errno === 'EINVAL' && step.startsWith('set'))
-    return 'map these ids in the user namespace of the process (/proc/self/uid_map, gid_map; newuidmap, newgidmap)'
+  if (errno === 'EINVAL' && idOf.has(step) && plan) return unmapped(step, plan)
+  if (errno === 'EINVAL' && syscall === 'prctl')
+    return 'run it on a Linux kernel: one that does not know this prctl(2) is not quite Linux (an lx zone, gVisor), and the promise cannot be kept there'
   if (syscall === 'chdir' && errno === 'EACCES') return 'let the new user enter that directory (chmod o+x)'
+  if (errno === 'EACCES' && syscall === 'rt_tgsigqueueinfo')
+    return `allow the process to signal itself in its security module (AppArmor: signal peer=@{profile_name})`
   return (
-    (plan && remedyForCapability(step, plan)) ??
+    (plan && errno === 'EPERM' && remedyForCapability(step, plan)) ||
     `find what refuses ${syscall}: a seccomp filter (${whereFilters}), or a security module`
   )
 }
 
-function remedyForCapability(step: Step, { wanted, before }: Plan): string | undefined {
-  const { user, sets, securebits } = before.state
-  const lacking = [...new Set([...wanted.sets.permitted, ...wanted.sets.inheritable])]
-    .filter((name) => !sets.permitted.includes(name))
-    .join(', ')
-  if (step === 'capset' && lacking) return `${grant(lacking)}, or leave it out of 'capabilities'`
+/** The ids that a step sets. */
+const idOf: ReadonlyMap<Step, (wanted: Plan['wanted']) => string> = new Map([
+  ['setgroups', ({ groups }) => `the groups ${groups.join(', ')}`],
+  ['setresgid', ({ group }) => `group ${group.real}`],
+  ['setresuid', ({ user }) => `user ${user.real}`],
+])
 
-  const needed = neededFor.get(step)
-  if (needed && !sets.effective.includes(needed)) {
-    if (sets.permitted.includes(needed))
-      return user.real === 0 || user.saved === 0
-        ? `the process has set root aside: call process.seteuid(0) before harden(), which brings ${needed} back`
-        : `raise ${needed} into the effective set of the process, or start it without`
-    return user.effective === 0
-      ? grant(needed)
-      : `start the process as root, with ${needed}; for development, call harden() only if process.getuid() is 0`
-  }
-  if (step === 'setgroups')
+function unmapped(step: Step, { wanted }: Plan): string {
+  const map = step === 'setresuid' ? 'uid_map' : 'gid_map'
+  return `map ${idOf.get(step)?.(wanted)} in the user namespace of the process (/proc/self/${map}; newuidmap, newgidmap)`
+}
+
+/** What the plan's steps need, and the process does not have: all of it, not one a restart. */
+function remedyForCapability(step: Step, plan: Plan): string | undefined {
+  const { user, sets, securebits } = plan.before.state
+  const fixup = `start the process without securebits (now 0x${(securebits ?? 0).toString(16)}; systemd: SecureBits=)`
+  if (securebits && (step === 'keepcaps' || step === 'ambient')) return fixup
+  const { permitted, inheritable } = plan.wanted.sets
+  const retained = [...permitted, ...inheritable].filter((name) => !sets.permitted.includes(name))
+  const needed = plan.steps.map((due) => neededFor.get(due)).filter((name) => name !== undefined)
+  const lacking = [...new Set([...needed.filter((name) => !sets.effective.includes(name)), ...retained])]
+  const own = neededFor.get(step)
+  const isLacking = own ? lacking.includes(own) : step === 'capset' && retained.length > 0
+  if (isLacking && own && sets.permitted.includes(own))
+    return user.real === 0 || user.saved === 0
+      ? `the process has set root aside: call process.seteuid(0) before harden(), which brings ${own} back`
+      : `raise ${own} into the effective set of the process, or start it without`
+  if (isLacking && step === 'capset')
+    return `${grant(lacking, user.effective)}, or leave ${retained.join(', ')} out of 'capabilities'`
+  if (isLacking) return grant(lacking, user.effective)
+  if (step === 'setgroups' && isSetgroupsDenied())
     return 'the user namespace of the process denies setgroups (/proc/self/setgroups): map its groups as root (newgidmap)'
-  return securebits
-    ? `start the process without securebits (now 0x${securebits.toString(16)}; systemd: SecureBits=)`
-    : undefined
+  return securebits ? fixup : undefined
+}
+
+/** user_namespaces(7) */
+function isSetgroupsDenied(): boolean {
+  try {
+    return readFileSync('/proc/self/setgroups', 'latin1').startsWith('deny')
+  } catch {
+    return false
+  }
 }
 
 const neededFor: ReadonlyMap<Step, string> = new Map([

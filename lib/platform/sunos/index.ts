@@ -24,6 +24,7 @@ export const sunos: Platform = {
   explain,
   remedyForAnswer,
   rootChildren: () => undefined, // the system does not list them: HARDEN_CHILDREN says that there are some
+  libraries: () => [],
   look,
 }
 

@@ -1,0 +1,221 @@
+/**
+ * What will break as the new user, and what of root's next start that user can put something else in the place of: the rehearsing child is
+ * that user already, and is asked. Every question here becomes a finding, none a refusal.
+ */
+import { existsSync, readlinkSync, statSync } from 'node:fs'
+import { constants } from 'node:os'
+import { dirname, join } from 'node:path'
+import type { Finding, Question, Scene } from './contract'
+import { attempt, danger, note } from './hazards'
+import type { Answer } from './native'
+import { show } from './options'
+
+/** A question, and what the rehearsing child answered. */
+interface Asked {
+  readonly question: Question
+  readonly answer: Answer
+}
+
+/** Each is a few system calls of the rehearsing child. */
+const FILES_MAX = 1024
+const NAMED_MAX = 5
+
+export function questionsAhead(scene: Scene): Question[] {
+  const { plan } = scene
+  if (plan.wanted.user.real === 0) return []
+  return [...nextStart(scene), ...openFiles(scene), ...listeners(scene), ...(plan.root ? [] : reach())]
+}
+
+const question = (kind: Question['kind'], path: string, number: number, role: string): Question => ({
+  kind,
+  path,
+  number,
+  option: undefined,
+  role,
+})
+
+/** What root runs, or reads, when this program is started again. */
+function nextStart({ platform }: Scene): Question[] {
+  const main = process.argv[1] ?? ''
+  const folders = isPath(main) ? foldersAbove(main) : []
+  const own = folders.find((folder) => existsSync(join(folder, 'package.json')))
+  const paths = new Set([
+    ...(isPath(main) ? [main] : []),
+    ...(own === undefined ? [] : [join(own, 'package.json')]),
+    ...folders.map((folder) => join(folder, 'node_modules')),
+    process.execPath,
+    ...modules(),
+    ...platform.libraries(),
+  ])
+  // beside one another, so that the folders that two paths share are walked once
+  return [...paths]
+    .filter(isPath)
+    .sort()
+    .slice(0, FILES_MAX)
+    .map((path) => question('exchange', path, 1, ''))
+}
+
+const isPath = (path: string): boolean => path.startsWith('/') && !path.includes('\0')
+
+function foldersAbove(path: string): string[] {
+  const folders: string[] = []
+  for (let folder = dirname(path); ; folder = dirname(folder)) {
+    folders.push(folder)
+    if (folder === '/') return folders
+  }
+}
+
+/** CommonJS modules, and addons. An application of ECMAScript modules is not among them. */
+function modules(): string[] {
+  return typeof require === 'function' && require.cache ? Object.keys(require.cache) : []
+}
+
+/** To a file that is open for writing root appends at the next start; and what the user cannot open itself works until then. */
+function openFiles({ descriptors }: Scene): Question[] {
+  const files = (descriptors ?? []).filter(({ kind }) => kind === 'file').slice(0, FILES_MAX)
+  return files.flatMap(({ descriptor, writable }) => {
+    const path = attempt(() => readlinkSync(`/proc/self/fd/${descriptor}`))
+    const again = question('reopen', '', descriptor, path ?? '')
+    return writable && path && isPath(path) && !path.startsWith('/dev/')
+      ? [question('exchange', path, 0, `descriptor ${descriptor}, open for writing`), again]
+      : [again]
+  })
+}
+
+/** root binds the path again, and may change its mode. */
+function listeners({ descriptors }: Scene): Question[] {
+  return (descriptors ?? [])
+    .filter(({ kind, name }) => kind === 'listens' && isPath(name))
+    .map(({ name }) => question('exchange', name, 0, 'socket'))
+}
+
+/** What a running server comes back to. */
+function reach(): Question[] {
+  const { env } = process
+  const list = (name: string) => (env[name] ?? '').split(':').filter(isPath)
+  const written = ['TMPDIR', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR']
+  const ofSystemd = ['STATE_DIRECTORY', 'CACHE_DIRECTORY', 'LOGS_DIRECTORY', 'RUNTIME_DIRECTORY']
+  return [
+    question('enter', '.', 0, 'the working directory'),
+    question('enter', process.execPath, 0, 'node itself: fork() and cluster need it'),
+    ...[process.argv[1] ?? '', ...modules()]
+      .filter(isPath)
+      .slice(0, FILES_MAX)
+      .map((path) => question('read', path, 1, 'modules: a later require(), import() or Worker needs them')),
+    ...[...written, ...ofSystemd].flatMap((name) => list(name).map((path) => question('write', path, 0, name))),
+    ...list('CREDENTIALS_DIRECTORY').map((path) => question('enter', path, 0, 'CREDENTIALS_DIRECTORY')),
+    // HARDEN_ENVIRONMENT says it of root's own
+    ...(env.HOME === '/root' ? [] : list('HOME').map((path) => question('enter', path, 0, 'HOME'))),
+  ]
+}
+
+/** @param asked in the order of the questions */
+export function findingsAhead({ plan }: Scene, asked: readonly Asked[]): Finding[] {
+  const own = asked.filter(({ question }) => question.option === undefined)
+  const user = plan.wanted.user.real
+  return [
+    exchangeable(user, own),
+    staleSocket(user, own),
+    foreignFiles(own),
+    outOfReach(user, own),
+    othersCanExchange(asked),
+  ].filter((finding) => finding !== undefined)
+}
+
+const isUsers = ({ answer }: Asked): boolean => answer.by === 'user' || answer.by === 'writer'
+
+/** The folder in which something can be exchanged, or the file that can be written. */
+function placeOf({ question, answer: { by, found } }: Asked): string {
+  const path = found ?? question.path
+  return by === 'user' ? dirname(path) : path
+}
+
+/** "'/srv/app', '/var/log/mail' (descriptor 19, open for writing) and 2 more" */
+function listPlaces(asked: readonly Asked[]): string {
+  const places = new Map<string, string>()
+  for (const each of asked) {
+    const place = placeOf(each)
+    if (!places.has(place)) places.set(place, each.question.role)
+  }
+  const named = [...places].slice(0, NAMED_MAX).map(([place, role]) => show(place) + (role && ` (${role})`))
+  return named.join(', ') + (places.size > NAMED_MAX ? ` and ${places.size - NAMED_MAX} more` : '')
+}
+
+/** A socket with a mode by which other users connect: root has changed it by its path (chmod(2)), and follows a link. */
+function isOpenToOthers(path: string): boolean {
+  return ((attempt(() => statSync(path).mode) ?? 0) & 0o002) !== 0
+}
+
+function exchangeable(user: number, asked: readonly Asked[]): Finding | undefined {
+  const found = asked.filter(
+    (each) => isUsers(each) && (each.question.role !== 'socket' || isOpenToOthers(each.question.path)),
+  )
+  if (found.length === 0) return undefined
+  return danger(
+    'HARDEN_NEXT_START',
+    `user ${user} can exchange or change what root runs, reads or appends to at the next start: ${listPlaces(found)}`,
+    'give them, and the folders above, to root (chown root, chmod go-w); open a log after harden(), or keep it in a folder of ' +
+      "root's, in which the file was made beforehand",
+  )
+}
+
+function staleSocket(user: number, asked: readonly Asked[]): Finding | undefined {
+  const found = asked.filter(
+    (each) => each.question.role === 'socket' && isUsers(each) && !isOpenToOthers(each.question.path),
+  )
+  if (found.length === 0) return undefined
+  return note(
+    'HARDEN_UNIX_SOCKET',
+    `a Unix socket listens in a folder of user ${user}: ${found.map(({ question }) => show(question.path)).join(', ')}; after a crash it is still there at the next start, where listen() says EADDRINUSE`,
+    'keep it in a folder that is made anew at each start (systemd: RuntimeDirectory=), or have the service manager open it',
+  )
+}
+
+/** Open files and devices; sockets and pipes are no matter of permission. */
+function foreignFiles(asked: readonly Asked[]): Finding | undefined {
+  // Before Linux 5.8 there is no such call, and no answer is EACCES.
+  const foreign = asked.filter(
+    ({ question, answer }) => question.kind === 'reopen' && answer.errno === constants.errno.EACCES,
+  )
+  if (foreign.length === 0) return undefined
+  const named = foreign
+    .slice(0, NAMED_MAX)
+    .map(({ question }) => `descriptor ${question.number} (${show(question.role)})`)
+  const more = foreign.length > NAMED_MAX ? ` and ${foreign.length - NAMED_MAX} more` : ''
+  return note(
+    'HARDEN_DESCRIPTORS',
+    `the new user could not open these files, which stay open: ${named.join(', ')}${more}`,
+    'nothing, if they stay open; whatever opens them again by their names (a rotated log, LevelDB, SQLite) fails then: open ' +
+      'these after harden(), in a folder of the new user',
+  )
+}
+
+/** Only what is there and not for the new user. */
+function outOfReach(user: number, asked: readonly Asked[]): Finding | undefined {
+  const roles = new Map<string, string[]>()
+  for (const { question, answer } of asked) {
+    const { kind, role, path } = question
+    if (answer.errno !== constants.errno.EACCES || !['read', 'write', 'enter'].includes(kind)) continue
+    roles.set(role, [...(roles.get(role) ?? []), path === '.' ? process.cwd() : path])
+  }
+  if (roles.size === 0) return undefined
+  const named = [...roles].map(
+    ([role, [first = '', ...more]]) => `${show(first)}${more.length ? ` and ${more.length} more` : ''} (${role})`,
+  )
+  return note(
+    'HARDEN_OUT_OF_REACH',
+    `user ${user} cannot use: ${named.join(', ')}`,
+    'make them, and every directory above, accessible to the new user; a program or a node under /root is best installed elsewhere (/opt, /usr/local)',
+  )
+}
+
+/** A process that can write to a directory can put another in the place of what lies in it (path_resolution(7), rename(2)). */
+function othersCanExchange(asked: readonly Asked[]): Finding | undefined {
+  const found = asked.find(({ question, answer }) => question.option === 'chroot' && answer.by === 'others')
+  if (!found) return undefined
+  return note(
+    'HARDEN_WRITABLE_ANCESTOR',
+    `others than root can exchange what the chroot's path names: ${show(found.answer.found)}`,
+    'give the folder in which it lies to root (chown root), and take write permission from others (chmod go-w)',
+  )
+}
