@@ -99,7 +99,7 @@ function digits(option: string, name: string): number {
       code: 'ERR_UNKNOWN_CREDENTIAL',
       option,
       message: `${option} ${show(name)} does not exist`,
-      remedy: `create it (useradd(8), groupadd(8)), or correct the spelling`,
+      remedy: `create it (useradd(8), groupadd(8)), or correct the spelling; of one that should exist see what getent(1) says`,
     })
   return usable(Number(name), option, name)
 }

@@ -31,6 +31,8 @@ export type Step =
   | 'setresuid'
   | 'setpflags'
   | 'setuid'
+  | 'xpolicy'
+  | 'pfexec'
   | 'permitted'
   | 'limit'
   | 'effective'
@@ -193,11 +195,17 @@ export interface LinuxAddon extends Addon {
   capabilityNames(): string[]
 }
 
-/** Sets are names separated by commas, for priv_str_to_set(3C); '' is the empty set. */
+/** Those that a plan sets. */
+export type PrivilegeSet = 'permitted' | 'limit' | 'effective'
+
+/**
+ * Sets are texts for priv_str_to_set(3C); '' is the empty set. null: as the process has it now; with the step 'effective', all that
+ * is permitted. Never the names of what was found: a set has bits without a name, and all of them are one of its words.
+ */
 export interface SunosPlan extends NativePlan {
-  readonly permitted: string
-  readonly limit: string
-  readonly effective: string
+  readonly permitted: string | null
+  readonly limit: string | null
+  readonly effective: string | null
 }
 
 /** What the kernel says of the process. Ids: real, effective, saved. Names as in priv_set_to_str(3C), without 'priv_'. */
@@ -211,8 +219,8 @@ export interface SunosState {
     readonly effective: readonly string[]
     readonly inheritable: readonly string[]
   }
-  /** getpflags(2), PRIV_AWARE */
-  readonly aware: boolean
+  /** getpflags(2): which of PRIV_AWARE, PRIV_XPOLICY, PRIV_PFEXEC are set */
+  readonly flags: readonly string[]
   readonly sigusr1: 'ignored' | 'caught' | 'default'
   /** sysconf(3C), _SC_NGROUPS_MAX */
   readonly groupsMax: number
@@ -231,6 +239,8 @@ export interface SunosAddon extends Addon {
   commit(plan: SunosPlan): Pick<NativeCommitted, 'applyMicroseconds' | 'readMicroseconds'> | Failure
   /** priv_str_to_set(3C). A number: the byte at which what it does not know begins, or, negative, an errno. */
   privilegesFromText(text: string): string[] | number
+  /** Which sets of the process are exactly what the text says, bits without a name among them. A number: negative, an errno. */
+  setsHeld(text: string): PrivilegeSet[] | number
 }
 
 let loaded: Addon | undefined

@@ -41,8 +41,8 @@ export interface State {
   readonly noNewPrivileges: boolean
   /** Linux (PR_GET_SECUREBITS(2const)); undefined: not known, for /proc does not tell it. */
   readonly securebits: number | undefined
-  /** Solaris: privilege-aware, no user id gives or takes privileges (getpflags(2)). */
-  readonly aware: boolean | undefined
+  /** Solaris: flags of the process (getpflags(2)). PRIV_AWARE: no user id gives or takes privileges. */
+  readonly flags: Names | undefined
 }
 
 export interface Thread {
@@ -67,9 +67,9 @@ export interface Discrepancy extends Difference {
   readonly name: string
 }
 
-export function inWords({ user, group, groups, sets, ...flags }: State): Words {
+export function inWords({ user, group, groups, sets, ...others }: State): Words {
   const ids = ({ real, effective, saved, fs }: Ids) => `${real} ${effective} ${saved} ${fs}`
-  const { jailed, noNewPrivileges, securebits, aware } = flags
+  const { jailed, noNewPrivileges, securebits, flags } = others
   const fields: [string, string | undefined][] = [
     ['user', ids(user)],
     ['group', ids(group)],
@@ -78,7 +78,7 @@ export function inWords({ user, group, groups, sets, ...flags }: State): Words {
     ['jailed', `${jailed}`],
     ['noNewPrivileges', `${noNewPrivileges}`],
     ['securebits', securebits?.toString()],
-    ['aware', aware?.toString()],
+    ['flags', flags?.join(' ')],
   ]
   return new Map(fields.filter((field): field is [string, string] => field[1] !== undefined))
 }

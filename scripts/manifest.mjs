@@ -79,7 +79,7 @@ function faults({ size, needed, hardening, exports, imports }) {
 
 /** What that system's loader could not do with: it reads no GNU hash, and a name that nobody has ends the loading. */
 function faultsForSunos({ needed, imports }, path) {
-  const known = readFileSync('scripts/sunos-symbols', 'utf8').replace(/^#.*$/gm, '').split(/\s+/)
+  const known = readFileSync('scripts/sunos/symbols', 'utf8').replace(/^#.*$/gm, '').split(/\s+/)
   const unknown = imports.filter((name) => !name.startsWith('napi_') && !known.includes(name))
   const dynamic = run('llvm-readelf-16', '--dynamic', '--version-info', '--file-header', path)
   return [

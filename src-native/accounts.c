@@ -3,7 +3,8 @@
  *
  * "There is no such account" and "the name service failed" are different answers: the first is the caller's
  * mistake, the second must never be taken for it. Both functions return 0 in the first case and an errno value in
- * the second. The buffer grows for as long as ERANGE asks for it: a group can have thousands of members.
+ * the second. On Solaris and illumos nscd answers 0 for a directory that is down as well: there the two cannot be told
+ * apart. The buffer grows for as long as ERANGE asks for it: a group can have thousands of members.
  */
 #define _GNU_SOURCE
 #include "accounts.h"

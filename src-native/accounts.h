@@ -2,6 +2,7 @@
 #ifndef PRIVDROP_ACCOUNTS_H
 #define PRIVDROP_ACCOUNTS_H
 
+#include <stddef.h>
 #include <sys/types.h>
 
 #ifdef __cplusplus
@@ -13,6 +14,9 @@ int user_by_name(const char *name, uid_t *uid, gid_t *gid, int *error);
 int user_by_id(uid_t uid, gid_t *gid, int *error);
 /* free() the name; NULL unless it is found. */
 int name_of_user(uid_t uid, char **name, int *error);
+/* initgroups.c: the supplementary groups of an account (getgrouplist(3)), `primary` among them. free() them. 0; an errno: the name
+ * service failed, or (ENOSYS) the system does not say. Without an account: `primary` alone. */
+int account_groups(uid_t uid, gid_t primary, gid_t **groups, size_t *count);
 int name_of_group(gid_t gid, char **name, int *error);
 int group_by_name(const char *name, gid_t *gid, int *error);
 

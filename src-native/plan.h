@@ -38,7 +38,7 @@ extern "C" {
 	STEP(SIGNAL, "signal 33", "rt_sigaction", NULL)        /* borrow signal 33, and give it back */ \
 	STEP(PARK, "park", "rt_tgsigqueueinfo", NULL)          /* stop every thread in the signal handler */ \
 	STEP(GROUPS, "compare", "getgroups", NULL)             /* more threads x groups than are read in a second */ \
-	STEP(COMPARE, "compare", "read", NULL)                 /* is each thread what the plan was made for? */ \
+	STEP(COMPARE, "compare", "read", "ucred_get")          /* is each thread what the plan was made for? */ \
 	STEP(SHARED, "compare", "kcmp", NULL)                  /* do all share root, working directory, descriptors? */ \
 	STEP(MEMORY_SHARED, "shared memory", "kcmp", NULL)     /* another process with this memory */ \
 	STEP(SIGUSR1, "SIGUSR1", "rt_sigaction", "sigaction")  /* the line: from here on there is no way back */ \
@@ -54,6 +54,8 @@ extern "C" {
 	STEP(SETRESUID, "setresuid", "setresuid", NULL) \
 	STEP(SETPFLAGS, "setpflags", NULL, "setpflags") \
 	STEP(SETUID, "setuid", NULL, "setuid") \
+	STEP(XPOLICY, "xpolicy", NULL, "setpflags") \
+	STEP(PFEXEC, "pfexec", NULL, "setpflags") \
 	STEP(PERMITTED, "permitted", NULL, "setppriv") \
 	STEP(LIMIT, "limit", NULL, "setppriv") \
 	STEP(EFFECTIVE, "effective", NULL, "setppriv") \

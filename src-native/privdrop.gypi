@@ -1,5 +1,6 @@
 # NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS: a Worker that is being terminated can throw nothing, and must not end the process
 # Solaris and illumos: "sunos" in Node, "solaris" in gyp. __EXTENSIONS__: all of the system, not the part that a standard names.
+# _REENTRANT: without it errno is the main thread's there.
 # _GLIBCXX_ASSERTIONS: std::string, of which node-addon-api has one, is then instantiated here, so that no libstdc++ is needed
 {
   "targets": [{
@@ -12,6 +13,7 @@
         "accounts.c",
         "child.c",
         "end.c",
+        "initgroups.c",
         "questions.c",
         "walk.c",
         "linux/captext.c",
@@ -19,7 +21,6 @@
         "linux/commit.c",
         "linux/descriptors.c",
         "linux/exchange.c",
-        "linux/initgroups.c",
         "linux/park.c",
         "linux/proc.c",
         "linux/rehearse.c",
@@ -40,13 +41,19 @@
     }], ["OS=='solaris'", {
       "sources": [
         "accounts.c",
+        "child.c",
+        "end.c",
+        "initgroups.c",
+        "questions.c",
+        "walk.c",
         "sunos/addon.c",
-        "sunos/attempts.c",
         "sunos/commit.c",
         "sunos/descriptors.c",
+        "sunos/exchange.c",
         "sunos/observe.c",
         "sunos/privileges.c",
         "sunos/rehearse.c",
+        "sunos/signals.c",
         "sunos/steps.c"
       ],
       "defines": ["__EXTENSIONS__", "_POSIX_PTHREAD_SEMANTICS", "_REENTRANT"],

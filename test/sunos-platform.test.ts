@@ -12,15 +12,16 @@ import type { HardenOptions } from '../lib/options'
 import type { Finding } from '../lib/report'
 import { refusal } from './refused'
 
-const { EACCES, EAGAIN, EMFILE, EINVAL, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } = constants.errno
+const { EACCES, EAGAIN, EIO, EMFILE, EINVAL, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } = constants.errno
 type Index = typeof import('../lib/index')
 type Sets = SunosState['privileges']
 
 const BASIC = 'file_link_any file_read file_write net_access proc_exec proc_fork proc_info proc_session'.split(' ')
 const ALL = (
   'dtrace_kernel file_chown file_dac_read file_dac_write file_link_any file_owner file_read file_setid file_write ' +
-  'net_access net_bindmlp net_privaddr net_rawaccess proc_chroot proc_exec proc_fork proc_info proc_owner ' +
-  'proc_session proc_setid sys_devices sys_net_config sys_resource'
+  'ipc_dac_read net_access net_bindmlp net_privaddr net_rawaccess proc_audit proc_chroot proc_exec proc_fork proc_info ' +
+  'proc_owner proc_session proc_setid proc_zone sys_admin sys_config sys_devices sys_linkdir sys_mount sys_net_config ' +
+  'sys_nfs sys_resource sys_smb virt_manage'
 ).split(' ')
 /** One with a shared IP stack. */
 const ZONE = ALL.filter((name) => !['sys_net_config', 'net_rawaccess', 'dtrace_kernel', 'sys_devices'].includes(name))
@@ -38,7 +39,7 @@ const root: SunosState = {
   group: [0, 0, 0],
   groups: [4, 2],
   privileges: { permitted: ALL, limit: ALL, effective: ALL, inheritable: BASIC },
-  aware: false,
+  flags: [],
   sigusr1Ignored: false,
   groupsMax: 16,
 }
@@ -77,9 +78,11 @@ const failure = (step: string, syscall: string, fields: Partial<Failure> = {}): 
 
 /** What the kernel makes of a plan: the sets as setppriv(2) has it, or its first refusal. */
 function apply(before: SunosState, plan: SunosPlan): SunosReading | Failure {
-  let { user, group, groups, privileges } = before
-  const names = (text: string) => fromText(text) as string[]
-  const beyond = (set: string, of: readonly string[]) => names(set).some((name) => !of.includes(name))
+  let { user, group, groups, privileges, flags } = before
+  // null: the step 'effective' alone, to all that is permitted
+  const names = (text: string | null) => (text === null ? privileges.permitted : (fromText(text) as string[]))
+  const beyond = (set: string | null, of: readonly string[]) => names(set).some((name) => !of.includes(name))
+  const without = (flag: string) => flags.filter((other) => other !== flag)
   for (const step of plan.steps) {
     const needs = { setgroups: 'proc_setid', setgid: 'proc_setid', setuid: 'proc_setid', chroot: 'proc_chroot' }
     const need = (needs as Partial<Record<string, string>>)[step]
@@ -87,13 +90,16 @@ function apply(before: SunosState, plan: SunosPlan): SunosReading | Failure {
     if (step === 'setgroups') groups = [...plan.groups]
     if (step === 'setgid') group = [plan.gid, plan.gid, plan.gid]
     if (step === 'setuid') user = [plan.uid, plan.uid, plan.uid]
+    if (step === 'setpflags') flags = ['PRIV_AWARE', ...flags]
+    if (step === 'xpolicy') flags = without('PRIV_XPOLICY')
+    if (step === 'pfexec') flags = without('PRIV_PFEXEC')
     if (step === 'permitted' || step === 'limit' || step === 'effective') {
       if (beyond(plan[step], step === 'limit' ? privileges.limit : privileges.permitted))
         return failure(step, 'setppriv', { errno: EPERM })
       privileges = { ...privileges, [step]: names(plan[step]) }
     }
   }
-  const state = { ...before, user, group, groups, privileges, aware: true, sigusr1Ignored: !plan.keepSigusr1 }
+  const state = { ...before, user, group, groups, privileges, flags, sigusr1Ignored: !plan.keepSigusr1 }
   return { state, jailed: plan.steps.includes('chroot'), foreign: [], applyMicroseconds: 2, readMicroseconds: 3 }
 }
 
@@ -125,6 +131,10 @@ function on(before: SunosState = root, { afterwards, inspector, env = {}, execAr
   const addon: SunosNative = {
     observe: () => state,
     privilegesFromText: fromText,
+    setsHeld: (text) =>
+      (['permitted', 'limit', 'effective'] as const).filter(
+        (set) => String(state.privileges[set]) === String(fromText(text)),
+      ),
     descriptors: () => [{ descriptor: 21, kind: 'listens' }],
     hasChildren: () => false,
     rehearse: (plan) => {
@@ -185,16 +195,15 @@ for (const [title, options, privileges] of [
   t.test(`Momentum's documented example, ${title}: in the global zone`, async (t) => {
     const { harden, rehearsed, committed, warnings, state } = on()
     const report = harden(options)
-    const text = privileges.join()
     t.strictSame(committed, [
       {
         steps: ['setgroups', 'setgid', 'setpflags', 'setuid', 'permitted', 'limit', 'effective'],
         uid: 990,
         gid: 991,
         groups: new Uint32Array(),
-        permitted: text,
-        limit: text,
-        effective: text,
+        permitted: options.privileges,
+        limit: options.privileges,
+        effective: options.privileges,
         root: -1,
         keepSigusr1: process.listenerCount('SIGUSR1') > 0,
         attempts: [],
@@ -234,7 +243,7 @@ t.test(
     t.match(error.message, `step 'permitted': setppriv: EPERM, for the process lacks net_rawaccess, sys_net_config. `)
     t.match(
       error.remedy,
-      /^start the process with net_rawaccess, sys_net_config .*limitpriv.*ip-type=exclusive.*method_cred/,
+      /^start the process with net_rawaccess, sys_net_config \(in a zone: zonecfg, set limitpriv="default,net_rawaccess"; no zone can have sys_net_config\. Under SMF: privileges= of the method_credential\), or leave it out/,
     )
     t.strictSame(committed, [])
     t.equal(state(), inZone)
@@ -270,17 +279,17 @@ t.test('a word that the system does not know, and where it is', async (t) => {
     { found: 'wrong', message: /'wrong' at character 4 / },
     'it counts bytes, and people count characters',
   )
-  const { harden } = on(root, { privilegesFromText: () => -ENOMEM })
-  t.match(
-    refusal(() => harden(alone)),
-    {
-      code: 'ERR_HARDEN_PRIVILEGES',
-      syscall: 'priv_str_to_set',
-      errno: -ENOMEM,
-      message: /could not be read: priv_str_to_set: ENOMEM/,
-      remedy: /memory/,
-    },
-  )
+  for (const faults of [{ privilegesFromText: () => -ENOMEM }, { setsHeld: () => -ENOMEM }])
+    t.match(
+      refusal(() => on(root, faults).harden(alone)),
+      {
+        code: 'ERR_HARDEN_PRIVILEGES',
+        syscall: 'priv_str_to_set',
+        errno: -ENOMEM,
+        message: /could not be read: priv_str_to_set: ENOMEM/,
+        remedy: /memory/,
+      },
+    )
 })
 
 t.test('the words of priv_str_to_set', async (t) => {
@@ -301,11 +310,12 @@ t.test('none, and the default: nothing is retained, and what that means is said'
     const { harden, committed, warnings } = on()
     const report = harden({ ...alone, privileges })
     t.strictSame(report.privileges, { permitted: [], limit: [], effective: [], inheritable: BASIC })
-    t.match(committed, [{ permitted: '', limit: '', effective: '' }])
+    const text = privileges ?? ''
+    t.match(committed, [{ permitted: text, limit: text, effective: text }])
     t.strictSame(codes(report.findings), ['HARDEN_BASIC_GONE note'])
     t.match(
       report.findings[0]?.message,
-      /file_link_any, file_read \(opens no file.*net_access \(opens no socket.*proc_exec/,
+      /file_link_any, file_read \(opens no file.*net_access \(opens no TCP, UDP or SCTP socket.*Unix sockets stay\).*proc_exec/,
     )
     t.match(report.findings[0]?.remedy, /basic net_privaddr/)
     t.strictSame(warnings, [])
@@ -316,18 +326,27 @@ t.test('none, and the default: nothing is retained, and what that means is said'
 })
 
 t.test('user root', async (t) => {
-  const { harden, warnings } = on({ ...root, groups: [], privileges: { ...root.privileges, effective: BASIC } })
+  const { harden, committed, warnings } = on({
+    ...root,
+    groups: [],
+    privileges: { ...root.privileges, effective: BASIC },
+  })
   const kept = harden({ user: 0, group: 0 })
   t.strictSame(kept.privileges, { permitted: ALL, limit: ALL, effective: BASIC, inheritable: BASIC }, 'keeps its own')
   t.strictSame(codes(kept.findings), ['HARDEN_USER_ROOT danger'])
   t.match(kept.findings[0]?.message, 'with all its privileges')
   t.match(warnings, [[/stays root/, { code: 'HARDEN_USER_ROOT' }]])
 
-  const apart = on({ ...root, groups: [], privileges: { ...root.privileges, permitted: ZONE, effective: BASIC } })
-  apart.harden({ user: 0, group: 0 })
   t.match(
-    apart.committed,
-    [{ permitted: ZONE.join(), limit: ALL.join(), effective: BASIC.join() }],
+    committed,
+    [{ steps: ['setpflags'], permitted: null, limit: null, effective: null }],
+    'no set is written back, by names least of all',
+  )
+
+  const apart = on({ ...root, groups: [], privileges: { ...root.privileges, permitted: ZONE, effective: BASIC } })
+  t.strictSame(
+    apart.harden({ user: 0, group: 0 }).privileges,
+    { permitted: ZONE, limit: ALL, effective: BASIC, inheritable: BASIC },
     'each set in its place',
   )
 
@@ -336,7 +355,9 @@ t.test('user root', async (t) => {
   t.strictSame(codes(named.findings), ['HARDEN_USER_ROOT danger', 'HARDEN_BASIC_GONE note'])
   t.match(named.findings[0]?.message, "owning root's files")
   const aside = { ...root, user: [0, 990, 0] as const, privileges: { ...root.privileges, effective: BASIC } }
-  t.strictSame(on(aside).plan({ user: 0, group: 0 }).privileges?.effective, ALL, 'that had set root aside')
+  const back = on(aside).plan({ user: 0, group: 0, supplementalGroups: [4, 2] })
+  t.strictSame(back.privileges?.effective, ALL, 'that had set root aside')
+  t.match(back.steps, [{ name: 'setpflags' }, { name: 'setuid' }, { name: 'effective' }])
   t.match(
     refusal(() => on().harden({ group: 0 })),
     { code: 'ERR_HARDEN_USER_REQUIRED' },
@@ -357,9 +378,18 @@ t.test('capabilities and the like are for Linux', async (t) => {
 
 t.test('what holds already is not done again', async (t) => {
   const SETS = 'permitted limit effective'
+  const aware: SunosState = {
+    ...mail,
+    flags: ['PRIV_AWARE'],
+    privileges: { ...mail.privileges, limit: kept('net_privaddr') },
+  }
   const table: [string, SunosState, HardenOptions, string][] = [
     ['the user itself, as SMF starts it', mail, { privileges: 'basic' }, `setpflags ${SETS}`],
-    ['named', mail, alone, `setpflags ${SETS}`],
+    ['named, with its privileges', mail, alone, `setpflags limit`],
+    ['all of it', aware, alone, ''],
+    ['all, and root has all', root, { ...alone, privileges: 'all' }, 'setgroups setgid setpflags setuid'],
+    ['what has been lowered', { ...aware, privileges: { ...aware.privileges, effective: BASIC } }, alone, 'effective'],
+    ['flags', { ...aware, flags: ['PRIV_AWARE', 'PRIV_XPOLICY', 'PRIV_PFEXEC'] }, alone, 'xpolicy pfexec'],
     [
       'groups in another order',
       { ...root, groups: [8, 4, 8] },
@@ -371,8 +401,8 @@ t.test('what holds already is not done again', async (t) => {
       const one = mail.user.map((id, index) => (index === which ? 0 : id)) as unknown as SunosState['user']
       const two = mail.group.map((id, index) => (index === which ? 0 : id)) as unknown as SunosState['group']
       return [
-        [`user id ${which}`, { ...mail, user: one }, alone, `setpflags setuid ${SETS}`],
-        [`group id ${which}`, { ...mail, group: two }, alone, `setgid setpflags ${SETS}`],
+        [`user id ${which}`, { ...mail, user: one }, alone, `setpflags setuid limit`],
+        [`group id ${which}`, { ...mail, group: two }, alone, `setgid setpflags limit`],
       ]
     }),
   ]
@@ -543,11 +573,28 @@ t.test('what the rehearsal says', async (t) => {
       /lacks proc_setid/,
       /^raise proc_setid into the effective set/,
     ],
-    [set('setuid', EPERM), root, /setuid: EPERM\. /, /truss -f -p \d+ what refuses setuid/],
-    [set('permitted', EPERM, 'setppriv'), root, /setppriv: EPERM\. /, /truss.*setppriv/],
-    [set('setpflags', EINVAL), root, /setpflags: EINVAL\. /, /truss/],
-    [set('rehearsal child', EAGAIN, 'fork1'), root, /fork1: EAGAIN/, /max-lwps/],
-    [set('rehearsal child', ENOMEM, 'fork1'), root, /fork1: ENOMEM/, /max-lwps/],
+    [
+      set('setuid', EPERM),
+      root,
+      /setuid: EPERM\. /,
+      /^see which privilege is missing: ppriv -De .*dtrace -n sdt:::priv-err$/,
+    ],
+    [set('permitted', EPERM, 'setppriv'), root, /setppriv: EPERM\. /, /ppriv -De/],
+    [set('setpflags', EINVAL), root, /setpflags: EINVAL\. /, /truss -f -t setpflags/],
+    [
+      set('rehearsal child', EPERM, 'forkx'),
+      { ...mail, privileges: own(['net_privaddr']) },
+      /forkx: EPERM, for the process lacks proc_fork/,
+      /^start the process with proc_fork, which is basic/,
+    ],
+    [
+      set('rehearsal child', EPERM, 'forkx'),
+      { ...mail, privileges: { ...mail.privileges, effective: [] } },
+      /lacks proc_fork/,
+      /^raise proc_fork into .*ppriv -s E\+proc_fork \d+/,
+    ],
+    [set('rehearsal child', EAGAIN, 'forkx'), root, /forkx: EAGAIN/, /max-lwps/],
+    [set('rehearsal child', ENOMEM, 'forkx'), root, /forkx: ENOMEM/, /max-lwps/],
     [set('rehearsal child', EMFILE, 'pipe'), root, /pipe: EMFILE/, /RLIMIT_NOFILE/],
     [set('chroot', ENOTDIR, 'fchdir'), root, /fchdir: ENOTDIR/, /name a directory/],
     [set('chroot', EACCES, 'fchdir'), root, /fchdir: EACCES/, /chmod o\+x/],
@@ -557,6 +604,19 @@ t.test('what the rehearsal says', async (t) => {
     t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', step: answer.step, syscall: answer.syscall, message, remedy })
     t.equal(error.errno, answer.errno ? -answer.errno : undefined)
   }
+})
+
+t.test('all, where it cannot be had', async (t) => {
+  const all = { ...alone, privileges: 'basic, ALL' }
+  const held = (text: string) => (text === 'zone' ? (['permitted', 'limit', 'effective'] as const).slice() : [])
+  const inside = refusal(() => on(inZone, { setsHeld: held }).harden(all))
+  t.match(inside, { step: 'permitted', message: /lacks .*sys_net_config/, remedy: /^write 'zone' rather than 'all'/ })
+  const answer = failure('permitted', 'setppriv', { errno: EPERM })
+  t.match(
+    refusal(() => on(root, { rehearse: () => answer, setsHeld: () => [] }).harden(all)),
+    { message: /EPERM, for the process lacks privileges without a name\./, remedy: /^name the privileges rather than/ },
+    'a set that has been written back by names',
+  )
 })
 
 t.test('plan: which steps were rehearsed', async (t) => {
@@ -581,17 +641,34 @@ t.test('plan: which steps were rehearsed', async (t) => {
 t.test('what the new identity cannot use', async (t) => {
   const rehearse = { read: ['/etc/mail/key.pem'], write: ['/var/spool/mail'], bind: [25] }
   const table: [string, number, number, string, RegExp][] = [
-    ['read', 0, EACCES, 'basic', /chown, chmod/],
+    ['read', 0, EACCES, 'basic', /^make it, and every directory above it, accessible to the new user \(chown, chmod/],
     ['read', 0, ENOENT, 'basic', /create it/],
     ['read', 0, ENOTDIR, 'none', /create it/],
     ['read', 0, EPERM, 'none', /^retain file_read/],
     ['read', 0, EACCES, 'basic -file_read', /^retain file_read/],
     ['write', 1, EROFS, 'none', /mount the file system writable/],
     ['write', 1, EACCES, 'none', /^retain file_write/],
-    ['write', 1, EACCES, 'basic', /chown, chmod/],
+    ['write', 1, EACCES, 'basic', /^make it, and every directory above it, accessible to the new user \(chown, chmod/],
     ['bind', 2, EACCES, 'basic', /^retain net_privaddr/],
     ['bind', 2, EACCES, 'net_privaddr', /^retain net_access/],
+    ['bind', 2, EACCES, 'basic net_privaddr', /^see which privilege is missing/],
+    ['bind', 2, EINVAL, 'basic', /^see with truss -f -t bind/],
+    ['read', 0, EIO, 'basic', /^see with truss -f -t open/],
   ]
+  for (const [port, privilege] of [
+    [2049, 'sys_nfs'],
+    [4045, 'sys_nfs'],
+    [139, 'sys_smb'],
+    [445, 'sys_smb'],
+    [587, 'net_privaddr'],
+  ] as const) {
+    const answer = failure('bind', 'bind', { errno: EACCES })
+    const privileges = privilege === 'net_privaddr' ? 'basic' : 'basic net_privaddr'
+    const error = refusal(() =>
+      on(root, { rehearse: () => answer }).harden({ ...alone, privileges, rehearse: { bind: [port] } }),
+    )
+    t.match(error.remedy, `retain ${privilege} ('basic ${privilege}' in 'privileges')`, String(port))
+  }
   for (const [step, item, errno, privileges, remedy] of table) {
     const answer = failure(step, step === 'bind' ? 'bind' : 'open', { errno, item })
     const error = refusal(() => on(root, { rehearse: () => answer }).harden({ ...alone, privileges, rehearse }))
@@ -607,7 +684,8 @@ t.test('a rehearsal that comes out otherwise', async (t) => {
     [{ user: [990, 990, 0] }, 'user'],
     [{ group: [991, 991, 0] }, 'group'],
     [{ groups: [0] }, 'groups'],
-    [{ aware: false }, 'aware'],
+    [{ flags: [] }, 'flags'],
+    [{ flags: ['PRIV_AWARE', 'PRIV_PFEXEC'] }, 'flags'],
     [{ privileges: { ...sets, limit: kept('net_privaddr'), permitted: ALL, inheritable: BASIC } }, 'permitted'],
     [{ privileges: { ...sets, permitted: kept('net_privaddr'), inheritable: BASIC } }, 'limit'],
     [{ privileges: { ...own(kept('net_privaddr')), limit: kept('net_privaddr'), inheritable: [] } }, 'inheritable'],
@@ -671,6 +749,18 @@ t.test('past the line', async (t) => {
   )
 })
 
+t.test('descriptors that cannot be examined', async (t) => {
+  const of = (answer: Failure) => refusal(() => on(root, { descriptors: () => answer }).harden(alone))
+  t.match(of(failure('proc', 'access', { errno: ENOENT })), {
+    ...{ code: 'ERR_HARDEN_PROC', step: 'proc', syscall: 'access', errno: -ENOENT },
+    ...{ message: /\/proc\/self\/fd: access: ENOENT/, remedy: /mount \/proc, or lower the hard limit/ },
+  })
+  t.match(of(failure('descriptors', 'fstat', { errno: EIO, item: 21 })), {
+    ...{ code: 'ERR_HARDEN_NOT_PERMITTED', syscall: 'fstat', errno: -EIO, message: /^descriptor 21 cannot be/ },
+    remedy: /^see with pfiles \d+ what descriptor 21 is/,
+  })
+})
+
 t.test('what cannot be looked at', async (t) => {
   const observe = () => failure('observe', 'getppriv', { errno: ENOMEM })
   for (const call of [(it: ReturnType<typeof on>) => it.harden(alone), (it: ReturnType<typeof on>) => it.audit()])
@@ -694,8 +784,36 @@ t.test('findings', async (t) => {
   const [finding, ...others] = find({ ...alone, privileges })
   t.match(finding, { code: 'HARDEN_PRIVILEGE_ESCALATES', level: 'danger', remedy: /out of 'privileges'/ })
   for (const name of privileges.split(' ').slice(1)) t.match(finding?.message, new RegExp(`${name} \\(\\w+`))
+  for (const name of [
+    'ipc_dac_read',
+    'proc_zone',
+    'sys_admin',
+    'sys_config',
+    'sys_linkdir',
+    'sys_mount',
+    'virt_manage',
+  ])
+    t.match(find({ ...alone, privileges: `basic ${name}` }), [{ message: `${name} (`, remedy: `leave ${name} out` }])
+  const three = 'basic proc_audit proc_setid sys_resource'
+  t.match(find({ ...alone, privileges: three }), [
+    {
+      message: /proc_setid \(.*, proc_setid, proc_audit, sys_resource together \(set-user-ID programs of root/,
+      remedy: /^leave proc_setid out/,
+    },
+  ])
+  for (const two of ['basic proc_audit sys_resource'])
+    t.strictSame(find({ ...alone, privileges: two }), [], 'the kernel asks for all three')
   t.strictSame(others, [])
   t.strictSame(find(cluster), [], 'the documented ones do not')
+
+  for (const [flags, message] of [
+    [['PRIV_XPOLICY'], /PRIV_XPOLICY \(an extended policy/],
+    [['PRIV_AWARE', 'PRIV_PFEXEC'], /with PRIV_PFEXEC \(the programs it executes/],
+  ] as const)
+    t.match(find(alone, { ...root, flags }), [
+      { code: 'HARDEN_PROCESS_FLAGS', level: 'note', message, remedy: /pfexec/ },
+    ])
+  t.strictSame(find(alone, { ...root, flags: ['PRIV_AWARE'] }), [])
 
   t.strictSame(codes(find(alone, root, { descriptors: () => [] })), ['HARDEN_NOT_LISTENING danger'])
   t.strictSame(codes(find(alone, root, { hasChildren: () => true })), ['HARDEN_CHILDREN note'])

@@ -141,10 +141,6 @@ uint64_t file_capabilities(const char *path, bool *effective);
 int hold_sigusr1(bool listened);
 int give_sigusr1_back(void);
 
-/* initgroups.c: the supplementary groups of an account (getgrouplist(3)), `primary` among them. free() them. 0; an errno: the name
- * service failed. Without an account: `primary` alone. */
-int account_groups(uid_t uid, gid_t primary, gid_t **groups, size_t *count);
-
 /* end.c: one line on file descriptor 2, then SIGABRT. For a process that must not go on. */
 _Noreturn void end_process(const char *reason);
 

@@ -1,11 +1,10 @@
 /*
- * addon.c - JavaScript values to the plain structs of core.h, and back
+ * addon.c - JavaScript values to the plain structs of sunos.h, and back
  *
  * Nothing is decided here and no argument is checked twice: lib/native.ts is the only caller and its types are the
  * contract. In C, because node-addon-api needs a C++ library, which cannot be had where this is built for Solaris.
  */
-#include "../accounts.h"
-#include "core.h"
+#include "sunos.h"
 
 #include <errno.h>
 #include <node_api.h>
@@ -118,47 +117,89 @@ static napi_value names(struct call *call, const char *text)
 	return list;
 }
 
+/* By their names in setpflags(2) */
+static napi_value flags(struct call *call, uint_t set)
+{
+	static const struct {
+		uint_t flag;
+		const char *name;
+	} all[] = {{PRIV_AWARE, "PRIV_AWARE"}, {PRIV_XPOLICY, "PRIV_XPOLICY"}, {PRIV_PFEXEC, "PRIV_PFEXEC"}};
+	napi_value list = array(call);
+	size_t count = 0;
+
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (set & all[i].flag)
+			put_at(call, list, count++, string(call, all[i].name, NAPI_AUTO_LENGTH));
+	return list;
+}
+
 static napi_value describe_failure(struct call *call, const struct failure *why)
 {
 	napi_value failure = object(call);
 
 	put(call, failure, "step", string(call, step_names[why->step].step, NAPI_AUTO_LENGTH));
-	put(call, failure, "syscall", string(call, step_names[why->step].syscall, NAPI_AUTO_LENGTH));
+	put(call, failure, "syscall", string(call, why->call ? why->call : step_names[why->step].syscall, NAPI_AUTO_LENGTH));
 	put(call, failure, "errno", number(call, why->error));
 	put(call, failure, "signal", number(call, why->signo));
-	put(call, failure, "tid", number(call, 0));
+	put(call, failure, "tid", number(call, why->tid));
 	put(call, failure, "item", number(call, why->item));
 	return failure;
 }
 
 static napi_value describe_state(struct call *call, struct state *state)
 {
+	static const char *const dispositions[] = {[IGNORED] = "ignored", [CAUGHT] = "caught", [DEFAULT] = "default", [UNKNOWN] = "unknown"};
 	napi_value result = object(call), privileges = object(call);
+	char *text = must_have(malloc(state->size));
 
-	put(call, privileges, "permitted", names(call, set_text(state, SET_PERMITTED)));
-	put(call, privileges, "limit", names(call, set_text(state, SET_LIMIT)));
-	put(call, privileges, "effective", names(call, set_text(state, SET_EFFECTIVE)));
-	put(call, privileges, "inheritable", names(call, set_text(state, SET_INHERITABLE)));
+	write_state(state, text);
+	put(call, privileges, "permitted", names(call, set_names(state, SET_PERMITTED)));
+	put(call, privileges, "limit", names(call, set_names(state, SET_LIMIT)));
+	put(call, privileges, "effective", names(call, set_names(state, SET_EFFECTIVE)));
+	put(call, privileges, "inheritable", names(call, set_names(state, SET_INHERITABLE)));
 	put(call, result, "user", ids(call, state->user, 3));
 	put(call, result, "group", ids(call, state->group, 3));
 	put(call, result, "groups", ids(call, state->groups, state->group_count));
 	put(call, result, "privileges", privileges);
-	put(call, result, "aware", boolean(call, state->aware));
-	put(call, result, "protected", boolean(call, state->protect));
-	put(call, result, "sigusr1Ignored", boolean(call, state->sigusr1_ignored));
+	put(call, result, "flags", flags(call, state->flags));
+	put(call, result, "sigusr1", string(call, dispositions[sigusr1_disposition()], NAPI_AUTO_LENGTH));
 	put(call, result, "groupsMax", number(call, (double)state->groups_max));
+	put(call, result, "text", string(call, text, NAPI_AUTO_LENGTH));
+	free(text);
 	return result;
 }
 
-static napi_value describe_reading(struct call *call, const struct reading *reading)
+static napi_value describe_answers(struct call *call, const struct plan *plan, const struct rehearsal *rehearsal)
 {
-	napi_value result = object(call);
+	static const char *const by[] = {"none", "user", "others"}; /* enum exchanged_by */
+	napi_value list = array(call);
 
-	put(call, result, "state", describe_state(call, reading->state));
-	put(call, result, "jailed", boolean(call, reading->jailed));
-	put(call, result, "foreign", array(call));
-	put(call, result, "applyMicroseconds", number(call, reading->apply_us));
-	put(call, result, "readMicroseconds", number(call, reading->read_us));
+	for (size_t i = 0; i < plan->question_count; i++) {
+		const struct answer *given = &rehearsal->answers[i];
+		napi_value answer = object(call);
+
+		put(call, answer, "errno", number(call, given->error));
+		put(call, answer, "by", string(call, by[given->by], NAPI_AUTO_LENGTH));
+		if (given->by != EXCHANGED_BY_NONE && given->found >= 0)
+			put(call, answer, "found", string(call, rehearsal->found + given->found, NAPI_AUTO_LENGTH));
+		put_at(call, list, i, answer);
+	}
+	return list;
+}
+
+static napi_value describe_rehearsal(struct call *call, const struct plan *plan, const struct rehearsal *rehearsal)
+{
+	napi_value result = object(call), inside = NULL;
+	size_t size = rehearsal->inside_count * sizeof *rehearsal->inside;
+	void *copy = NULL;
+
+	put(call, result, "answers", describe_answers(call, plan, rehearsal));
+	put(call, result, "state", describe_state(call, rehearsal->state));
+	put(call, result, "jailed", boolean(call, rehearsal->jailed));
+	check(call, napi_create_arraybuffer(call->env, size, &copy, &inside));
+	if (!call->broken && size)
+		memcpy(copy, rehearsal->inside, size);
+	put(call, result, "inside", inside);
 	return result;
 }
 
@@ -236,57 +277,85 @@ static enum step step_of(struct call *call, napi_value value, enum step step, en
 	return step;
 }
 
-static struct attempt *read_attempts(struct call *call, napi_value list, size_t count)
+static struct question *read_questions(struct call *call, napi_value list, size_t count)
 {
-	struct attempt *attempts = must_have(calloc(count + 1, sizeof *attempts));
+	struct question *questions = must_have(calloc(count + 1, sizeof *questions));
 
 	for (uint32_t i = 0; i < count; i++) {
-		napi_value attempt = get_at(call, list, i);
+		napi_value question = get_at(call, list, i);
 
-		attempts[i].step = step_of(call, get(call, attempt, "step"), STEP_READ, STEP_BIND);
-		attempts[i].path = copy_text(call, get(call, attempt, "path"));
-		attempts[i].port = (uint16_t)unsigned_of(call, get(call, attempt, "port"));
+		questions[i].kind = step_of(call, get(call, question, "kind"), STEP_READ, STEP_EXCHANGE);
+		questions[i].path = copy_text(call, get(call, question, "path"));
+		questions[i].number = int_of(call, get(call, question, "number"));
 	}
-	return attempts;
+	return questions;
 }
 
-/* As privileges_to_text() has written it, so what fails is memory. */
-static priv_set_t *read_set(struct call *call, napi_value from, const char *name, struct failure *why)
+static const gid_t *ids_of(struct call *call, napi_value value, size_t *count)
 {
-	char *text = copy_text(call, get(call, from, name));
-	const char *bad;
-	priv_set_t *set = call->broken ? NULL : privileges_from_text(text, &bad);
+	void *ids = NULL;
 
+	check(call, napi_get_typedarray_info(call->env, value, NULL, count, &ids, NULL, NULL));
+	return ids;
+}
+
+/* The text has been read before, so what fails is memory. null: `kept`. Never as names what is kept: a set has bits that have none. */
+static priv_set_t *read_set(struct call *call, napi_value from, const char *name, unsigned kept, struct failure *why)
+{
+	napi_value value = get(call, from, name);
+	napi_valuetype type = napi_null;
+	priv_set_t *set = NULL;
+	const char *bad;
+	char *text;
+
+	check(call, napi_typeof(call->env, value, &type));
+	if (call->broken)
+		return NULL;
+	if (type == napi_null) {
+		set = read_privileges(kept);
+	} else {
+		text = copy_text(call, value);
+		set = privileges_from_text(text, &bad);
+		free(text);
+	}
 	if (!set)
 		*why = (struct failure){.step = STEP_MEMORY, .error = errno};
-	free(text);
 	return set;
 }
 
-/* The memory of the groups stays JavaScript's, and outlives the call. release_plan() in any case. -1: *why. */
+static volatile uint8_t kept; /* 1 from the commit on */
+
+/* The memory of the groups and of the directories stays JavaScript's, and outlives the call. release_plan() in any case. -1: *why. */
 static int read_plan(struct call *call, struct plan *plan, struct failure *why)
 {
 	napi_value from = call->arguments[0];
-	napi_value steps = get(call, from, "steps"), attempts = get(call, from, "attempts");
+	napi_value steps = get(call, from, "steps"), questions = get(call, from, "questions");
 	uint32_t count = length_of(call, steps);
-	void *groups = NULL;
+	void *inside = NULL;
+	size_t inside_size = 0;
 
-	*plan = (struct plan){.attempt_count = length_of(call, attempts)};
+	*plan = (struct plan){.question_count = length_of(call, questions), .kept = &kept};
 	for (uint32_t i = 0; i < count; i++) {
-		enum step step = step_of(call, get_at(call, steps, i), STEP_SETGROUPS, STEP_EFFECTIVE);
+		enum step step = step_of(call, get_at(call, steps, i), STEP_FCHDIR, STEP_EFFECTIVE);
 
-		plan->steps |= 1u << (step == STEP_FCHDIR ? STEP_CHROOT : step);
+		plan->steps |= (step_set)1 << (step == STEP_FCHDIR ? STEP_CHROOT : step);
 	}
-	plan->attempts = read_attempts(call, attempts, plan->attempt_count);
+	plan->questions = read_questions(call, questions, plan->question_count);
 	plan->uid = unsigned_of(call, get(call, from, "uid"));
 	plan->gid = unsigned_of(call, get(call, from, "gid"));
-	check(call, napi_get_typedarray_info(call->env, get(call, from, "groups"), NULL, &plan->group_count, &groups, NULL, NULL));
-	plan->groups = groups;
+	plan->groups = ids_of(call, get(call, from, "groups"), &plan->group_count);
+	plan->account_groups = ids_of(call, get(call, from, "accountGroups"), &plan->account_group_count);
 	plan->root = int_of(call, get(call, from, "root"));
 	plan->keep_sigusr1 = boolean_of(call, get(call, from, "keepSigusr1"));
-	plan->permitted = read_set(call, from, "permitted", why);
-	plan->limit = read_set(call, from, "limit", why);
-	plan->effective = read_set(call, from, "effective", why);
+	plan->permitted = read_set(call, from, "permitted", SET_PERMITTED, why);
+	plan->limit = read_set(call, from, "limit", SET_LIMIT, why);
+	/* root that is set aside comes back with all that is permitted */
+	plan->effective = read_set(call, from, "effective", has_step(plan->steps, STEP_EFFECTIVE) ? SET_PERMITTED : SET_EFFECTIVE, why);
+	plan->before = copy_text(call, get(call, from, "before"));
+	plan->expected = copy_text(call, get(call, from, "expected"));
+	check(call, napi_get_arraybuffer_info(call->env, get(call, from, "inside"), &inside, &inside_size));
+	plan->inside = inside;
+	plan->inside_count = inside_size / sizeof *plan->inside;
 	return plan->permitted && plan->limit && plan->effective ? 0 : -1;
 }
 
@@ -297,9 +366,11 @@ static void release_plan(struct plan *plan)
 	for (size_t i = 0; i < 3; i++)
 		if (sets[i])
 			priv_freeset(sets[i]);
-	for (size_t i = 0; i < plan->attempt_count; i++)
-		free(plan->attempts[i].path);
-	free((void *)plan->attempts);
+	for (size_t i = 0; i < plan->question_count; i++)
+		free((void *)plan->questions[i].path);
+	free((void *)plan->questions);
+	free((void *)plan->before);
+	free((void *)plan->expected);
 }
 
 /* ---- what lib/native.ts calls ---- */
@@ -342,17 +413,44 @@ static napi_value privileges_from(napi_env env, napi_callback_info info)
 	return result;
 }
 
-/* (root) => { descriptor, kind }[] | failure */
+/* (text) => which of the sets are exactly this one now: names | -errno */
+static napi_value sets_held(napi_env env, napi_callback_info info)
+{
+	static const char *const sets[] = {[SET_PERMITTED] = "permitted", [SET_LIMIT] = "limit", [SET_EFFECTIVE] = "effective"};
+	struct call call = begin(env, info);
+	char *text = copy_text(&call, call.arguments[0]);
+	const char *bad;
+	priv_set_t *wanted = privileges_from_text(text, &bad);
+	napi_value list = array(&call);
+	bool failed = !wanted;
+
+	for (unsigned set = 0, count = 0; !failed && set <= SET_EFFECTIVE; set++) {
+		priv_set_t *found = read_privileges(set);
+
+		failed = !found;
+		if (found && priv_isequalset(found, wanted))
+			put_at(&call, list, count++, string(&call, sets[set], NAPI_AUTO_LENGTH));
+		if (found)
+			priv_freeset(found);
+	}
+	if (failed)
+		list = number(&call, -errno);
+	if (wanted)
+		priv_freeset(wanted);
+	free(text);
+	return list;
+}
+
+/* () => { descriptor, kind, writable, sharesPort, name }[] | failure */
 static napi_value descriptors(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
-	int root = int_of(&call, call.arguments[0]);
 	struct failure why;
 	int *found = NULL;
 	long room = 0, count;
 	napi_value list;
 
-	while ((count = list_listeners(root, found, (size_t)room, &why)) > room) {
+	while ((count = list_listeners(found, (size_t)room, &why)) > room) {
 		free(found);
 		room = count;
 		found = must_have(calloc((size_t)room, sizeof *found));
@@ -367,6 +465,9 @@ static napi_value descriptors(napi_env env, napi_callback_info info)
 
 		put(&call, entry, "descriptor", number(&call, found[i]));
 		put(&call, entry, "kind", string(&call, "listens", NAPI_AUTO_LENGTH));
+		put(&call, entry, "writable", boolean(&call, false));
+		put(&call, entry, "sharesPort", boolean(&call, false));
+		put(&call, entry, "name", string(&call, "", 0));
 		put_at(&call, list, (size_t)i, entry);
 	}
 	free(found);
@@ -381,81 +482,86 @@ static napi_value children(napi_env env, napi_callback_info info)
 	return boolean(&call, has_children());
 }
 
-/* (plan) => reading of the child | failure */
+/* (path) => { descriptor, path } | failure with `found` */
+static napi_value open_new_root(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info);
+	char walked[WALK_PATH_MAX], *path = copy_text(&call, call.arguments[0]);
+	struct failure why = {.step = STEP_NONE};
+	int root = open_root(path, walked, &why);
+	napi_value result = root < 0 ? describe_failure(&call, &why) : object(&call);
+
+	free(path);
+	if (root >= 0)
+		put(&call, result, "descriptor", number(&call, root));
+	put(&call, result, root < 0 ? "found" : "path", string(&call, walked, NAPI_AUTO_LENGTH));
+	return result;
+}
+
+/* (plan) => what the child has left | failure */
 static napi_value rehearse_plan(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
 	struct plan plan;
-	struct reading reading = {0};
+	struct rehearsal rehearsal;
 	struct failure why;
 	napi_value result = NULL;
 
-	if (read_plan(&call, &plan, &why) || (!call.broken && rehearse(&plan, &reading, &why))) {
+	if (read_plan(&call, &plan, &why) || (!call.broken && rehearse(&plan, &rehearsal, &why))) {
 		result = describe_failure(&call, &why);
 	} else if (!call.broken) {
-		result = describe_reading(&call, &reading);
-		release_reading(&reading);
+		result = describe_rehearsal(&call, &plan, &rehearsal);
+		release_rehearsal(&rehearsal);
 	}
 	release_plan(&plan);
 	return result;
 }
 
-/* What a function that must not fail has thrown, as the last line of this process. */
-static _Noreturn void end_with_exception(napi_env env)
-{
-	static const char head[] = "privdrop: fatal: ";
-	static const char unknown[] = "the kernel's answer could not be compared with the plan";
-	char line[512];
-	char *text = line + sizeof head - 1;
-	size_t room = sizeof line - sizeof head, length = 0;
-	napi_value exception, message;
-
-	memcpy(line, head, sizeof head - 1);
-	if (napi_get_and_clear_last_exception(env, &exception) != napi_ok ||
-	    napi_get_named_property(env, exception, "message", &message) != napi_ok ||
-	    napi_get_value_string_utf8(env, message, text, room, &length) != napi_ok || length == 0) {
-		memcpy(text, unknown, sizeof unknown);
-		length = sizeof unknown - 1;
-	}
-	for (size_t i = 0; i < length; i++)
-		if ((unsigned char)text[i] < ' ')
-			text[i] = ' '; /* one line */
-	text[length] = '\n';
-	end_process(line, (size_t)(text + length + 1 - line));
-}
-
-/* (plan, verify: (reading) => T) => T | failure. Whatever keeps verify from returning ends the process. */
+/* (plan) => { applyMicroseconds, readMicroseconds } | failure */
 static napi_value commit_plan(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
 	struct plan plan;
-	struct reading reading = {0};
+	struct committed done;
 	struct failure why;
-	napi_value this, found, result = NULL;
-	bool refused;
+	napi_value result = NULL;
 
-	check(&call, napi_get_undefined(env, &this));
-	refused = read_plan(&call, &plan, &why) || call.broken || commit(&plan, &reading, &why);
+	if (read_plan(&call, &plan, &why) || (!call.broken && commit(&plan, &done, &why))) {
+		result = describe_failure(&call, &why);
+	} else if (!call.broken) {
+		result = object(&call);
+		put(&call, result, "applyMicroseconds", number(&call, done.apply_us));
+		put(&call, result, "readMicroseconds", number(&call, done.read_us));
+	}
 	release_plan(&plan);
-	if (refused)
-		return call.broken ? NULL : describe_failure(&call, &why);
-
-	found = describe_reading(&call, &reading);
-	release_reading(&reading);
-	if (call.broken || napi_call_function(env, this, call.arguments[1], 1, &found, &result) != napi_ok)
-		end_with_exception(env);
 	return result;
 }
 
-/* What the process is to remember, in whatever thread it is asked again. Once; it is never freed. */
-static _Atomic(char *) memory;
+/* (listened) => errno, or -1: the application's own handler is installed */
+static napi_value hold(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info);
+	int held = hold_sigusr1(boolean_of(&call, call.arguments[0]));
 
-/* (text) => undefined */
-static napi_value remember(napi_env env, napi_callback_info info)
+	return number(&call, held > 0 ? -1 : held ? errno : 0);
+}
+
+/* () => errno */
+static napi_value give_back(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
 
-	atomic_store(&memory, copy_text(&call, call.arguments[0]));
+	return number(&call, give_sigusr1_back() ? errno : 0);
+}
+
+static _Atomic(char *) promised;
+
+/* (text) => undefined: what recall() answers from the commit on. It is never freed, for a Worker may be reading it. */
+static napi_value promise(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info);
+
+	atomic_store(&promised, copy_text(&call, call.arguments[0]));
 	return NULL;
 }
 
@@ -463,9 +569,27 @@ static napi_value remember(napi_env env, napi_callback_info info)
 static napi_value recall(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
-	const char *text = atomic_load(&memory);
+	const char *text = kept ? atomic_load(&promised) : NULL;
 
 	return text ? string(&call, text, NAPI_AUTO_LENGTH) : NULL;
+}
+
+/* () => an ArrayBuffer of one byte: 1 from the commit on */
+static napi_value kept_byte(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info);
+	napi_value buffer = NULL;
+
+	check(&call, napi_create_external_arraybuffer(env, (void *)&kept, 1, NULL, NULL, &buffer));
+	return buffer;
+}
+
+/* (reason) => does not return */
+static napi_value end(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info);
+
+	end_process(copy_text(&call, call.arguments[0]));
 }
 
 /* found: { uid?, gid } | no such account: undefined | the name service failed: errno */
@@ -484,6 +608,16 @@ static napi_value account(struct call *call, int found, const uid_t *uid, gid_t 
 	return result;
 }
 
+/* With nscd getpwnam_r(3C) says the same of a name that is in no directory and of a directory that is down: 0 and NULL, errno 0.
+ * What could be an id besides must not become one by that. */
+static int absent_for_sure(const char *name, int found, int *error)
+{
+	if (found || name[strspn(name, "0123456789")])
+		return found;
+	*error = ENOENT;
+	return -1;
+}
+
 static napi_value find_user(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
@@ -492,6 +626,7 @@ static napi_value find_user(napi_env env, napi_callback_info info)
 	gid_t gid = 0;
 	int error = 0, found = user_by_name(name, &uid, &gid, &error);
 
+	found = absent_for_sure(name, found, &error);
 	free(name);
 	return account(&call, found, &uid, gid, error);
 }
@@ -512,8 +647,25 @@ static napi_value find_group(napi_env env, napi_callback_info info)
 	gid_t gid = 0;
 	int error = 0, found = group_by_name(name, &gid, &error);
 
+	found = absent_for_sure(name, found, &error);
 	free(name);
 	return account(&call, found, NULL, gid, error);
+}
+
+/* (uid, primary gid) => gids | errno */
+static napi_value list_account_groups(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info);
+	gid_t *groups;
+	size_t count;
+	int error = account_groups(unsigned_of(&call, call.arguments[0]), unsigned_of(&call, call.arguments[1]), &groups, &count);
+	napi_value list;
+
+	if (error)
+		return number(&call, error);
+	list = ids(&call, groups, count);
+	free(groups);
+	return list;
 }
 
 NAPI_MODULE_INIT()
@@ -521,15 +673,22 @@ NAPI_MODULE_INIT()
 	static const napi_property_descriptor functions[] = {
 		{"observe", NULL, observe, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"privilegesFromText", NULL, privileges_from, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"setsHeld", NULL, sets_held, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"descriptors", NULL, descriptors, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"hasChildren", NULL, children, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"rehearse", NULL, rehearse_plan, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"commit", NULL, commit_plan, NULL, NULL, NULL, napi_enumerable, NULL},
-		{"remember", NULL, remember, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"openRoot", NULL, open_new_root, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"holdSigusr1", NULL, hold, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"giveSigusr1Back", NULL, give_back, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"promise", NULL, promise, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"recall", NULL, recall, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"kept", NULL, kept_byte, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"endProcess", NULL, end, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"userByName", NULL, find_user, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"userById", NULL, find_user_by_id, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"groupByName", NULL, find_group, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"accountGroups", NULL, list_account_groups, NULL, NULL, NULL, napi_enumerable, NULL},
 	};
 
 	/* It fails in a Worker that is being terminated, which must not end the process. */

@@ -1,131 +1,126 @@
 /*
- * commit.c - the one irreversible act, from top to bottom, and the end of the process
+ * commit.c - the one irreversible act, from top to bottom
  *
- * Up to the line a refusal leaves the process as it was. From the line on there is no way back, so there is no error
- * to return either: what fails ends the process, because nobody may go on with a half-privileged one.
+ * Up to the line a refusal leaves the process as it was. From the line on there is no way back, so there is no error to return
+ * either: what fails ends the process, because a half-privileged one must not go on.
  */
-#include "core.h"
+#include "sunos.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/lwp.h>
 #include <sys/time.h>
-#include <unistd.h>
 
-static char *append(char *at, const char *text)
+/* What the commit reads into. Allocated before the line. */
+struct workspace {
+	const struct plan *plan;
+	size_t size; /* of each of these */
+	struct state *state;
+	char *text;
+};
+
+/* 0: the process is this. */
+static int compare_with(struct workspace *space, const char *wanted)
 {
-	size_t length = strlen(text);
-
-	memcpy(at, text, length); /* more is to come: NOLINT(bugprone-not-null-terminated-result) */
-	return at + length;
+	if (observe_process(space->state, space->size))
+		return -1;
+	write_state(space->state, space->text);
+	errno = 0;
+	return strcmp(space->text, wanted) ? -1 : 0;
 }
 
-static char *append_number(char *at, unsigned number)
+/* The line of the wanted text, and of the found one, that is not the same. */
+static _Noreturn void end_by_first_difference(char *found, const char *expected)
 {
-	if (number >= 10)
-		at = append_number(at, number / 10);
-	*at = (char)('0' + number % 10);
-	return at + 1;
-}
+	static char wanted[512];
 
-static _Noreturn void end_at(const struct failure *why)
-{
-	char line[256], *at = line;
+	for (;;) {
+		size_t length = strcspn(expected, "\n"), found_length = strcspn(found, "\n");
 
-	at = append(at, "privdrop: fatal: step '");
-	at = append(at, step_names[why->step].step);
-	at = append(at, "' (");
-	at = append(at, step_names[why->step].syscall);
-	at = append(at, "): wanted success, found errno ");
-	at = append_number(at, (unsigned)why->error);
-	at = append(at, "; the process ends because it would be half privileged\n");
-	end_process(line, (size_t)(at - line));
-}
+		if (length != found_length || memcmp(expected, found, length)) {
+			size_t kept = length < sizeof wanted ? length : sizeof wanted - 1;
 
-_Noreturn void end_here(enum step step)
-{
-	end_at(&(struct failure){.step = step, .error = errno});
-}
-
-_Noreturn void end_process(const char *line, size_t length)
-{
-	struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
-	struct sigaction fatal = {.sa_handler = SIG_DFL};
-	sigset_t all, none;
-
-	/* No handler, no SIGPIPE, nothing between here and the end. */
-	sigfillset(&all);
-	sigemptyset(&none);
-	pthread_sigmask(SIG_SETMASK, &all, NULL);
-
-	/* A pipe that is writable takes this many bytes whole and at once (PIPE_BUF). One that is not must not keep a
-	 * half-privileged process alive. */
-	if (length > 512)
-		length = 512;
-	if (poll(&output, 1, 0) == 1 && (output.revents & POLLOUT)) {
-		ssize_t written = write(STDERR_FILENO, line, length);
-		(void)written; /* nobody is left to be told */
+			memcpy(wanted, expected, kept);
+			wanted[kept] = '\0';
+			found[found_length] = '\0';
+			end_unequal(STEP_READ_BACK, 0, wanted, found);
+		}
+		expected += length + 1;
+		found += found_length + 1;
 	}
-
-	sigaction(SIGABRT, &fatal, NULL);
-	_lwp_kill(_lwp_self(), SIGABRT);
-	pthread_sigmask(SIG_SETMASK, &none, NULL);
-
-	/* Still here: a process on which fatal signals from inside have no effect. */
-	for (;;)
-		_exit(134);
 }
 
-void release_reading(struct reading *reading)
+/* Does not return if the process is not what it had to become. */
+static void prove(struct workspace *space)
 {
-	free(reading->state);
+	const struct plan *plan = space->plan;
+
+	if (compare_with(space, plan->expected)) {
+		if (errno)
+			end_here(STEP_READ_BACK);
+		end_by_first_difference(space->text, plan->expected);
+	}
+	if (!has_sets(plan))
+		end_unequal(STEP_READ_BACK, 0, "the sets of the plan", "others");
+	if (has_step(plan->steps, STEP_CHROOT) && !is_jailed(plan->root))
+		end_unequal(STEP_READ_BACK, 0, "the new root directory", "another");
+	if (check_sigusr1(plan->keep_sigusr1))
+		end_unequal(STEP_SIGUSR1, 0, "ignored", "otherwise");
 }
 
 /* What harden() promises. Does not return from a failure. */
-static void cross(const struct plan *plan, struct reading *reading, size_t size)
+static void cross(struct workspace *space, struct committed *done)
 {
+	const struct plan *plan = space->plan;
 	struct failure why = {.step = STEP_NONE};
 	hrtime_t begun = gethrtime(), applied;
 
-	if (apply_steps(plan, &why))
+	if (protect_process(plan, &why) || apply_groups(plan, &why) || change_root(plan, &why) || apply_identity(plan, &why))
 		end_at(&why);
 	applied = gethrtime();
-	if (observe_process(reading->state, size))
-		end_here(STEP_READ_BACK);
-	reading->jailed = plan->steps & (1u << STEP_CHROOT) && is_jailed(plan->root);
-	reading->apply_us = (uint32_t)((applied - begun) / 1000);
-	reading->read_us = (uint32_t)((gethrtime() - applied) / 1000);
+	prove(space);
+	*plan->kept = 1;
+	done->apply_us = (uint32_t)((applied - begun) / 1000);
+	done->read_us = (uint32_t)((gethrtime() - applied) / 1000);
 }
 
-int commit(const struct plan *plan, struct reading *reading, struct failure *why)
+/* Everything that can still refuse. */
+static int prepare(struct workspace *space, struct failure *why)
 {
-	int root = (plan->steps & (1u << STEP_CHROOT)) ? plan->root : -1;
-	size_t size = state_size();
-	sigset_t all, before;
+	const struct plan *plan = space->plan;
 
-	*why = (struct failure){.step = STEP_MEMORY};
-	if (!size || !(reading->state = malloc(size))) {
+	*why = (struct failure){.step = STEP_COMPARE};
+	if (compare_with(space, plan->before)) {
 		why->error = errno;
 		return -1;
 	}
+	return has_step(plan->steps, STEP_CHROOT) ? refuse_directories(plan, why) : 0;
+}
+
+int commit(const struct plan *plan, struct committed *done, struct failure *why)
+{
+	size_t size = state_size();
+	struct workspace space = {.plan = plan, .size = size, .state = malloc(size), .text = malloc(size)};
+	sigset_t all, before;
+	int refused = -1;
+
+	*done = (struct committed){0};
+	*why = (struct failure){.step = STEP_MEMORY, .error = errno};
 	sigfillset(&all);
-	why->step = STEP_MASK;
-	if ((why->error = pthread_sigmask(SIG_SETMASK, &all, &before))) {
-		release_reading(reading);
-		return -1;
+	if (size && space.state && space.text) {
+		why->step = STEP_MASK;
+		why->error = pthread_sigmask(SIG_SETMASK, &all, &before);
 	}
-	if (list_listeners(root, NULL, 0, why) < 0) {
+	if (why->step == STEP_MASK && !why->error) {
+		if (!(refused = prepare(&space, why))) {
+			/* ===== The line. Nothing has changed up to here; from here on there is no way back. ===== */
+			cross(&space, done);
+		}
 		if ((errno = pthread_sigmask(SIG_SETMASK, &before, NULL)))
 			end_here(STEP_MASK);
-		release_reading(reading);
-		return -1;
 	}
-	/* ===== The line. Nothing has changed up to here; from here on there is no way back. ===== */
-	cross(plan, reading, size);
-	if ((errno = pthread_sigmask(SIG_SETMASK, &before, NULL)))
-		end_here(STEP_MASK);
-	return 0;
+	free(space.state);
+	free(space.text);
+	return refused;
 }

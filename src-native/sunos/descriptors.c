@@ -1,61 +1,217 @@
 /*
  * descriptors.c - open descriptors that would defeat a plan, or that are worth knowing of
  *
- * It only reads; what is closed meanwhile is none.
+ * What is closed meanwhile is skipped. fstat(2) may wait for a file system: so it is asked by the rehearsing child first, whose time is
+ * bounded, and by the process only for a chroot, a moment later.
  */
-#include "core.h"
+#include "sunos.h"
 
 #include <errno.h>
 #include <stdlib.h>
+#include <stropts.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-struct survey {
-	int root; /* -1: no chroot */
+/* A hundredth of a second of fdwalk(3C) where it has no /proc and tries each number. */
+enum { MOST_TRIED = 65536 };
+
+/* fdwalk(3C), which tries each number up to the hard limit where there is no /proc: only where that is bounded. */
+static int walk(int (*visit)(void *, int), void *context, struct failure *why)
+{
+	struct rlimit limit;
+	int result;
+
+	*why = (struct failure){.step = STEP_DESCRIPTORS, .call = "access"};
+	if (access("/proc/self/fd", R_OK)) {
+		why->error = errno;
+		if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_max > MOST_TRIED)
+			return -1;
+	}
+	*why = (struct failure){.step = STEP_DESCRIPTORS};
+	result = fdwalk(visit, context);
+	if (result && !why->error)
+		why->error = errno;
+	return result;
+}
+
+static int socket_option(int descriptor, int option)
+{
+	int value = 0;
+	socklen_t size = sizeof value;
+
+	return getsockopt(descriptor, SOL_SOCKET, option, &value, &size) ? -1 : value;
+}
+
+struct listeners {
 	int *found;
+	size_t room, count;
+};
+
+/* Each of these three is called by fdwalk(3C), which stops at the first answer that is not 0, and returns it. */
+static int keep_listener(void *context, int descriptor)
+{
+	struct listeners *listeners = context;
+
+	if (socket_option(descriptor, SO_ACCEPTCONN) <= 0) /* no file is asked */
+		return 0;
+	if (listeners->count < listeners->room)
+		listeners->found[listeners->count] = descriptor;
+	listeners->count++;
+	return 0;
+}
+
+long list_listeners(int *found, size_t room, struct failure *why)
+{
+	struct listeners listeners = {.found = found, .room = room};
+
+	return walk(keep_listener, &listeners, why) ? -1 : (long)listeners.count;
+}
+
+struct directories {
+	struct stat root;
+	struct directory *found;
 	size_t room, count;
 	struct failure *why;
 };
 
-/* A directory that is open leads out of the new root (fchdir(2), openat(2)). The root itself, opened twice, does not. */
-static int refuse_directory(int descriptor, const struct stat *found, struct survey *survey)
+static int fail(struct directories *directories, int descriptor)
 {
-	struct stat root;
+	*directories->why = (struct failure){.step = STEP_DESCRIPTORS, .error = errno, .item = descriptor, .call = "fstat"};
+	return -1;
+}
 
-	if (survey->root < 0 || !S_ISDIR(found->st_mode))
+/* A directory that is open leads out of the new root (fchdir(2), openat(2)). The root itself, opened twice, does not. */
+static int keep_directory(void *context, int descriptor)
+{
+	struct directories *directories = context;
+	struct stat found;
+
+	/* closed since; or of an NFS server that does not know it any more, and leads nowhere */
+	if (fstat(descriptor, &found))
+		return errno == EBADF || errno == ESTALE ? 0 : fail(directories, descriptor);
+	if (!S_ISDIR(found.st_mode) || (found.st_dev == directories->root.st_dev && found.st_ino == directories->root.st_ino))
 		return 0;
-	if (fstat(survey->root, &root))
-		return -1;
-	if (root.st_dev == found->st_dev && root.st_ino == found->st_ino)
-		return 0;
-	*survey->why = (struct failure){.step = STEP_DIRECTORY, .item = descriptor};
+	if (directories->count < directories->room)
+		directories->found[directories->count] = (struct directory){descriptor, found.st_dev, found.st_ino};
+	directories->count++;
+	return 0;
+}
+
+long list_directories(int root, struct directory *found, size_t room, struct failure *why)
+{
+	struct directories directories = {.found = found, .room = room, .why = why};
+
+	if (fstat(root, &directories.root))
+		return fail(&directories, root);
+	return walk(keep_directory, &directories, why) ? -1 : (long)directories.count;
+}
+
+static int refuse(struct failure *why, int descriptor)
+{
+	*why = (struct failure){.step = STEP_DIRECTORY, .item = descriptor};
+	errno = 0; /* no call has failed */
 	return 1;
 }
 
-/* fdwalk(3C): stops at the first answer that is not 0, and returns it. */
-static int judge_descriptor(void *context, int descriptor)
+/* Of a directory outside getcwd(2) has no path, or one that leads elsewhere here. Any error is outside. */
+static bool is_inside(const struct directory *directory)
 {
-	struct survey *survey = context;
+	char path[WALK_PATH_MAX];
 	struct stat found;
-	int listens = 0;
-	socklen_t size = sizeof listens;
 
-	if (fstat(descriptor, &found))
-		return errno == EBADF ? 0 : -1; /* closed since */
-	if (S_ISSOCK(found.st_mode) && !getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) && listens) {
-		if (survey->count < survey->room)
-			survey->found[survey->count] = descriptor;
-		survey->count++;
-	}
-	return refuse_directory(descriptor, &found, survey);
+	return !fchdir(directory->descriptor) && getcwd(path, sizeof path) && !stat(path, &found) &&
+	       found.st_dev == directory->device && found.st_ino == directory->inode;
 }
 
-long list_listeners(int root, int *found, size_t room, struct failure *why)
+int enter_directories(const struct directory *directories, size_t count, struct failure *now)
 {
-	struct survey survey = {.root = root, .found = found, .room = room, .why = why};
-	int result = fdwalk(judge_descriptor, &survey);
+	for (size_t i = 0; i < count; i++) {
+		now->step = STEP_DIRECTORY;
+		now->item = directories[i].descriptor;
+		if (!is_inside(&directories[i]))
+			return refuse(now, directories[i].descriptor);
+	}
+	now->step = STEP_CHDIR;
+	return chdir("/");
+}
 
-	if (result < 0)
-		*why = (struct failure){.step = STEP_DESCRIPTORS, .error = errno};
-	return result ? -1 : (long)survey.count;
+static bool is_listed(const struct plan *plan, const struct directory *open)
+{
+	for (size_t i = 0; i < plan->inside_count; i++)
+		if (plan->inside[i].descriptor == open->descriptor && plan->inside[i].device == open->device &&
+		    plan->inside[i].inode == open->inode)
+			return true;
+	return false;
+}
+
+int refuse_directories(const struct plan *plan, struct failure *why)
+{
+	size_t room = plan->inside_count + 1;
+	struct directory *open = calloc(room, sizeof *open);
+	long count = open ? list_directories(plan->root, open, room, why) : -1;
+	int result = count < 0 ? -1 : 0;
+
+	if (!open)
+		*why = (struct failure){.step = STEP_MEMORY, .error = errno};
+	for (size_t i = 0; !result && i < (size_t)count && i < room; i++)
+		if (!is_listed(plan, &open[i]))
+			result = refuse(why, open[i].descriptor);
+	free(open);
+	return result ? -1 : 0;
+}
+
+/* ---- for the rehearsing child, and for end.c ---- */
+
+/* Without a question to a file: a pipe is a stream here, and so is a terminal. */
+int type_of_descriptor(int descriptor)
+{
+	if (socket_option(descriptor, SO_TYPE) >= 0)
+		return S_IFSOCK;
+	return isastream(descriptor) == 1 ? S_IFIFO : S_IFREG;
+}
+
+struct kept {
+	int one, other;
+};
+
+static int close_socket_or_pipe(void *context, int descriptor)
+{
+	const struct kept *keep = context;
+
+	if (descriptor != keep->one && descriptor != keep->other && type_of_descriptor(descriptor) != S_IFREG)
+		close(descriptor);
+	return 0;
+}
+
+int close_sockets_and_pipes(int keep, int keep_too)
+{
+	struct kept kept = {keep, keep_too};
+	struct failure why;
+
+	if (walk(close_socket_or_pipe, &kept, &why))
+		for (int descriptor = 0; descriptor < MOST_TRIED; descriptor++)
+			close_socket_or_pipe(&kept, descriptor);
+	return 0;
+}
+
+int type_of_path(const char *path)
+{
+	struct stat found;
+
+	return stat(path, &found) ? -1 : (int)(found.st_mode & S_IFMT);
+}
+
+int may_access(const char *path, int mode)
+{
+	return access(path, mode); /* by the real ids, which are the effective ones by now */
+}
+
+/* Here a descriptor is nothing that is asked about. */
+int may_reopen(int descriptor)
+{
+	(void)descriptor;
+	errno = EINVAL;
+	return -1;
 }

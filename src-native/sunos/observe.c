@@ -2,13 +2,12 @@
  * observe.c - what the kernel says of this process
  *
  * Shares no code with what changes it. The ids come from ucred_get(3C), the one interface that has the saved ones, too; the
- * sets from getppriv(2). Both allocate: no thread stands still here meanwhile, and a child of fork1(2) may, because libc's
+ * sets from getppriv(2). Both allocate: no thread stands still here meanwhile, and a child of forkx(2) may, because libc's
  * malloc is safe across it.
  */
-#include "core.h"
+#include "sunos.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -16,7 +15,7 @@
 #include <ucred.h>
 #include <unistd.h>
 
-static const char *const set_names[SET_COUNT] = {
+static const char *const sets[SET_COUNT] = {
 	[SET_PERMITTED] = PRIV_PERMITTED,
 	[SET_LIMIT] = PRIV_LIMIT,
 	[SET_EFFECTIVE] = PRIV_EFFECTIVE,
@@ -24,7 +23,7 @@ static const char *const set_names[SET_COUNT] = {
 };
 
 /* No set has a longer text than that of all privileges. */
-static size_t text_size(void)
+static size_t names_size(void)
 {
 	priv_set_t *all = priv_allocset();
 	char *text = NULL;
@@ -41,22 +40,62 @@ static size_t text_size(void)
 	return size;
 }
 
-static size_t size_for(size_t groups, size_t text)
-{
-	return sizeof(struct state) + groups * sizeof(gid_t) + SET_COUNT * text;
-}
+/* Of the state, and of its text: an id has at most ten digits, and each line a name and an end. */
+enum { ID_SIZE = 11, LINES_SIZE = 256 };
 
 size_t state_size(void)
 {
 	long groups = sysconf(_SC_NGROUPS_MAX);
-	size_t text = text_size();
+	size_t names = names_size();
 
-	return groups < 0 || !text ? 0 : size_for((size_t)groups, text);
+	if (groups < 0 || !names)
+		return 0;
+	return sizeof(struct state) + (size_t)groups * ID_SIZE + SET_COUNT * names + LINES_SIZE;
 }
 
-char *set_text(struct state *state, unsigned set)
+char *set_names(struct state *state, unsigned set)
 {
-	return (char *)(state->groups + state->groups_max) + set * state->text_size;
+	return (char *)(state->groups + state->groups_max) + set * state->names_size;
+}
+
+static char *append(char *at, const char *text)
+{
+	size_t length = strlen(text);
+
+	memcpy(at, text, length + 1);
+	return at + length;
+}
+
+static char *append_number(char *at, unsigned number)
+{
+	char digit[2] = {(char)('0' + number % 10), '\0'};
+
+	if (number >= 10)
+		at = append_number(at, number / 10);
+	return append(at, digit);
+}
+
+static char *append_line(char *at, const char *name, const unsigned *numbers, size_t count)
+{
+	at = append(at, name);
+	for (size_t i = 0; i < count; i++)
+		at = append_number(append(at, " "), numbers[i]);
+	return append(at, "\n");
+}
+
+void write_state(struct state *state, char *text)
+{
+	static const char *const names[SET_COUNT] = {
+		[SET_PERMITTED] = "permitted ", [SET_LIMIT] = "limit ", [SET_EFFECTIVE] = "effective ", [SET_INHERITABLE] = "inheritable "};
+
+	text = append_line(text, "user", state->user, 3);
+	text = append_line(text, "group", state->group, 3);
+	text = append_line(text, "groups", state->groups, state->group_count);
+	text = append_line(text, "flags", &state->flags, 1);
+	for (unsigned set = 0; set < SET_COUNT; set++) {
+		text = append(append(text, names[set]), set_names(state, set));
+		text = append(text, state->unnamed[set] ? " and more\n" : "\n");
+	}
 }
 
 static int observe_ids(struct state *state)
@@ -87,37 +126,79 @@ static int observe_ids(struct state *state)
 	return count < 0 || (size_t)count > state->groups_max ? -1 : 0;
 }
 
-static int observe_set(struct state *state, unsigned set)
+priv_set_t *read_privileges(unsigned set)
 {
 	priv_set_t *found = priv_allocset();
-	char *text = NULL;
-	size_t length = 0;
 
-	if (found && !getppriv(set_names[set], found))
-		text = privileges_to_text(found);
-	if (text && (length = strlen(text)) < state->text_size)
-		memcpy(set_text(state, set), text, length + 1);
-	if (text && length >= state->text_size)
+	if (!found || !getppriv(sets[set], found))
+		return found;
+	priv_freeset(found);
+	return NULL;
+}
+
+static int observe_set(struct state *state, unsigned set)
+{
+	priv_set_t *found = read_privileges(set), *named = NULL;
+	char *text = found ? privileges_to_text(found) : NULL;
+	size_t length = text ? strlen(text) : 0;
+	const char *bad;
+
+	if (length >= state->names_size)
 		errno = EOVERFLOW;
+	else if (text && (named = privileges_from_text(text, &bad)))
+		state->unnamed[set] = !priv_isequalset(named, found);
+	if (named)
+		memcpy(set_names(state, set), text, length + 1);
 	if (found)
 		priv_freeset(found);
+	if (named)
+		priv_freeset(named);
 	free(text);
-	return text && length < state->text_size ? 0 : -1;
+	return named ? 0 : -1;
+}
+
+bool has_sets(const struct plan *plan)
+{
+	const priv_set_t *const wanted[] = {
+		[SET_PERMITTED] = plan->permitted, [SET_LIMIT] = plan->limit, [SET_EFFECTIVE] = plan->effective};
+	bool equal = true;
+
+	for (unsigned set = 0; equal && set <= SET_EFFECTIVE; set++) {
+		priv_set_t *found = read_privileges(set);
+
+		equal = found && priv_isequalset(found, wanted[set]);
+		if (found)
+			priv_freeset(found);
+	}
+	return equal;
+}
+
+/* A system that does not know a flag (EINVAL) does not have what it stands for. */
+static int observe_flags(struct state *state)
+{
+	static const uint_t flags[] = {PRIV_AWARE, PRIV_XPOLICY, PRIV_PFEXEC};
+
+	state->flags = 0;
+	for (size_t i = 0; i < sizeof flags / sizeof *flags; i++) {
+		uint_t set = getpflags(flags[i]);
+
+		if (set == (uint_t)-1 && (errno != EINVAL || flags[i] == PRIV_AWARE))
+			return -1;
+		if (set == 1)
+			state->flags |= flags[i];
+	}
+	return 0;
 }
 
 int observe_process(struct state *state, size_t size)
 {
 	long groups = sysconf(_SC_NGROUPS_MAX);
-	struct sigaction sigusr1;
-	uint_t aware = getpflags(PRIV_AWARE);
 
-	if (groups < 0 || aware == (uint_t)-1 || sigaction(SIGUSR1, NULL, &sigusr1))
+	if (groups < 0 || observe_flags(state))
 		return -1;
-	state->aware = aware;
-	state->protect = is_protected();
-	state->sigusr1_ignored = sigusr1.sa_handler == SIG_IGN;
+	state->size = size;
 	state->groups_max = (size_t)groups;
-	state->text_size = (size - size_for((size_t)groups, 0)) / SET_COUNT;
+	state->names_size = (size - sizeof *state - (size_t)groups * ID_SIZE - LINES_SIZE) / SET_COUNT;
 	if (observe_ids(state))
 		return -1;
 	for (unsigned set = 0; set < SET_COUNT; set++)

@@ -1,7 +1,7 @@
 /*
  * privileges.c - sets of privileges to text and back, by the system's own rules (priv_str_to_set(3C))
  */
-#include "core.h"
+#include "sunos.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,139 +1,235 @@
 /*
  * rehearse.c - the list, tried out in a child that is thrown away
  *
- * Whatever the kernel would refuse in the commit it refuses here first: a zone's limits, the limit set, auditing. The child
- * is one of fork1(2): the calling thread alone. It stores the number of each step before it takes it in memory that both
- * share, so that a death by signal has a place too, and leaves there what it has become.
+ * Whatever the kernel would refuse in the commit it refuses here first: a zone's limits, the limit set, auditing. The child is one of
+ * forkx(2): the calling thread alone, without a SIGCHLD, and found by no wait but that for its own pid. It stores each step before
+ * it takes it in memory that both share, so that a death by signal has a place too, and leaves there what it has become.
  */
-#include "core.h"
+#include "sunos.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
+#include <grp.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <string.h>
+#include <sys/fork.h>
 #include <sys/mman.h>
-#include <sys/wait.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-enum { LONGEST_MS = 10000 };
-
-/* What the child leaves behind; then its state. */
+/* What the child leaves behind; then the answers, the directories inside of the new root, the state. */
 struct stage {
 	struct failure now; /* its step under way */
+	struct found found;
 	bool jailed;
-	struct state state;
+	size_t inside_room, inside_count;
+	size_t state_size, size;
+	struct answer answers[];
 };
 
-/* Returns when it is through, or at the step that has failed, with errno. */
-static void rehearse_here(const struct plan *plan, struct stage *stage, size_t size)
+static size_t aligned(size_t size)
 {
-	priv_set_t *held = priv_allocset();
-
-	stage->now.step = STEP_OBSERVE;
-	if (!held || getppriv(PRIV_PERMITTED, held) || apply_steps(plan, &stage->now))
-		return;
-	if (try_as_new_identity(plan, held, &stage->now))
-		return;
-	stage->now.step = STEP_READ_BACK;
-	if (observe_process(&stage->state, size))
-		return;
-	stage->jailed = plan->steps & (1u << STEP_CHROOT) && is_jailed(plan->root);
-	stage->now.step = STEP_NONE;
+	return (size + 15) & ~(size_t)15;
 }
 
-/* The child holds the other end of this pipe: end of file is its end. */
-static int await_child(pid_t child, int end_of_child, struct failure *why)
+static size_t offset_of_inside(const struct plan *plan)
 {
-	struct pollfd end = {.fd = end_of_child, .events = POLLIN};
-	int ready = poll(&end, 1, LONGEST_MS);
-	int poll_error = errno;
-	int status;
+	return aligned(sizeof(struct stage) + plan->question_count * sizeof(struct answer));
+}
 
-	/* If it has ended after all, and only somebody else holds the pipe, it is too late for this to hit it. */
-	if (ready != 1)
-		kill(child, SIGKILL);
-	if (waitpid(child, &status, 0) != child) {
-		why->error = errno;
-		return -1;
-	}
-	if (!WIFSIGNALED(status))
+static size_t offset_of_state(const struct plan *plan, size_t inside_room)
+{
+	return offset_of_inside(plan) + aligned(inside_room * sizeof(struct directory));
+}
+
+static struct directory *inside_of(const struct plan *plan, struct stage *stage)
+{
+	return (struct directory *)((char *)stage + offset_of_inside(plan));
+}
+
+static struct state *state_of(const struct plan *plan, struct stage *stage)
+{
+	return (struct state *)((char *)stage + offset_of_state(plan, stage->inside_room));
+}
+
+/* Is there a way back that the plan does not itself leave open? None of these may succeed. */
+static bool regains_root(const struct plan *plan, const priv_set_t *held)
+{
+	static const gid_t root_group;
+	bool may_set_ids = priv_ismember(plan->permitted, "proc_setid");
+
+	return (plan->uid != 0 && !may_set_ids && !setuid(0)) || (plan->gid != 0 && !may_set_ids && !setgid(0)) ||
+	       (!may_set_ids && !setgroups(1, &root_group)) ||
+	       (!priv_issubset(held, plan->permitted) && !setppriv(PRIV_SET, PRIV_PERMITTED, held));
+}
+
+/* What is open is listed before, because in the new root there may be no /proc; and entered in it while the process is root. */
+static int rehearse_root(const struct plan *plan, struct stage *stage)
+{
+	struct directory *inside = inside_of(plan, stage);
+	long count;
+
+	if (!has_step(plan->steps, STEP_CHROOT))
 		return 0;
-	if (ready != 1 && WTERMSIG(status) == SIGKILL)
-		why->error = ready ? poll_error : ETIMEDOUT;
-	else
-		why->signo = WTERMSIG(status);
+	count = list_directories(plan->root, inside, stage->inside_room, &stage->now);
+	if (count < 0 || change_root(plan, &stage->now))
+		return -1;
+	stage->inside_count = (size_t)count < stage->inside_room ? (size_t)count : stage->inside_room;
+	return enter_directories(inside, stage->inside_count, &stage->now);
+}
+
+static int rehearse_steps(const struct plan *plan, struct stage *stage)
+{
+	struct failure *now = &stage->now;
+	priv_set_t *held = read_privileges(SET_PERMITTED);
+
+	now->step = STEP_OBSERVE;
+	if (!held || protect_process(plan, now) || apply_groups(plan, now) || rehearse_root(plan, stage) || apply_identity(plan, now))
+		return -1;
+	now->step = STEP_REGAIN;
+	if (!regains_root(plan, held))
+		return 0;
+	errno = 0; /* no call has failed: that is the trouble */
 	return -1;
 }
 
-static int run_child(const struct plan *plan, struct stage *stage, size_t size, struct failure *why)
+/* Returns when it is through, or at the step that has failed, with errno. */
+static void rehearse_here(const struct plan *plan, struct stage *stage)
 {
-	int ends[2];
-	int result = -1;
+	if (rehearse_steps(plan, stage))
+		return;
+	ask_questions(plan->questions, plan->question_count, stage->answers, &stage->now);
+	stage->now = (struct failure){.step = STEP_READ_BACK};
+	if (observe_process(state_of(plan, stage), stage->state_size))
+		return;
+	errno = 0;
+	if (!has_sets(plan))
+		return;
+	stage->jailed = has_step(plan->steps, STEP_CHROOT) && is_jailed(plan->root);
+	stage->now.step = STEP_NONE;
+}
+
+static void exchange_here(const struct plan *plan, struct stage *stage)
+{
+	if (!ask_exchange(plan, &stage->found, stage->answers, &stage->now))
+		stage->now.step = STEP_NONE;
+}
+
+/* In the child. That of a dead file system must hold no listener. */
+static _Noreturn void run_here(void (*part)(const struct plan *, struct stage *), const struct plan *plan, struct stage *stage, int end)
+{
+	stage->now = (struct failure){.step = STEP_DESCRIPTORS};
+	if (!close_sockets_and_pipes(end, end))
+		part(plan, stage);
+	stage->now.error = errno;
+	exit_now(0);
+}
+
+/* One part in a child. */
+static int run_child(void (*part)(const struct plan *, struct stage *), const struct plan *plan, struct stage *stage, struct failure *why)
+{
+	int ends[2], result = -1;
 	pid_t child = -1;
 
+	*why = (struct failure){.step = STEP_CHILD};
+	stage->now = (struct failure){.step = STEP_NONE};
 	if (pipe(ends)) {
 		why->error = errno;
 		return -1;
 	}
 	if (!fcntl(ends[0], F_SETFD, FD_CLOEXEC) && !fcntl(ends[1], F_SETFD, FD_CLOEXEC))
-		child = fork1();
-	if (child == 0) {
-		rehearse_here(plan, stage, size);
-		stage->now.error = errno;
-		_exit(0);
-	}
+		child = forkx(FORK_NOSIGCHLD | FORK_WAITPID);
+	if (child == 0)
+		run_here(part, plan, stage, ends[1]);
 	why->error = child < 0 ? errno : 0;
 	close(ends[1]);
-	if (child > 0 && (result = await_child(child, ends[0], why)) == 0 && stage->now.step != STEP_NONE) {
+	if (child > 0)
+		result = await_child(child, ends[0], why);
+	close(ends[0]);
+	if (child > 0 && result == 0 && stage->now.step != STEP_NONE) {
 		*why = stage->now;
 		result = -1;
 	} else if ((why->signo || why->error == ETIMEDOUT) && stage->now.step) {
-		why->step = stage->now.step; /* it was ended there; any other error is that of a call made here */
+		int error = why->error, signo = why->signo;
+
+		*why = stage->now; /* it was ended there; any other error is that of a call made here */
+		why->error = error;
+		why->signo = signo;
 	}
-	close(ends[0]);
 	return result;
 }
 
-static int rehearse_on(const struct plan *plan, struct stage *stage, size_t size, struct failure *why)
+static bool asks_exchange(const struct plan *plan)
+{
+	for (size_t i = 0; i < plan->question_count; i++)
+		if (plan->questions[i].kind == STEP_EXCHANGE)
+			return true;
+	return false;
+}
+
+/* Before the chroot, by a process of its own; then the list. */
+static int run_children(const struct plan *plan, struct stage *stage, struct failure *why)
 {
 	sigset_t all, before;
-	int result;
+	int result = -1;
 
-	/* The child must not run this process's handlers. */
+	/* A child must not run this process's handlers. */
 	sigfillset(&all);
-	if ((why->error = pthread_sigmask(SIG_SETMASK, &all, &before)))
+	if ((errno = pthread_sigmask(SIG_SETMASK, &all, &before))) {
+		*why = (struct failure){.step = STEP_MASK, .error = errno};
 		return -1;
-	result = run_child(plan, stage, size, why);
+	}
+	if (!asks_exchange(plan) || !run_child(exchange_here, plan, stage, why))
+		result = run_child(rehearse_here, plan, stage, why);
 	if ((errno = pthread_sigmask(SIG_SETMASK, &before, NULL)))
 		end_here(STEP_MASK);
 	return result;
 }
 
-int rehearse(const struct plan *plan, struct reading *reading, struct failure *why)
+static struct stage *map_stage(const struct plan *plan, struct failure *why)
 {
-	size_t size = state_size();
-	size_t whole = offsetof(struct stage, state) + size;
 	struct stage *stage = MAP_FAILED;
-	int result;
+	long open = has_step(plan->steps, STEP_CHROOT) ? list_directories(plan->root, NULL, 0, why) : 0;
+	size_t room = (size_t)open + 16, state = state_size();
+	size_t size = offset_of_state(plan, room) + state;
 
-	*why = (struct failure){.step = STEP_MEMORY};
-	if (size)
-		stage = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANON, -1, 0);
-	if (stage == MAP_FAILED || !(reading->state = malloc(size))) {
-		why->error = errno;
-		if (stage != MAP_FAILED)
-			munmap(stage, whole);
+	if (open < 0)
+		return NULL;
+	if (state)
+		stage = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANON, -1, 0);
+	if (stage == MAP_FAILED) {
+		*why = (struct failure){.step = STEP_MEMORY, .error = errno};
+		return NULL;
+	}
+	stage->inside_room = room;
+	stage->state_size = state;
+	stage->size = size;
+	return stage;
+}
+
+int rehearse(const struct plan *plan, struct rehearsal *rehearsal, struct failure *why)
+{
+	struct stage *stage = map_stage(plan, why);
+
+	if (!stage)
+		return -1;
+	if (run_children(plan, stage, why)) {
+		munmap(stage, stage->size);
 		return -1;
 	}
-	why->step = STEP_CHILD;
-	if (!(result = rehearse_on(plan, stage, size, why))) {
-		memcpy(reading->state, &stage->state, size);
-		reading->jailed = stage->jailed;
-	}
-	munmap(stage, whole);
-	if (result)
-		release_reading(reading);
-	return result;
+	*rehearsal = (struct rehearsal){
+		.state = state_of(plan, stage),
+		.jailed = stage->jailed,
+		.answers = stage->answers,
+		.found = stage->found.text,
+		.inside = inside_of(plan, stage),
+		.inside_count = stage->inside_count,
+		.memory = stage,
+		.memory_size = stage->size,
+	};
+	return 0;
+}
+
+void release_rehearsal(struct rehearsal *rehearsal)
+{
+	munmap(rehearsal->memory, rehearsal->memory_size);
 }

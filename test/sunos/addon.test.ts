@@ -41,7 +41,7 @@ const hardened = {
       'proc_session',
     ],
   },
-  aware: true,
+  flags: ['PRIV_AWARE'],
   protected: true,
   sigusr1Ignored: true,
   groupsMax: 16,
@@ -71,7 +71,7 @@ function zone(): Zone {
 live('observe', ['cc'], async (t) => {
   const { answers, calls } = zone().ask([['observe']])
   t.match(answers[0], {
-    ...{ user: [0, 0, 0], group: [0, 0, 0], groups: [0, 12], aware: false, protected: false, sigusr1Ignored: false },
+    ...{ user: [0, 0, 0], group: [0, 0, 0], groups: [0, 12], flags: [], protected: false, sigusr1Ignored: false },
     groupsMax: 16,
   })
   t.ok(calls.includes('ucred_get'))
@@ -87,6 +87,13 @@ live('observe', ['cc'], async (t) => {
   t.notOk(shared?.privileges.limit.some((name) => name === 'net_rawaccess' || name === 'sys_net_config'))
   const [exclusive] = zone().ask([['observe']], { zone: 'exclusive' }).answers as (typeof hardened)[]
   t.ok(exclusive?.privileges.limit.includes('net_rawaccess'))
+  t.strictSame(
+    [permitted, shared?.privileges.limit, exclusive?.privileges.limit].map((names) => names?.length),
+    [85, 41, 45],
+    'as many as illumos has, and as its zones have by default',
+  )
+  const [more] = zone().ask([['observe']], { zone: 'shared,net_rawaccess' }).answers as (typeof hardened)[]
+  t.ok(more?.privileges.limit.includes('net_rawaccess'))
 })
 
 live('observe: what cannot be read is no answer', ['cc'], async (t) => {
@@ -96,7 +103,8 @@ live('observe: what cannot be read is no answer', ['cc'], async (t) => {
     ['ucred_getsuid=22', 0],
     ['ucred_getgroups=22', errno.EOVERFLOW],
     ['getppriv Limit=22', errno.EINVAL],
-    ['getpflags=22', errno.EINVAL],
+    ['getpflags 0x2=22', errno.EINVAL],
+    ['getpflags 0x100=14', 14],
     ['priv_allocset=12', errno.ENOMEM],
     ['priv_set_to_str=12', errno.ENOMEM],
   ]
@@ -131,6 +139,39 @@ live('privilegesFromText', ['cc'], async (t) => {
   t.notOk(inZone?.includes('sys_net_config'))
   for (const fail of ['priv_str_to_set=12', 'priv_set_to_str=12'])
     t.strictSame(zone().ask([['privilegesFromText', 'net_privaddr']], { fail }).answers, [-errno.ENOMEM], fail)
+})
+
+live('setsHeld: every bit counts, with a name or without', ['cc'], async (t) => {
+  const [names] = zone().ask([['privilegesFromText', 'all']]).answers as string[][]
+  const held = (text: string, conditions = {}) => zone().ask([['setsHeld', text]], conditions).answers[0]
+  const [basic, every] = [hardened.privileges.inheritable.join(), ['permitted', 'limit', 'effective']]
+  t.strictSame(held('all'), every)
+  t.strictSame(held(names?.join() ?? ''), [], 'the 85 names are not all of it')
+  t.strictSame(held('zone', { zone: 'shared' }), every)
+  t.strictSame(held('basic', { uid: 990 }), ['permitted', 'effective'])
+  t.strictSame(held(basic, { uid: 990 }), ['permitted', 'effective'])
+  for (const fail of ['priv_str_to_set=12', 'priv_allocset=12', 'getppriv Limit=12'])
+    t.equal(held('all', { fail }), -errno.ENOMEM, fail)
+})
+
+live('what is kept is kept whole', ['cc'], async (t) => {
+  const kept = { permitted: null, limit: null, effective: null }
+  const { answers, calls } = zone().ask([['commit', { ...plan, ...kept, steps: ['effective'] }, 'verify']])
+  t.match(answers, [{ state: { privileges: { effective: { length: 85 } } } }])
+  t.ok(calls.includes('setppriv Effective all'), 'with the 11 bits that have no name')
+  t.strictSame(zone().ask([['commit', { ...plan, ...kept }, 'verify']], { fail: 'getppriv Permitted=12' }).answers, [
+    failure('memory', 'mmap', { errno: errno.ENOMEM }),
+  ])
+})
+
+live('flags', ['cc'], async (t) => {
+  const both = { flags: 0x180 }
+  t.match(zone().ask([['observe']], both).answers, [{ flags: ['PRIV_XPOLICY', 'PRIV_PFEXEC'] }])
+  t.match(zone().ask([['observe']], { ...both, fail: 'getpflags 0x80=22' }).answers, [{ flags: ['PRIV_PFEXEC'] }])
+  const clearing = { ...plan, steps: ['setpflags', 'xpolicy', 'pfexec'] }
+  const { answers, calls } = zone().ask([['commit', clearing, 'verify']], both)
+  t.match(answers, [{ state: { flags: ['PRIV_AWARE'] } }])
+  t.strictSame(changes(calls).slice(-3), ['setpflags 0x2 1', 'setpflags 0x80 0', 'setpflags 0x100 0'])
 })
 
 live('accounts, memory, children, descriptors', ['cc'], async (t) => {
@@ -177,6 +218,29 @@ live('accounts, memory, children, descriptors', ['cc'], async (t) => {
   )
 })
 
+live('an id is no name that was not found: nscd says the same of a directory that is down', ['cc'], async (t) => {
+  const { answers } = zone().ask([
+    ['userByName', '4711'],
+    ['groupByName', '4711'],
+    ['userByName', '4711x'],
+  ])
+  t.strictSame(answers, [errno.ENOENT, errno.ENOENT, undefined])
+})
+
+live('descriptors: bounded without /proc, and what has gone stale is passed over', ['cc'], async (t) => {
+  const noProc = 'access /proc/self/fd=2'
+  const look = (conditions: object) => zone().ask([['listen'], ['descriptors', -1]], conditions)
+  const { answers, calls } = look({ fail: noProc, files: 65537 })
+  t.strictSame(answers, [failure('proc', 'access', { errno: errno.ENOENT })])
+  t.notOk(calls.includes('fdwalk'), 'which would try 65537 numbers')
+  t.match(look({ fail: noProc, files: 65536 }).answers, [[{ kind: 'listens' }]])
+  t.match(look({ files: 1_000_000 }).answers, [[{ kind: 'listens' }]])
+  t.strictSame(look({ fail: 'fstat=116' }).answers, [[]], 'ESTALE')
+  t.match(look({ fail: 'fstat=5' }).answers, [
+    { ...failure('descriptors', 'fstat', { errno: errno.EIO }), item: Number },
+  ])
+})
+
 live('rehearse: all of it happens in a child', ['cc'], async (t) => {
   const attempts = [port(25), port(2525)]
   const { answers, calls } = zone().ask([['observe'], ['rehearse', { ...plan, attempts }], ['observe']])
@@ -191,6 +255,7 @@ live('rehearse: all of it happens in a child', ['cc'], async (t) => {
     ['setuid 0', 'setgid 0', 'setgroups 1 0', 'setppriv Permitted'],
     'and then what must not succeed',
   )
+  t.ok(calls.includes('forkx 3'), 'no SIGCHLD, and no wait for any child finds it')
 })
 
 live('rehearse: what is refused, and where', ['cc'], async (t) => {
@@ -216,6 +281,7 @@ live('rehearse: what is refused, and where', ['cc'], async (t) => {
       {},
       failure('bind', 'bind', { errno: EACCES }),
     ],
+    [{ attempts: [port(2049)] }, {}, failure('bind', 'bind', { errno: EACCES })],
   ]
   for (const [changed, conditions, answer] of table)
     t.strictSame(rehearse(changed, conditions), answer, JSON.stringify([changed, conditions]))
@@ -235,7 +301,7 @@ live('rehearse: a kernel that says yes to what must not be', ['cc'], async (t) =
     'child:setuid 0=lie',
     'child:setgid 0=lie',
     'child:setgroups 1 0=lie',
-    'child:setppriv Permitted contract=lie',
+    'child:setppriv Permitted all=lie',
   ])
     t.strictSame(zone().ask([['rehearse', plan]], { fail }).answers, [failure('regain', 'setuid')], fail)
   const retained = { permitted: 'proc_setid', limit: 'proc_setid', effective: 'proc_setid' }
@@ -250,10 +316,10 @@ live('rehearse: the child', ['cc'], async (t) => {
   const rehearse = (fail: string) => zone().ask([['rehearse', plan], ['hasChildren']], { fail }).answers
   const { EPERM, ENOMEM, EINVAL } = errno
   const table: [string, object][] = [
-    ['fork1=12', failure('rehearsal child', 'fork1', { errno: ENOMEM })],
+    ['forkx=12', failure('rehearsal child', 'forkx', { errno: ENOMEM })],
     ['mmap=12', failure('memory', 'mmap', { errno: ENOMEM })],
     ['priv_str_to_set=12', failure('memory', 'mmap', { errno: ENOMEM })],
-    ['pthread_sigmask=22', failure('rehearsal child', 'fork1', { errno: EINVAL })],
+    ['pthread_sigmask=22', failure('rehearsal child', 'forkx', { errno: EINVAL })],
     ['child:getppriv Permitted=22', failure('observe', 'ucred_get', { errno: EINVAL })],
     ['child:sigaction=22', failure('SIGUSR1', 'sigaction', { errno: EINVAL })],
     ['child:setpflags 0x8=22', failure('protect', 'setpflags', { errno: EINVAL })],
@@ -300,7 +366,7 @@ live('commit: a step whose state already holds is left out', ['cc'], async (t) =
   const sets = { permitted: basic, limit: basic, effective: basic, groups: [] }
   const { answers, calls } = zone().ask([['commit', { ...plan, ...kept, ...sets }, 'verify']], { uid: 990 })
   t.match(answers[0], {
-    state: { user: [990, 990, 990], groups: [990, 12], privileges: { permitted: basic.split(',') } },
+    state: { user: [990, 990, 990], groups: [12, 990], privileges: { permitted: basic.split(',') } },
   })
   t.notOk(calls.some((call) => /^set(uid|gid|groups)/.test(call)))
 })
@@ -355,6 +421,8 @@ live('past the line every failure ends the process', ['cc'], async (t) => {
     ['setgroups=22', "'setgroups' (setgroups): wanted success, found errno 22"],
     ['setgid=1', "'setgid' (setgid): wanted success, found errno 1"],
     ['setpflags 0x2=1', "'setpflags' (setpflags): wanted success, found errno 1"],
+    ['setpflags 0x80=1', "'xpolicy' (setpflags): wanted success, found errno 1"],
+    ['setpflags 0x100=1', "'pfexec' (setpflags): wanted success, found errno 1"],
     ['setuid=11', "'setuid' (setuid): wanted success, found errno 11"],
     ['setppriv Permitted=1', "'permitted' (setppriv): wanted success, found errno 1"],
     ['setppriv Limit=1', "'limit' (setppriv): wanted success, found errno 1"],
@@ -362,7 +430,8 @@ live('past the line every failure ends the process', ['cc'], async (t) => {
     ['ucred_get=12', "'read back' (ucred_get): wanted success, found errno 12"],
   ]
   for (const [fail, line] of table) {
-    const { signal, stdout, stderr } = zone().ask([['commit', plan, 'verify']], { fail })
+    const every = [...steps.slice(0, 4), 'xpolicy', 'pfexec', ...steps.slice(4)]
+    const { signal, stdout, stderr } = zone().ask([['commit', { ...plan, steps: every }, 'verify']], { fail })
     t.equal(signal, 'SIGABRT', fail)
     t.equal(stdout, '', fail)
     t.equal(stderr, `privdrop: fatal: step ${line}; the process ends because it would be half privileged\n`, fail)

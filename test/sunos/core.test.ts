@@ -85,6 +85,8 @@ for (const [name, mutant, red] of [
   ['groups left out', without('SETGROUPS'), /^not ok 1 /m],
   ['groups after the sets', after('SETGROUPS', 'EFFECTIVE'), /^not ok 1 /m],
   ['chroot after the sets', after('CHROOT', 'EFFECTIVE'), /^not ok 3 /m],
+  ['an extended policy left', without('XPOLICY'), /^not ok 9 /m],
+  ['rights profiles left', without('PFEXEC'), /^not ok 9 /m],
   ['not protected', steps.replace('if (protect_process())', 'if (0)'), /^not ok 1 /m],
   ['SIGUSR1 left as it is', steps.replace('!plan->keep_sigusr1 &&', '0 &&'), /^not ok 1 /m],
 ] as const)

@@ -43,7 +43,8 @@ _Noreturn void _exit(int status)
 
 static const gid_t groups[] = {8, 12};
 static const uint32_t all_steps = 1u << STEP_SETGROUPS | 1u << STEP_SETGID | 1u << STEP_SETPFLAGS | 1u << STEP_SETUID |
-                                  1u << STEP_PERMITTED | 1u << STEP_LIMIT | 1u << STEP_EFFECTIVE;
+                                  1u << STEP_XPOLICY | 1u << STEP_PFEXEC | 1u << STEP_PERMITTED | 1u << STEP_LIMIT |
+                                  1u << STEP_EFFECTIVE;
 
 static priv_set_t *set_of(const char *text)
 {
@@ -76,7 +77,7 @@ static void must_be(struct state *state, const char *permitted, const char *effe
 	MUST(state->group_count == 2 && state->groups[0] == 8 && state->groups[1] == 12);
 	MUST(!strcmp(set_text(state, SET_PERMITTED), permitted) && !strcmp(set_text(state, SET_LIMIT), permitted));
 	MUST(!strcmp(set_text(state, SET_EFFECTIVE), effective));
-	MUST(state->aware && state->protect && state->sigusr1_ignored);
+	MUST(state->flags == PRIV_AWARE && state->protect && state->sigusr1_ignored);
 }
 
 static void to_smtp(void)
@@ -97,6 +98,60 @@ static void to_smtp(void)
 	MUST(!reading.jailed);
 	release_reading(&reading);
 	MUST(setuid(0) && errno == EPERM);
+	release(&plan);
+}
+
+/* A user that stays the same keeps what exec(2) would give it by its rights profiles. */
+static void profiles(void)
+{
+	struct plan plan = {.steps = 1u << STEP_XPOLICY | 1u << STEP_PFEXEC, .root = -1, .permitted = set_of("all")};
+	struct reading reading = {0};
+	struct failure why;
+
+	plan.limit = plan.effective = plan.permitted;
+	MUST(!setpflags(PRIV_XPOLICY, 1) && !setpflags(PRIV_PFEXEC, 1));
+	MUST(!rehearse(&plan, &reading, &why) && !reading.state->flags);
+	release_reading(&reading);
+	MUST(getpflags(PRIV_XPOLICY) == 1 && getpflags(PRIV_PFEXEC) == 1);
+	MUST(!commit(&plan, &reading, &why) && !reading.state->flags);
+	release_reading(&reading);
+	priv_freeset(plan.permitted);
+}
+
+/* A set has bits without a name; what is kept, or is "all", has them too. */
+static void all_bits(void)
+{
+	priv_set_t *all = set_of("all"), *own = read_privileges(SET_PERMITTED), *named;
+	char *names = privileges_to_text(all);
+
+	MUST(priv_isfullset(all) && priv_isequalset(all, own));
+	named = set_of(names);
+	MUST(!priv_isfullset(named));
+	free(names);
+	priv_freeset(all);
+	priv_freeset(own);
+	priv_freeset(named);
+}
+
+static volatile sig_atomic_t children_ended;
+
+static void count_children(int signo)
+{
+	(void)signo;
+	children_ended++;
+}
+
+/* An application that reaps whatever ends, as some do, finds nothing of it. */
+static void unseen(void)
+{
+	struct plan plan = plan_for("net_access", "net_access");
+	struct reading reading = {0};
+	struct failure why;
+
+	signal(SIGCHLD, count_children);
+	MUST(!rehearse(&plan, &reading, &why));
+	MUST(!children_ended);
+	release_reading(&reading);
 	release(&plan);
 }
 
@@ -179,6 +234,8 @@ static void refusals(void)
 	refused("child:setpflags 0x8=22", STEP_PROTECT, EINVAL);
 	refused("child:setpflags 0x2=22", STEP_SETPFLAGS, EINVAL);
 	refused("child:setuid=1", STEP_SETUID, EPERM);
+	refused("child:setpflags 0x80=1", STEP_XPOLICY, EPERM);
+	refused("child:setpflags 0x100=1", STEP_PFEXEC, EPERM);
 	refused("child:setppriv Permitted=1", STEP_PERMITTED, EPERM);
 	refused("child:setppriv Limit=1", STEP_LIMIT, EPERM);
 	refused("child:setppriv Effective=1", STEP_EFFECTIVE, EPERM);
@@ -189,7 +246,7 @@ static void refusals(void)
 	refused("priv_allocset=12", STEP_MEMORY, ENOMEM);
 	refused("sysconf=22", STEP_MEMORY, EINVAL);
 	refused("mmap=12", STEP_MEMORY, ENOMEM);
-	refused("fork1=11", STEP_CHILD, EAGAIN);
+	refused("forkx=11", STEP_CHILD, EAGAIN);
 	refused("pthread_sigmask=22", STEP_CHILD, EINVAL);
 }
 
@@ -203,7 +260,12 @@ static void attempts(void)
 	plan.attempts = &bind;
 	plan.attempt_count = 1;
 	MUST(rehearse(&plan, &reading, &why) && why.step == STEP_BIND && why.error == EACCES);
-	setenv("SUNOS_MODEL_FAIL", "bind=98", 1);
+	setenv("SUNOS_MODEL_FAIL", "bind=98", 1); /* the privilege comes before the port */
+	MUST(rehearse(&plan, &reading, &why) && why.step == STEP_BIND && why.error == EACCES);
+	release(&plan);
+	plan = plan_for("net_access,net_privaddr", "net_access,net_privaddr");
+	plan.attempts = &bind;
+	plan.attempt_count = 1;
 	MUST(!rehearse(&plan, &reading, &why)); /* the server's own listener has it */
 	release_reading(&reading);
 	setenv("SUNOS_MODEL_FAIL", "socket=97;bind=98", 1);
@@ -243,6 +305,8 @@ static void looking(void)
 	close(listener);
 	setenv("SUNOS_MODEL_FAIL", "fdwalk=12", 1);
 	MUST(list_listeners(-1, found, 4, &why) == -1 && why.step == STEP_DESCRIPTORS && why.error == ENOMEM);
+	setenv("SUNOS_MODEL_FAIL", "fstat=5", 1);
+	MUST(list_listeners(-1, found, 1, &why) == -1 && why.step == STEP_FSTAT && why.error == EIO);
 	MUST(!has_children());
 	MUST(user_by_name("root", &uid, &gid, &error) == 1 && uid == 0 && user_by_id(0, &gid, &error) == 1);
 	MUST(group_by_name("root", &gid, &error) == 1 && group_by_name("no such group", &gid, &error) == 0);
@@ -275,6 +339,9 @@ static const struct test {
 	{"text to sets and back", text},
 	{"descriptors, children, accounts", looking},
 	{"a commit that cannot be begun", commit_that_cannot},
+	{"flags by which more could be had", profiles},
+	{"all the bits of a set", all_bits},
+	{"a rehearsal is not seen by a handler of SIGCHLD", unseen},
 };
 
 int main(void)

@@ -8,9 +8,11 @@
  *
  * By the environment:
  *     SUNOS_MODEL_LOG      a file: each call of the addon, one a line; those of a forked child begin with "child "
- *     SUNOS_MODEL_ZONE     global, shared or exclusive (a zone without and with an IP stack of its own)
+ *     SUNOS_MODEL_ZONE     global, shared or exclusive (a zone without and with its own IP stack); after a comma what limitpriv= adds
  *     SUNOS_MODEL_UID      who the process is at first; not 0: with the basic set alone
  *     SUNOS_MODEL_NGROUPS  how many groups there may be
+ *     SUNOS_MODEL_FILES    the hard limit on open files
+ *     SUNOS_MODEL_FLAGS    process flags at first: PRIV_PFEXEC 0x100, PRIV_XPOLICY 0x80
  *     SUNOS_MODEL_FAIL     call=answer;...: what a line of the log that begins so is answered: a number of Linux' errno, hang,
  *                          kill, or lie (done, and nothing is); with parent: or child: in front only there
  *     SUNOS_MODEL_HOST     whoever calls is the addon, in Linux' layouts: for a program with the core in it
@@ -30,6 +32,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -44,21 +47,27 @@ typedef struct priv_set {
 	bits in;
 } priv_set_t;
 
+/* 85 have names; "all" is every bit of a set, with a name or without (policy.c). */
+enum { BITS = 96 };
 static const char *const names[] = {
-	"contract_event", "contract_identity", "contract_observer", "cpc_cpu", "dtrace_kernel", "dtrace_proc", "dtrace_user",
-	"file_chown", "file_chown_self", "file_dac_execute", "file_dac_read", "file_dac_search", "file_dac_write",
-	"file_downgrade_sl", "file_flag_set", "file_link_any", "file_owner", "file_read", "file_setid", "file_upgrade_sl",
-	"file_write", "graphics_access", "graphics_map", "ipc_dac_read", "ipc_dac_write", "ipc_owner", "net_access",
-	"net_bindmlp", "net_icmpaccess", "net_mac_aware", "net_mac_implicit", "net_observability", "net_privaddr",
-	"net_rawaccess", "proc_audit", "proc_chroot", "proc_clock_highres", "proc_exec", "proc_fork", "proc_info",
-	"proc_lock_memory", "proc_owner", "proc_prioup", "proc_priocntl", "proc_secflags", "proc_session", "proc_setid",
-	"proc_taskid", "proc_zone", "sys_acct", "sys_admin", "sys_audit", "sys_config", "sys_devices", "sys_dl_config",
-	"sys_flow_config", "sys_ip_config", "sys_ipc_config", "sys_iptun_config", "sys_linkdir", "sys_mount",
-	"sys_net_config", "sys_nfs", "sys_ppp_config", "sys_res_bind", "sys_res_config", "sys_resource", "sys_share",
-	"sys_smb", "sys_suser_compat", "sys_time", "sys_trans_label", "virt_manage",
+	"contract_event", "contract_identity", "contract_observer", "cpc_cpu", "dtrace_kernel", "dtrace_proc",
+	"dtrace_user", "file_chown", "file_chown_self", "file_dac_execute", "file_dac_read", "file_dac_search",
+	"file_dac_write", "file_downgrade_sl", "file_flag_set", "file_link_any", "file_owner", "file_read",
+	"file_setid", "file_upgrade_sl", "file_write", "graphics_access", "graphics_map", "ipc_dac_read",
+	"ipc_dac_write", "ipc_owner", "net_access", "net_bindmlp", "net_icmpaccess", "net_mac_aware",
+	"net_mac_implicit", "net_observability", "net_privaddr", "net_rawaccess", "proc_audit", "proc_chroot",
+	"proc_clock_highres", "proc_exec", "proc_fork", "proc_info", "proc_lock_memory", "proc_meminfo",
+	"proc_owner", "proc_priocntl", "proc_prioup", "proc_secflags", "proc_session", "proc_setid", "proc_taskid",
+	"proc_zone", "sys_acct", "sys_admin", "sys_audit", "sys_config", "sys_devices", "sys_dl_config",
+	"sys_ip_config", "sys_ipc_config", "sys_iptun_config", "sys_linkdir", "sys_mount", "sys_net_config",
+	"sys_nfs", "sys_ppp_config", "sys_res_bind", "sys_res_config", "sys_resource", "sys_smb", "sys_suser_compat",
+	"sys_time", "sys_trans_label", "virt_manage", "win_colormap", "win_config", "win_dac_read", "win_dac_write",
+	"win_devices", "win_dga", "win_downgrade_sl", "win_fontpath", "win_mac_read", "win_mac_write",
+	"win_selection", "win_upgrade_sl", "xvm_control",
 };
 enum { PRIVILEGES = sizeof names / sizeof *names };
-#define ALL ((((bits)1) << PRIVILEGES) - 1)
+_Static_assert(PRIVILEGES == 85, "as many as illumos names");
+#define ALL ((((bits)1) << BITS) - 1)
 
 static int find(const char *name, size_t length)
 {
@@ -87,28 +96,42 @@ static bits basic(void)
 	       one("proc_fork") | one("proc_info") | one("proc_secflags") | one("proc_session");
 }
 
+/* "shared" or "exclusive" are what a zone has by default; "shared,net_rawaccess" is limitpriv="default,net_rawaccess". */
 static bits zone(void)
 {
-	const char *kind = getenv("SUNOS_MODEL_ZONE");
-	bits never = one("dtrace_kernel") | one("proc_zone") | one("sys_config") | one("sys_devices") | one("sys_linkdir") |
-	             one("sys_net_config") | one("sys_res_config") | one("sys_resource");
+	static const char *const by_default[] = {
+		"contract_event", "contract_identity", "contract_observer", "file_chown", "file_chown_self", "file_dac_execute",
+		"file_dac_read", "file_dac_search", "file_dac_write", "file_owner", "file_setid", "ipc_dac_read", "ipc_dac_write",
+		"ipc_owner", "net_bindmlp", "net_icmpaccess", "net_mac_aware", "net_observability", "net_privaddr", "proc_audit",
+		"proc_chroot", "proc_lock_memory", "proc_owner", "proc_setid", "proc_taskid", "sys_acct", "sys_admin", "sys_audit",
+		"sys_mount", "sys_nfs", "sys_resource", "sys_smb",
+	};
+	char copy[200], *rest = copy, *word;
+	bits in = basic();
 
-	if (!kind || !strcmp(kind, "global"))
+	snprintf(copy, sizeof copy, "%s", getenv("SUNOS_MODEL_ZONE") ? getenv("SUNOS_MODEL_ZONE") : "global");
+	if (!strcmp(word = strsep(&rest, ","), "global"))
 		return ALL;
-	if (!strcmp(kind, "exclusive"))
-		return ALL & ~never;
-	return ALL & ~never & ~one("net_rawaccess") & ~one("sys_ip_config");
+	for (size_t i = 0; i < sizeof by_default / sizeof *by_default; i++)
+		in |= one(by_default[i]);
+	if (!strcmp(word, "exclusive"))
+		in |= one("net_rawaccess") | one("sys_ip_config") | one("sys_iptun_config") | one("sys_ppp_config");
+	while ((word = strsep(&rest, ",")))
+		in |= one(word);
+	return in;
 }
 
 /* ---- the process ---- */
 
 enum { E, I, P, L, SETS, GROUPS = 1024 };
+enum { AWARE = 0x2, PROTECT = 0x8, XPOLICY = 0x80, PFEXEC = 0x100 };
 static struct {
 	uid_t user[3];
 	gid_t group[3];
 	int group_count, groups_max;
 	gid_t groups[GROUPS];
 	bool aware, child;
+	unsigned flags;
 	bits sets[SETS];
 	int root; /* what chroot has made the root, open; or -1 */
 	pid_t pid;
@@ -136,19 +159,31 @@ static void become_aware(void)
 	self.aware = true;
 }
 
+static int by_number(const void *a, const void *b)
+{
+	return *(const gid_t *)a < *(const gid_t *)b ? -1 : *(const gid_t *)a > *(const gid_t *)b;
+}
+
+/* The kernel keeps them sorted (groups.c). */
+static void keep_groups(int count, const gid_t *groups)
+{
+	memcpy(self.groups, groups, (size_t)count * sizeof *groups);
+	qsort(self.groups, (size_t)count, sizeof *groups, by_number);
+	self.group_count = count;
+}
+
 /* Also for a program that plays several processes in turn. */
 void model_start(void)
 {
-	const char *uid = getenv("SUNOS_MODEL_UID"), *max = getenv("SUNOS_MODEL_NGROUPS");
+	const char *uid = getenv("SUNOS_MODEL_UID"), *max = getenv("SUNOS_MODEL_NGROUPS"), *flags = getenv("SUNOS_MODEL_FLAGS");
 	const char *inherited = getenv("SUNOS_MODEL_INHERITED");
 	uid_t who = uid ? (uid_t)atoi(uid) : 0;
 
 	memset(&self, 0, sizeof self);
 	for (int i = 0; i < 3; i++)
 		self.user[i] = self.group[i] = who;
-	self.group_count = 2;
-	self.groups[0] = who;
-	self.groups[1] = 12;
+	keep_groups(2, (gid_t[]){who, 12});
+	self.flags = flags ? (unsigned)strtoul(flags, NULL, 0) : 0;
 	self.groups_max = max ? atoi(max) : 16;
 	self.sets[E] = self.sets[I] = self.sets[P] = basic() & zone();
 	self.sets[L] = zone();
@@ -263,7 +298,7 @@ static int translated(int error)
 {
 	static const int table[][2] = {
 		{EDEADLK, 45}, {ENOSYS, 89}, {ELOOP, 90}, {ENOTEMPTY, 93}, {ENAMETOOLONG, 78}, {EOVERFLOW, 79}, {ENOTSOCK, 95},
-		{ENOTSUP, 48}, {EAFNOSUPPORT, 124}, {EADDRINUSE, 125}, {EADDRNOTAVAIL, 126}, {ETIMEDOUT, 145},
+		{ENOTSUP, 48}, {EAFNOSUPPORT, 124}, {EADDRINUSE, 125}, {EADDRNOTAVAIL, 126}, {ETIMEDOUT, 145}, {ESTALE, 151},
 	};
 
 	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
@@ -306,6 +341,8 @@ int setuid(uid_t uid)
 		self.user[1] = uid;
 		return 0;
 	}
+	if (uid != self.user[0])
+		self.flags &= ~PFEXEC;
 	for (int i = 0; i < 3; i++)
 		self.user[i] = uid;
 	return 0;
@@ -327,11 +364,6 @@ int setgid(gid_t gid)
 	return 0;
 }
 
-static int by_number(const void *a, const void *b)
-{
-	return *(const gid_t *)a < *(const gid_t *)b ? -1 : *(const gid_t *)a > *(const gid_t *)b;
-}
-
 int model_setgroups(int count, const gid_t *groups)
 {
 	char list[400] = "";
@@ -343,9 +375,7 @@ int model_setgroups(int count, const gid_t *groups)
 		return refuse(EINVAL);
 	if (!has("proc_setid"))
 		return refuse(EPERM);
-	memcpy(self.groups, groups, (size_t)count * sizeof *groups);
-	qsort(self.groups, (size_t)count, sizeof *groups, by_number); /* newer kernels do */
-	self.group_count = count;
+	keep_groups(count, groups);
 	return 0;
 }
 
@@ -424,7 +454,7 @@ char *priv_set_to_str(const priv_set_t *set, char separator, int flag)
 int setppriv(int operation, const char *which, const priv_set_t *set)
 {
 	int to = set_of(which);
-	char *text = priv_set_to_str(set, ',', 1);
+	char *text = set->in == ALL ? strdup("all") : priv_set_to_str(set, ',', 1);
 	int said = called("setppriv %s %.400s", which, text);
 
 	free(text);
@@ -456,10 +486,12 @@ int getppriv(const char *which, priv_set_t *set)
 int setpflags(unsigned flag, unsigned value)
 {
 	BEFORE("setpflags %#x %u", flag, value);
-	if (value > 1 || (flag != 2 && flag != 8))
+	if (value > 1 || (flag != AWARE && flag != PROTECT && flag != XPOLICY && flag != PFEXEC))
 		return refuse(EINVAL);
-	if (flag == 2 && value)
+	if (flag == AWARE && value)
 		become_aware();
+	else if (flag != PROTECT)
+		self.flags = value ? self.flags | flag : self.flags & ~flag;
 	return 0;
 }
 
@@ -468,13 +500,17 @@ unsigned getpflags(unsigned flag)
 {
 	if (called("getpflags %#x", flag) < 0)
 		return (unsigned)-1;
-	return flag == 2 ? self.aware : (unsigned)refuse(EINVAL);
+	if (flag != AWARE && flag != XPOLICY && flag != PFEXEC)
+		return (unsigned)refuse(EINVAL);
+	return flag == AWARE ? self.aware : (self.flags & flag) != 0;
 }
 
 priv_set_t *priv_allocset(void) { return answer("priv_allocset") ? NULL : calloc(1, sizeof(priv_set_t)); }
 void priv_freeset(priv_set_t *set) { free(set); }
 void priv_fillset(priv_set_t *set) { set->in = ALL; }
 int priv_isemptyset(const priv_set_t *set) { return !set->in; }
+int priv_isfullset(const priv_set_t *set) { return set->in == ALL; }
+int priv_isequalset(const priv_set_t *one, const priv_set_t *other) { return one->in == other->in; }
 int priv_issubset(const priv_set_t *inner, const priv_set_t *outer) { return !(inner->in & ~outer->in); }
 int priv_ismember(const priv_set_t *set, const char *name)
 {
@@ -603,9 +639,11 @@ int fstat(int file, struct stat *found)
 {
 	struct stat here;
 
-	if (who(CALLER) != ADDON)
+	if (who(CALLER) == STRANGER)
 		return REAL(fstat)(file, found);
 	BEFORE("fstat");
+	if (who(CALLER) == HOST)
+		return REAL(fstat)(file, found);
 	return as_solaris(REAL(fstat)(file, &here), &here, found);
 }
 
@@ -665,20 +703,31 @@ int socket(int family, int type, int protocol)
 	if (caller == STRANGER)
 		return REAL(socket)(family, type, protocol);
 	BEFORE("socket %d %d", family, type);
-	if (!has("net_access"))
+	if (family != AF_UNIX && !has("net_access"))
 		return refuse(EACCES);
 	return REAL(socket)(caller == ADDON && family == 26 ? AF_INET6 : family, SOCK_STREAM, 0);
 }
 
-/* Both layouts begin alike. */
+static const char *needed_for(int port)
+{
+	if (port == 2049 || port == 4045)
+		return "sys_nfs";
+	if ((port >= 137 && port <= 139) || port == 445)
+		return "sys_smb";
+	return port < 1024 ? "net_privaddr" : NULL;
+}
+
+/* The privilege is looked at before whether the port is free. Both layouts begin alike. */
 int bind(int file, const struct sockaddr *address, socklen_t size)
 {
 	int port = ntohs(((const struct sockaddr_in *)address)->sin_port);
 
 	if (who(CALLER) == STRANGER)
 		return REAL(bind)(file, address, size);
+	if (needed_for(port) && !has(needed_for(port)))
+		return called("bind %d %d %u", address->sa_family, port, size), refuse(EACCES);
 	BEFORE("bind %d %d %u", address->sa_family, port, size);
-	return port < 1024 && !has("net_privaddr") ? refuse(EACCES) : 0;
+	return 0;
 }
 
 int setsockopt(int file, int level, int option, const void *value, socklen_t size)
@@ -700,16 +749,26 @@ int getsockopt(int file, int level, int option, void *value, socklen_t *size)
 
 /* ---- processes and signals ---- */
 
-pid_t fork1(void)
+/* FORK_NOSIGCHLD 1, FORK_WAITPID 2: no SIGCHLD at its end, and only a wait for this very process finds it (forkx(2)). Linux has that
+ * for children without an exit signal; in a program with threads there is no way to it that keeps malloc() usable in the child. */
+pid_t forkx(int flags)
 {
 	pid_t child;
-	int said = called("fork1");
+	int said = called("forkx %d", flags);
 
 	if (said || !has("proc_fork"))
 		return refuse(said ? errno : EPERM);
-	if (!(child = fork()))
+	child = getenv("SUNOS_MODEL_HOST") ? (pid_t)syscall(SYS_clone, flags == 3 ? 0 : SIGCHLD, NULL, NULL, NULL, NULL) : fork();
+	if (!child)
 		self.child = true;
 	return child;
+}
+
+pid_t waitpid(pid_t child, int *status, int options)
+{
+	if (who(CALLER) != STRANGER && child > 0)
+		options |= __WALL;
+	return REAL(waitpid)(child, status, options);
 }
 
 /* exec: what a child gets is I & L; of the groups the model keeps none. For whoever starts a program. */
@@ -725,6 +784,21 @@ int execvp(const char *file, char *const arguments[])
 		setenv("SUNOS_MODEL_INHERITED", text, 1);
 	}
 	return REAL(execvp)(file, arguments);
+}
+
+int getrlimit(__rlimit_resource_t resource, struct rlimit *limit)
+{
+	const char *files = getenv("SUNOS_MODEL_FILES");
+	enum caller caller = who(CALLER);
+
+	if (caller == STRANGER)
+		return REAL(getrlimit)(resource, limit);
+	BEFORE("getrlimit");
+	if (REAL(getrlimit)(RLIMIT_NOFILE, limit)) /* 5 there */
+		return -1;
+	if (files)
+		limit->rlim_max = strtoul(files, NULL, 0);
+	return 0;
 }
 
 long sysconf(int name)

@@ -107,14 +107,24 @@ live('the cluster example in a zone: what it lacks is named, and nothing changes
     const [refused, audited, planned, hardened] = answers
     t.match(refused?.error, {
       ...{ code: 'ERR_HARDEN_NOT_PERMITTED', step: 'permitted', syscall: 'setppriv', errno: -1 },
-      remedy: /limitpriv.*ip-type=exclusive.*method_credential/,
+      remedy: /in a zone: .*Under SMF: privileges= of the method_credential/,
     })
     for (const name of lacking) t.match(refused?.error.message, new RegExp(`the process lacks .*${name}`), kind)
     t.notMatch(refused?.error.message, /net_privaddr|net_bindmlp/)
+    t.match(refused?.error.remedy, /no zone can have sys_net_config/)
+    t.equal(refused?.error.remedy?.includes('limitpriv="default,net_rawaccess"'), kind === 'shared')
     t.match(audited?.answer.threads, [{ user: only(0) }])
     t.match(planned?.answer.refusals, [{ step: 'permitted' }])
     t.strictSame(hardened?.answer.user, only(990), 'another one works')
   }
+})
+
+live('what the remedy gives a zone with a shared stack', ['cc'], async (t) => {
+  const { answers, calls } = ask([['harden', { ...alone, privileges: 'basic net_privaddr net_rawaccess' }]], {
+    zone: 'shared,net_rawaccess',
+  })
+  t.ok(isModel(calls))
+  t.match(answers[0]?.answer.privileges?.permitted, [...basic, 'net_privaddr', 'net_rawaccess'].sort())
 })
 
 live('refused before anything changes', ['cc'], async (t) => {
@@ -157,6 +167,24 @@ live('refused before anything changes', ['cc'], async (t) => {
       { code: 'ERR_HARDEN_NOT_PERMITTED', message: /lacks proc_setid/ },
     ],
     ['no user', {}, {}, { code: 'ERR_HARDEN_USER_REQUIRED' }],
+    [
+      'an id as a string, which could be a name that no directory answers for',
+      { ...alone, user: '4711' },
+      {},
+      { code: 'ERR_HARDEN_LOOKUP_FAILED', option: 'user', errno: -2, remedy: /numeric ids/ },
+    ],
+    [
+      'all, in a zone',
+      { ...alone, privileges: 'all' },
+      { zone: 'exclusive' },
+      { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'permitted', remedy: /^write 'zone' rather than 'all'/ },
+    ],
+    [
+      'a port of NFS',
+      { ...alone, rehearse: { bind: [2049] } },
+      {},
+      { code: 'ERR_HARDEN_ACCESS', step: 'bind', found: '2049', remedy: /^retain sys_nfs/ },
+    ],
     [
       'a port of root alone',
       { ...alone, privileges: 'basic', rehearse: { bind: [25] } },
@@ -205,12 +233,38 @@ live('starts other than root', ['cc'], async (t) => {
   t.strictSame(answers[0]?.answer.user, only(990))
   t.notOk(changes(calls).some((call) => /^set(uid|gid|groups)/.test(call)))
   t.strictSame(answers[1]?.answer.discrepancies, [])
+})
 
-  const { answers: ofRoot, calls: more } = ask([['harden', { user: 0, group: 0 }], ['audit']])
-  t.ok(isModel(more))
-  t.ok(ofRoot[0]?.answer.privileges?.permitted.includes('proc_setid'), 'root without a text keeps its own')
-  t.match(ofRoot[0]?.answer.findings, [{ code: 'HARDEN_USER_ROOT', level: 'danger' }])
-  t.strictSame(ofRoot[1]?.answer.discrepancies, [])
+live('user root keeps what it has, and all means all: bits without a name, too', ['cc'], async (t) => {
+  for (const options of [
+    { user: 0, group: 0 },
+    { user: 0, group: 0, privileges: 'all' },
+    { user: 'smtp', group: 991, privileges: 'all' },
+  ]) {
+    const { answers, calls } = ask([['harden', options], ['audit']])
+    t.ok(isModel(calls))
+    t.equal(answers[0]?.answer.privileges?.permitted.length, 85)
+    t.notOk(
+      calls.some((call) => call.startsWith('setppriv') || call.startsWith('child setppriv Limit')),
+      'no set is written',
+    )
+    t.strictSame(answers[1]?.answer.discrepancies, [])
+  }
+  const [kept] = ask([['harden', { user: 0, group: 0 }]], { zone: 'shared' }).answers
+  t.equal(kept?.answer.privileges?.permitted.length, 41)
+  t.match(kept?.answer.findings, [{ code: 'HARDEN_USER_ROOT', level: 'danger' }])
+})
+
+live('started by pfexec', ['cc'], async (t) => {
+  const { answers, calls } = ask([['harden', { privileges: 'basic' }], ['audit']], { uid: 990, flags: 0x180 })
+  t.ok(isModel(calls))
+  t.match(answers[0]?.answer.findings, [{ code: 'HARDEN_GROUPS_KEPT' }, { code: 'HARDEN_PROCESS_FLAGS' }])
+  const cleared = ['setpflags 0x2 1', 'setpflags 0x80 0', 'setpflags 0x100 0']
+  t.strictSame(
+    changes(calls).filter((call) => call.startsWith('setpflags') && !call.includes('0x8 ')),
+    cleared,
+  )
+  t.strictSame(answers[1]?.answer.discrepancies, [])
 })
 
 live('past the line a failure ends the process', ['cc'], async (t) => {

@@ -14,12 +14,16 @@ const nobody = 65534
 export const errno = { EPERM: 1, ENOENT: 2, EIO: 5, ENOMEM: 12, EACCES: 13, EINVAL: 22, EOVERFLOW: 79, ETIMEDOUT: 145 }
 
 export interface Conditions {
-  /** A zone without, or with an IP stack of its own; default: the global zone. */
-  zone?: 'shared' | 'exclusive'
+  /** A zone without, or with an IP stack of its own; default: the global zone. After a comma: what limitpriv= adds. */
+  zone?: 'shared' | 'exclusive' | 'shared,net_rawaccess'
   /** Who the process is at first; default: root. */
   uid?: number
   /** How many groups there may be. */
   groups?: number
+  /** Process flags at first: PRIV_XPOLICY 0x80, PRIV_PFEXEC 0x100. */
+  flags?: number
+  /** The hard limit on open files. */
+  files?: number
   /** What some calls are answered; see model.c. */
   fail?: string
 }
@@ -49,7 +53,7 @@ export class Zone {
 
   /** Any command, as an ordinary user, with the model before its libc. */
   run(command: string, args: string[], conditions: Conditions = {}, env = {}, preload = this.model): Outcome {
-    const { zone, uid, groups, fail } = conditions
+    const { zone, uid, groups, flags, files, fail } = conditions
     const log = join(this.folder, 'calls')
     writeFileSync(log, '')
     chmodSync(log, 0o666)
@@ -66,6 +70,8 @@ export class Zone {
         ...(zone && { SUNOS_MODEL_ZONE: zone }),
         ...(uid !== undefined && { SUNOS_MODEL_UID: String(uid) }),
         ...(groups !== undefined && { SUNOS_MODEL_NGROUPS: String(groups) }),
+        ...(flags && { SUNOS_MODEL_FLAGS: String(flags) }),
+        ...(files && { SUNOS_MODEL_FILES: String(files) }),
         ...(fail && { SUNOS_MODEL_FAIL: fail }),
         ...env,
       },

@@ -44,7 +44,7 @@ export function decide(request: Request, { state: before }: Observation, finding
     securebits: before.securebits,
     noNewPrivileges: before.noNewPrivileges || (options.noNewPrivileges ?? true),
     jailed: options.chroot !== undefined,
-    aware: undefined,
+    flags: undefined,
   }
   refuseEscape(wanted)
   return { wanted, steps: dueSteps(wanted, before) }

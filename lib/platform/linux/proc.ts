@@ -52,7 +52,7 @@ export function parseStatus(status: string): Omit<State, 'securebits' | 'jailed'
       limit: undefined,
     },
     noNewPrivileges: noNewPrivileges === '1',
-    aware: undefined,
+    flags: undefined,
   }
 }
 

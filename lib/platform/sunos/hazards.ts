@@ -24,21 +24,37 @@ const past: Readonly<Record<string, string>> = {
   file_chown: "owns any file that is not root's",
   file_owner: "changes the mode of any file that is not root's",
   file_setid: 'makes set-user-ID programs of other users',
+  ipc_dac_read: 'reads the System V memory of other users',
+  ipc_dac_write: 'writes the System V memory of other users',
+  ipc_owner: 'owns the System V memory of other users',
   proc_owner: 'controls processes of other users',
+  proc_zone: 'signals and traces processes of other zones',
   proc_setid: 'becomes any user but root',
+  sys_admin: 'says where core files go (coreadm), which the kernel writes as root',
+  sys_config: 'configures the system, its swap devices among others',
   sys_devices: 'makes a device of any disk',
+  sys_linkdir: 'links and unlinks directories',
+  sys_mount: 'mounts, and sends, rolls back and destroys ZFS file systems',
   dtrace_kernel: 'reads the memory of the kernel',
+  virt_manage: 'manages virtual machines',
+  xvm_control: 'controls the hypervisor',
 }
+
+/** With all of these in the limit set the kernel honours the set-user-ID bit of root's programs (privileges(7), "unsafe"). */
+const unsafe = ['proc_setid', 'proc_audit', 'sys_resource']
 
 function escalation({ plan }: Scene) {
   const { user, sets } = plan.wanted
   if (user.real === 0) return undefined // HARDEN_USER_ROOT says it
-  const found = Object.entries(past).filter(([name]) => sets.permitted.includes(name))
-  if (found.length === 0) return undefined
+  const found = Object.keys(past).filter((name) => sets.permitted.includes(name))
+  const ways = found.map((name) => `${name} (${past[name]})`)
+  if (unsafe.every((name) => sets.limit?.includes(name)))
+    ways.push(`${unsafe.join(', ')} together (set-user-ID programs of root make root again)`)
+  if (ways.length === 0) return undefined
   return danger(
     'HARDEN_PRIVILEGE_ESCALATES',
-    `whoever takes over the process gets past its user by what it retains: ${found.map(([name, reason]) => `${name} (${reason})`).join(', ')}`,
-    `leave ${found.map(([name]) => name).join(', ')} out of 'privileges'; have a small process of its own do what needs it`,
+    `whoever takes over the process gets past its user by what it retains: ${ways.join(', ')}`,
+    `leave ${found.join(', ')} out of 'privileges'; have a small process of its own do what needs it`,
   )
 }
 

@@ -3,12 +3,12 @@
  * all its threads.
  */
 import { statSync } from 'node:fs'
-import type { Avoid, Committed, Look, Observation, Plan, Platform, Question, Rehearsal } from '../../contract'
+import type { Committed, Look, Observation, Plan, Platform, Question, Rehearsal } from '../../contract'
 import { type Failure, isFailure, native, type SunosAddon, type SunosPlan, type SunosState } from '../../native'
 import { placeOf } from '../../root'
 import type { State } from '../../state'
 import { hazards } from './hazards'
-import { decide } from './plan'
+import { decide, type SunosDecision } from './plan'
 import { explain, remedyForAnswer } from './refusal'
 
 const addon = () => native<SunosAddon>()
@@ -28,7 +28,7 @@ export const sunos: Platform = {
   look,
 }
 
-function stateOf({ user, group, groups, privileges, aware }: SunosState, jailed: boolean): State {
+function stateOf({ user, group, groups, privileges, flags }: SunosState, jailed: boolean): State {
   const ids = ([real, effective, saved]: SunosState['user']) => ({ real, effective, saved, fs: effective })
   const { permitted, limit, effective, inheritable } = privileges
   return {
@@ -39,7 +39,7 @@ function stateOf({ user, group, groups, privileges, aware }: SunosState, jailed:
     sets: { permitted, effective, inheritable, bounding: undefined, ambient: undefined, limit },
     noNewPrivileges: false,
     securebits: undefined,
-    aware,
+    flags,
     jailed,
   }
 }
@@ -50,17 +50,20 @@ function observe(): Observation | Failure {
   return { state: stateOf(observed, false), text: observed.text, groupsMax: observed.groupsMax }
 }
 
-function nativePlan({ wanted, steps, before, root, accountGroups }: Plan, questions: readonly Question[]): SunosPlan {
-  const { permitted, limit, effective } = wanted.sets
+/** The engine hands back what decide() gave it. */
+type OurPlan = Plan & SunosDecision
+
+function nativePlan(plan: Plan, questions: readonly Question[]): SunosPlan {
+  const { wanted, steps, privileges, before, root, accountGroups } = plan as OurPlan
   return {
     steps,
     uid: wanted.user.real,
     gid: wanted.group.real,
     groups: Uint32Array.from(wanted.groups),
     accountGroups: Uint32Array.from(accountGroups),
-    permitted: permitted.join(),
-    limit: (limit ?? []).join(),
-    effective: effective.join(),
+    permitted: privileges,
+    limit: privileges,
+    effective: privileges,
     root: root?.descriptor ?? -1,
     keepSigusr1: false,
     questions,
@@ -70,7 +73,7 @@ function nativePlan({ wanted, steps, before, root, accountGroups }: Plan, questi
   }
 }
 
-function rehearse(plan: Plan, questions: readonly Question[], _: Avoid): Omit<Rehearsal, 'avoid'> | Failure {
+function rehearse(plan: Plan, questions: readonly Question[]): Omit<Rehearsal, 'avoid'> | Failure {
   const left = addon().rehearse(nativePlan(plan, questions))
   if (isFailure(left)) return left
   const { state, jailed, answers, inside } = left

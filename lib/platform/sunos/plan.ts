@@ -4,13 +4,18 @@
 import type { Decision, Finding, Observation, Request } from '../../contract'
 import { HardenError } from '../../errors'
 import { danger, note } from '../../hazards'
-import type { Step } from '../../native'
+import type { PrivilegeSet, Step } from '../../native'
 import { wrongValue } from '../../options'
 import { allOf, type Ids, type Sets, type State } from '../../state'
-import { basicPrivileges, parsePrivileges } from './privileges'
+import { basicPrivileges, parsePrivileges, setsHeld } from './privileges'
+
+export interface SunosDecision extends Decision {
+  /** The text of the option; null: the sets stay as they are. */
+  readonly privileges: string | null
+}
 
 /** @throws HardenError ERR_HARDEN_PRIVILEGES, ERR_HARDEN_CHROOT_ESCAPE, ERR_INVALID_ARG_VALUE */
-export function decide(request: Request, before: Observation, findings: Finding[]): Decision {
+export function decide(request: Request, before: Observation, findings: Finding[]): SunosDecision {
   const { options, uid, gid } = request
   const wanted: State = {
     user: allOf(uid),
@@ -19,11 +24,13 @@ export function decide(request: Request, before: Observation, findings: Finding[
     sets: choosePrivileges(request, before.state, findings),
     noNewPrivileges: false,
     securebits: undefined,
-    aware: true,
+    flags: ['PRIV_AWARE'],
     jailed: options.chroot !== undefined,
   }
   refuseEscape(wanted)
-  return { wanted, steps: dueSteps(wanted, before.state) }
+  noteFlags(before.state.flags ?? [], findings)
+  const privileges = keepsPrivileges(request) ? null : (options.privileges ?? '')
+  return { wanted, steps: dueSteps(wanted, before.state, privileges), privileges }
 }
 
 function chooseGroups({ groups }: Request, { state, groupsMax }: Observation, findings: Finding[]): readonly number[] {
@@ -45,11 +52,13 @@ function chooseGroups({ groups }: Request, { state, groupsMax }: Observation, fi
 }
 
 /** Exclusive, not cumulative: with a text it is exactly the text, for root too; without one root alone keeps its own. */
-function choosePrivileges({ options, uid }: Request, before: State, findings: Finding[]): Sets {
+const keepsPrivileges = ({ options, uid }: Request): boolean => uid === 0 && options.privileges === undefined
+
+function choosePrivileges(request: Request, before: State, findings: Finding[]): Sets {
   const { permitted, limit = [], effective, inheritable } = before.sets
   const sets = { inheritable, bounding: undefined, ambient: undefined }
-  const keeps = uid === 0 && options.privileges === undefined
-  if (uid === 0)
+  const keeps = keepsPrivileges(request)
+  if (request.uid === 0)
     findings.push(
       danger(
         'HARDEN_USER_ROOT',
@@ -58,7 +67,7 @@ function choosePrivileges({ options, uid }: Request, before: State, findings: Fi
       ),
     )
   if (keeps) return { ...sets, permitted, limit, effective: before.user.effective === 0 ? effective : permitted }
-  const retained = parsePrivileges(options.privileges ?? '')
+  const retained = parsePrivileges(request.options.privileges ?? '')
   noteBasic(retained, findings)
   return { ...sets, permitted: retained, limit: retained, effective: retained }
 }
@@ -67,7 +76,7 @@ function choosePrivileges({ options, uid }: Request, before: State, findings: Fi
 const without: Readonly<Record<string, string>> = {
   file_read: 'opens no file to read',
   file_write: 'opens no file to write',
-  net_access: 'opens no socket, so it cannot listen again',
+  net_access: 'opens no TCP, UDP or SCTP socket, so it cannot listen on a port again; Unix sockets stay',
   proc_fork: 'starts no child process',
   proc_exec: 'executes no program',
 }
@@ -85,6 +94,24 @@ function noteBasic(retained: readonly string[], findings: Finding[]): void {
   )
 }
 
+/** setpflags(2): each is a way to privileges that are named nowhere. */
+const gained: Readonly<Record<string, string>> = {
+  PRIV_XPOLICY: 'an extended policy could grant it privileges',
+  PRIV_PFEXEC: "the programs it executes got what its account's rights profiles grant",
+}
+
+function noteFlags(flags: readonly string[], findings: Finding[]): void {
+  const found = Object.keys(gained).filter((flag) => flags.includes(flag))
+  if (found.length === 0) return
+  findings.push(
+    note(
+      'HARDEN_PROCESS_FLAGS',
+      `the process was started with ${found.map((flag) => `${flag} (${gained[flag]})`).join(', ')}; harden() clears it`,
+      'start it without pfexec(1) and without a profile shell (pfsh, pfbash, pfksh)',
+    ),
+  )
+}
+
 /** A process that may call chroot(2) again gets out of it. */
 function refuseEscape({ jailed, sets }: State): void {
   if (!jailed || !sets.permitted.includes('proc_chroot')) return
@@ -97,18 +124,27 @@ function refuseEscape({ jailed, sets }: State): void {
 }
 
 /** Aware before setuid(2), which takes what root has otherwise; the sets after it, for it needs proc_setid (privileges(7)). */
-function dueSteps(wanted: State, before: State): Step[] {
+function dueSteps(wanted: State, before: State, privileges: string | null): Step[] {
   const differ = (wanted: Ids, { real, effective, saved }: Ids) =>
     [real, effective, saved].some((id) => id !== wanted.real)
+  const held = privileges === null ? keptSets(before) : setsHeld(privileges)
+  const flags = before.flags ?? []
   const due: [Step, boolean][] = [
     ['setgroups', wanted.groups.join() !== before.groups.join()],
     ['setgid', differ(wanted.group, before.group)],
     ['chroot', wanted.jailed],
-    ['setpflags', true],
+    ['setpflags', !flags.includes('PRIV_AWARE')],
     ['setuid', differ(wanted.user, before.user)],
-    ['permitted', true],
-    ['limit', true],
-    ['effective', true],
+    ['xpolicy', flags.includes('PRIV_XPOLICY')],
+    ['pfexec', flags.includes('PRIV_PFEXEC')],
+    ['permitted', !held.includes('permitted')],
+    ['limit', !held.includes('limit')],
+    ['effective', !held.includes('effective')],
   ]
   return due.filter(([, isDue]) => isDue).map(([step]) => step)
+}
+
+/** Root that has been set aside does not have in effect what it is permitted. */
+function keptSets({ user }: State): PrivilegeSet[] {
+  return user.effective === 0 ? ['permitted', 'limit', 'effective'] : ['permitted', 'limit']
 }

@@ -2,7 +2,7 @@
  * Privileges as text and as names. The system's own priv_str_to_set(3C) does both ways; there is no table of names here.
  */
 import { errnoName, HardenError } from '../../errors'
-import { native, type SunosAddon } from '../../native'
+import { native, type PrivilegeSet, type SunosAddon } from '../../native'
 import { show } from '../../options'
 
 /** What every process used to be allowed; which these are differs between systems (privileges(7)). */
@@ -15,15 +15,7 @@ export const basicPrivileges = (): string[] => parsePrivileges('basic')
 export function parsePrivileges(text: string): string[] {
   const names = native<SunosAddon>().privilegesFromText(text)
   if (typeof names !== 'number') return names
-  if (names < 0)
-    throw new HardenError({
-      code: 'ERR_HARDEN_PRIVILEGES',
-      option: 'privileges',
-      syscall: 'priv_str_to_set',
-      errno: names,
-      message: `privileges ${show(text)} could not be read: priv_str_to_set: ${errnoName(-names)}`,
-      remedy: 'raise the limit on memory (ulimit -v), and call harden() again',
-    })
+  if (names < 0) throw unreadable(text, names)
   // It counts bytes; the separators are those that it is given.
   const before = Buffer.from(text).subarray(0, names).toString()
   const [word = ''] = text.slice(before.length).split(/[ \t\r\n,:]/, 1)
@@ -33,5 +25,26 @@ export function parsePrivileges(text: string): string[] {
     found: word.slice(0, 64),
     message: `privileges: ${show(word)} at character ${before.length + 1} is no privilege that this system knows`,
     remedy: `see ppriv -l for their names, and priv_str_to_set(3C), e.g. 'basic net_privaddr'; sets of privileges cannot be negated`,
+  })
+}
+
+/**
+ * @returns the sets of the process that are exactly what the text says, bits without a name among them
+ * @throws HardenError ERR_HARDEN_PRIVILEGES
+ */
+export function setsHeld(text: string): PrivilegeSet[] {
+  const held = native<SunosAddon>().setsHeld(text)
+  if (typeof held === 'number') throw unreadable(text, held)
+  return held
+}
+
+function unreadable(text: string, errno: number): HardenError {
+  return new HardenError({
+    code: 'ERR_HARDEN_PRIVILEGES',
+    option: 'privileges',
+    syscall: 'priv_str_to_set',
+    errno,
+    message: `privileges ${show(text)} could not be read: priv_str_to_set: ${errnoName(-errno)}`,
+    remedy: 'raise the limit on memory (ulimit -v), and call harden() again',
   })
 }

@@ -9,7 +9,8 @@ import { errnoName, HardenError } from '../../errors'
 import type { Failure } from '../../native'
 import { show } from '../../options'
 import { heldBy, whereOf } from '../../refusal'
-import { basicPrivileges } from './privileges'
+import type { SunosDecision } from './plan'
+import { basicPrivileges, setsHeld } from './privileges'
 
 export function explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError {
   const { step, syscall, errno, signal } = failure
@@ -25,7 +26,9 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
   const asked = questions.at(failure.item)
   if (errno === constants.errno.ETIMEDOUT && asked && asked.kind === step) return heldBy(asked, failure)
   if (step === 'descriptors' && syscall === 'open') return openDirectory(failure)
-  if (['observe', 'descriptors', 'read back'].includes(step)) return unobservable(failure)
+  if (step === 'descriptors' && syscall === 'access') return noProc(failure)
+  if (errno === 0 && (step === 'compare' || step === 'read back')) return differs(failure)
+  if (['observe', 'compare', 'descriptors', 'read back'].includes(step)) return unobservable(failure)
   if (step === 'regain')
     return new HardenError({
       ...where,
@@ -34,22 +37,49 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
       remedy: 'find what grants it, and start the process without it',
     })
   const lacking = plan ? privilegesLacking(step, plan) : []
+  const unnamed = lacking.length === 0 && ['permitted', 'limit'].includes(step) && asksForAll(plan)
   return new HardenError({
     ...where,
     code: 'ERR_HARDEN_NOT_PERMITTED',
     message:
       `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}` +
-      (lacking.length ? `, for the process lacks ${lacking.join(', ')}` : ''),
+      (lacking.length || unnamed
+        ? `, for the process lacks ${unnamed ? 'privileges without a name' : lacking.join(', ')}`
+        : ''),
     remedy: remedyFor(failure, lacking, plan),
   })
 }
 
 function unobservable(failure: Failure): HardenError {
+  const { syscall, errno, item } = failure
+  const one = syscall === 'fstat'
   return new HardenError({
     ...whereOf(failure),
     code: 'ERR_HARDEN_NOT_PERMITTED',
-    message: `this process cannot be looked at: ${failure.syscall}: ${errnoName(failure.errno)}`,
-    remedy: 'raise the limits on memory and open files (ulimit -v, ulimit -n), and call harden() again',
+    message: `${one ? `descriptor ${item}` : 'this process'} cannot be examined: ${syscall}: ${errnoName(errno)}`,
+    remedy: one
+      ? `see with pfiles ${process.pid} what descriptor ${item} is, and close it before harden()`
+      : 'raise the limits on memory and open files (ulimit -v, ulimit -n), and call harden() again',
+  })
+}
+
+/** Bits of a set that have no name, or something that has changed since the plan was made. */
+function differs(failure: Failure): HardenError {
+  return new HardenError({
+    ...whereOf(failure),
+    code: 'ERR_HARDEN_THREAD_DIFFERS',
+    message: 'the credentials of the process are not what the plan was made for',
+    remedy: `find the native module that changes them; pcred ${process.pid} and ppriv -v ${process.pid} print them`,
+  })
+}
+
+/** fdwalk(3C) would try each number up to the limit, which is a large one. */
+function noProc(failure: Failure): HardenError {
+  return new HardenError({
+    ...whereOf(failure),
+    code: 'ERR_HARDEN_PROC',
+    message: `the open descriptors cannot be listed: /proc/self/fd: ${failure.syscall}: ${errnoName(failure.errno)}`,
+    remedy: 'mount /proc, or lower the hard limit on open files to 65536 (ulimit -Hn 65536, before Node starts)',
   })
 }
 
@@ -61,7 +91,7 @@ function openDirectory(failure: Failure): HardenError {
     code: 'ERR_HARDEN_OPEN_DIRECTORY',
     option: 'chroot',
     found: path,
-    message: `descriptor ${item} is an open directory${path === undefined ? '' : ` (${show(path)})`}: none but the new root may be open`,
+    message: `descriptor ${item} is an open directory${path === undefined ? '' : ` (${show(path)})`} outside the new root`,
     remedy: 'close it before harden(): an fs.Dir, a FileHandle, or an inherited descriptor',
   })
 }
@@ -83,6 +113,8 @@ function privilegesLacking(step: string, { wanted, before }: Plan): string[] {
       return wanted.sets.permitted.filter((name) => !permitted.includes(name))
     case 'limit':
       return (wanted.sets.limit ?? []).filter((name) => !limit.includes(name))
+    case 'rehearsal child':
+      return ['proc_fork'].filter((name) => !effective.includes(name))
     case 'chroot':
       return ['proc_chroot'].filter((name) => !effective.includes(name))
     case 'setgroups':
@@ -94,43 +126,86 @@ function privilegesLacking(step: string, { wanted, before }: Plan): string[] {
   }
 }
 
-const granting =
-  `in a zone: zonecfg, set limitpriv="default,..." (sys_net_config is never there, net_rawaccess only with ` +
-  `ip-type=exclusive); under SMF: privileges= of the method_credential`
+/** zonecfg(8): limitpriv cannot name these. */
+const neverInZone = [
+  ...['dtrace_kernel', 'proc_zone', 'sys_config', 'sys_devices', 'sys_linkdir', 'sys_net_config', 'sys_res_config'],
+  ...['sys_suser_compat', 'virt_manage', 'xvm_control'],
+]
+
+/** Where the two usual managers grant a privilege. */
+function grant(names: readonly string[]): string {
+  const [never, possible] = [true, false].map((is) => names.filter((name) => neverInZone.includes(name) === is).join())
+  const zone = [possible && `zonecfg, set limitpriv="default,${possible}"`, never && `no zone can have ${never}`]
+  return `${names.join(', ')} (in a zone: ${zone.filter(Boolean).join('; ')}. Under SMF: privileges= of the method_credential)`
+}
+
+/** They tell which privilege is missing, and nothing else. */
+const findPrivilege = 'see which privilege is missing: ppriv -De node ..., or dtrace -n sdt:::priv-err'
+
+/** For any other errno. */
+const follow = (syscall: string): string => `see with truss -f -t ${syscall} node ... what it is asked for`
+
+/** 'all' as a word of its own: more than a zone has, and more than there are names. */
+const asksForAll = (plan: Plan | undefined): boolean =>
+  /(^|[\s,])all([\s,]|$)/i.test((plan as (Plan & SunosDecision) | undefined)?.privileges ?? '')
 
 function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[], plan: Plan | undefined): string {
   const { user, sets } = plan?.before.state ?? { user: undefined, sets: undefined }
   const name = errnoName(errno)
-  if (lacking.length > 0 && (step === 'permitted' || step === 'limit'))
-    return `start the process with ${lacking.join(', ')} (${granting}), or leave it out of 'privileges'`
-  if (lacking.length > 0 && user && user.effective !== 0 && (user.real === 0 || user.saved === 0))
-    return `the process has set root aside: call process.seteuid(0) before harden(), which brings ${lacking.join()} back`
-  if (lacking.length > 0 && lacking.every((privilege) => sets?.permitted.includes(privilege)))
-    return `raise ${lacking.join()} into the effective set of the process (ppriv -s E+${lacking.join()})`
-  if (lacking.length > 0)
-    return `start the process as root, with ${lacking.join()} (${granting}); for development, call harden() only if process.getuid() is 0`
+  const names = lacking.join()
+  if (step === 'permitted' || step === 'limit') {
+    if (asksForAll(plan))
+      return setsHeld('zone').includes('limit')
+        ? `write 'zone' rather than 'all' in 'privileges': all that this zone has`
+        : `name the privileges rather than 'all' in 'privileges'`
+    if (names) return `start the process with ${grant(lacking)}, or leave it out of 'privileges'`
+  }
+  if (names && user && user.effective !== 0 && (user.real === 0 || user.saved === 0))
+    return `the process has set root aside: call process.seteuid(0) before harden(), which brings ${names} back`
+  if (names && lacking.every((privilege) => sets?.permitted.includes(privilege)))
+    return `raise ${names} into the effective set of the process (ppriv -s E+${names} ${process.pid})`
+  if (names && step === 'rehearsal child')
+    return `start the process with ${names}, which is basic: the rehearsal takes a child process`
+  if (names)
+    return `start the process as root, with ${grant(lacking)}; for development, call harden() only if process.getuid() is 0`
   if (name === 'EMFILE' || name === 'ENFILE') return 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
   if (name === 'EAGAIN' || name === 'ENOMEM')
     return 'raise the limits on processes and memory (project.max-lwps, zone.max-lwps; swap), and call harden() again'
   if (step === 'chroot' && name === 'ENOTDIR') return 'name a directory'
   if (step === 'chroot' && name === 'EACCES') return 'let the process enter that directory (chmod o+x)'
-  return `see with truss -f -p ${process.pid} what refuses ${syscall}`
+  return name === 'EPERM' || name === 'EACCES' ? findPrivilege : follow(syscall)
 }
 
-/** Without these nobody can (privileges(7)), where they are basic privileges. */
+/** Ports of services that have a privilege of their own (privileges(7)). */
+function neededFor(port: number): string {
+  if (port === 2049 || port === 4045) return 'sys_nfs'
+  return [137, 138, 139, 445].includes(port) ? 'sys_smb' : 'net_privaddr'
+}
+
+/** Without these nothing else helps (privileges(7)), where they are basic privileges. */
 const basicFor: ReadonlyMap<string, string> = new Map([
   ['read', 'file_read'],
   ['write', 'file_write'],
   ['bind', 'net_access'],
 ])
 
-export function remedyForAnswer({ kind }: Question, number: number, { wanted }: Plan): string {
+export function remedyForAnswer({ kind, number: port }: Question, number: number, { wanted }: Plan): string {
   const errno = errnoName(number)
+  const { effective } = wanted.sets
   if (errno === 'ENOENT' || errno === 'ENOTDIR') return 'create it; under a chroot, inside of it'
   if (errno === 'EROFS') return 'mount the file system writable'
+  if (errno !== 'EACCES' && errno !== 'EPERM') return follow(callOf.get(kind) ?? kind)
   const needed = basicFor.get(kind)
-  if (needed && basicPrivileges().includes(needed) && !wanted.sets.effective.includes(needed))
+  if (needed && basicPrivileges().includes(needed) && !effective.includes(needed))
     return `retain ${needed}, best with all that is basic ('basic' in 'privileges')`
-  if (kind === 'bind') return `retain net_privaddr ('basic net_privaddr' in 'privileges')`
-  return 'give it, and the way to it, to the new user (chown, chmod, or a supplementary group), or use it before harden()'
+  if (kind !== 'bind')
+    return 'make it, and every directory above it, accessible to the new user (chown, chmod, or a supplementary group), or use it before harden()'
+  return effective.includes(neededFor(port))
+    ? findPrivilege
+    : `retain ${neededFor(port)} ('basic ${neededFor(port)}' in 'privileges')`
 }
+
+const callOf: ReadonlyMap<string, string> = new Map([
+  ['read', 'open'],
+  ['write', 'access'],
+])

@@ -9,7 +9,8 @@
 typedef unsigned uint_t;
 typedef long long hrtime_t;
 int fdwalk(int (*)(void *, int), void *);
-pid_t fork1(void);
+enum { FORK_NOSIGCHLD = 1, FORK_WAITPID = 2 };
+pid_t forkx(int);
 hrtime_t gethrtime(void);
 int _lwp_kill(int, int);
 int _lwp_self(void);
@@ -21,7 +22,7 @@ typedef enum { PRIV_ON, PRIV_OFF, PRIV_SET } priv_op_t;
 #define PRIV_INHERITABLE "Inheritable"
 #define PRIV_PERMITTED "Permitted"
 #define PRIV_LIMIT "Limit"
-enum { PRIV_STR_LIT = 1, PRIV_AWARE = 2, __PROC_PROTECT = 8 };
+enum { PRIV_STR_LIT = 1, PRIV_AWARE = 2, __PROC_PROTECT = 8, PRIV_XPOLICY = 0x80, PRIV_PFEXEC = 0x100 };
 int setppriv(priv_op_t, const char *, const priv_set_t *);
 int getppriv(const char *, priv_set_t *);
 int setpflags(uint_t, uint_t);
@@ -30,6 +31,8 @@ priv_set_t *priv_allocset(void);
 void priv_freeset(priv_set_t *);
 void priv_fillset(priv_set_t *);
 int priv_isemptyset(const priv_set_t *);
+int priv_isequalset(const priv_set_t *, const priv_set_t *);
+int priv_isfullset(const priv_set_t *);
 int priv_ismember(const priv_set_t *, const char *);
 int priv_issubset(const priv_set_t *, const priv_set_t *);
 priv_set_t *priv_str_to_set(const char *, const char *, const char **);

@@ -2,11 +2,14 @@
  * initgroups.c - the groups that the system's account has, as initgroups(3) would set them; nothing is set here
  */
 #define _GNU_SOURCE
-#include "linux.h"
+#include "accounts.h"
 
 #include <errno.h>
 #include <grp.h>
 #include <stdlib.h>
+
+/* Solaris before 11.4 has none. */
+int getgrouplist(const char *, gid_t, gid_t *, int *) __attribute__((weak));
 
 enum { FIRST_COUNT = 64, GROUPS_MAX = 65536 }; /* NGROUPS_MAX of the kernel */
 
@@ -20,6 +23,10 @@ int account_groups(uid_t uid, gid_t primary, gid_t **groups, size_t *count)
 	*groups = NULL;
 	if (found < 0)
 		return error;
+	if (!getgrouplist) {
+		free(name);
+		return ENOSYS;
+	}
 	for (int room = found ? FIRST_COUNT : 1;;) {
 		gid_t *larger = realloc(*groups, (size_t)room * sizeof **groups);
 		int wanted = room;

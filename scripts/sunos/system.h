@@ -1,8 +1,8 @@
 /*
  * system.h - as much of the interfaces of Solaris and illumos as src-native/ uses, for building on Linux only
  *
- * There are no headers of that system to be had here, so its manual and ABI in our own words: 64-bit, x86. A real system
- * never sees this file; there the same sources find its own headers. scripts/prebuilds puts this one in their place.
+ * That system's headers cannot be had here, so this is its manual and ABI in our own words: 64-bit, x86. A real system never
+ * sees this file; there the same sources find its own headers. scripts/prebuilds puts this one in their place.
  */
 #ifndef PRIVDROP_SUNOS_SYSTEM_H
 #define PRIVDROP_SUNOS_SYSTEM_H
@@ -22,8 +22,9 @@ typedef enum { B_FALSE, B_TRUE } boolean_t;
 int *___errno(void);
 #define errno (*___errno())
 enum {
-	EINTR = 4, EBADF = 9, ECHILD = 10, ENOMEM = 12, EINVAL = 22, ERANGE = 34, EOVERFLOW = 79, EAFNOSUPPORT = 124,
-	EADDRINUSE = 125, ETIMEDOUT = 145
+	ENOENT = 2, EINTR = 4, EBADF = 9, ECHILD = 10, ENOMEM = 12, ENOTDIR = 20, EINVAL = 22, ERANGE = 34, ENAMETOOLONG = 78,
+	EOVERFLOW = 79, ENOSYS = 89, ELOOP = 90, EAFNOSUPPORT = 124,
+	EADDRINUSE = 125, ETIMEDOUT = 145, ESTALE = 151
 };
 
 /* stdlib.h, string.h */
@@ -34,12 +35,18 @@ void free(void *);
 _Noreturn void abort(void);
 int fdwalk(int (*)(void *, int), void *);
 void *memcpy(void *, const void *, size_t);
+void *memmove(void *, const void *, size_t);
+int memcmp(const void *, const void *, size_t);
 size_t strlen(const char *);
+char *strcpy(char *restrict, const char *restrict);
+char *strdup(const char *);
 int strcmp(const char *, const char *);
 char *strchr(const char *, int);
+size_t strspn(const char *, const char *);
+size_t strcspn(const char *, const char *);
 
 /* unistd.h */
-enum { STDERR_FILENO = 2, W_OK = 2, X_OK = 1, _SC_NGROUPS_MAX = 4 };
+enum { STDERR_FILENO = 2, R_OK = 4, W_OK = 2, X_OK = 1, _SC_NGROUPS_MAX = 4 };
 long sysconf(int);
 int setuid(uid_t);
 int setgid(gid_t);
@@ -48,15 +55,26 @@ int chroot(const char *);
 int chdir(const char *);
 int fchdir(int);
 int access(const char *, int);
+int faccessat(int, const char *, int, int);
+char *getcwd(char *, size_t);
+pid_t getpid(void);
+ssize_t readlinkat(int, const char *restrict, char *restrict, size_t);
 int pipe(int[2]);
 int close(int);
 ssize_t write(int, const void *, size_t);
-pid_t fork1(void);
 _Noreturn void _exit(int);
 
+/* sys/fork.h */
+enum { FORK_NOSIGCHLD = 1, FORK_WAITPID = 2 };
+pid_t forkx(int);
+
 /* fcntl.h */
-enum { O_RDONLY = 0, O_NONBLOCK = 0x80, O_NOCTTY = 0x800, F_SETFD = 2, FD_CLOEXEC = 1 };
+enum {
+	O_RDONLY = 0, O_NONBLOCK = 0x80, O_NOCTTY = 0x800, O_NOFOLLOW = 0x20000, O_CLOEXEC = 0x800000, O_DIRECTORY = 0x1000000, F_SETFD = 2,
+	FD_CLOEXEC = 1, AT_FDCWD = (int)0xffd19553, AT_SYMLINK_NOFOLLOW = 0x1000
+};
 int open(const char *, int, ...);
+int openat(int, const char *, int, ...);
 int fcntl(int, int, ...);
 
 /* sys/stat.h */
@@ -77,10 +95,15 @@ struct stat {
 	char st_fstype[16];
 };
 _Static_assert(sizeof(struct stat) == 128, "struct stat");
-#define S_ISDIR(mode) (((mode) & 0xF000) == 0x4000)
-#define S_ISSOCK(mode) (((mode) & 0xF000) == 0xC000)
+enum { S_IFMT = 0xF000, S_IFIFO = 0x1000, S_IFDIR = 0x4000, S_IFREG = 0x8000, S_IFSOCK = 0xC000, S_ISVTX = 01000, S_IWGRP = 020, S_IWOTH = 02 };
+#define S_ISDIR(mode) (((mode) & S_IFMT) == S_IFDIR)
+#define S_ISLNK(mode) (((mode) & S_IFMT) == 0xA000)
 int stat(const char *restrict, struct stat *restrict);
 int fstat(int, struct stat *);
+int fstatat(int, const char *restrict, struct stat *restrict, int);
+
+/* stropts.h */
+int isastream(int);
 
 /* poll.h, sys/mman.h */
 struct pollfd {
@@ -95,7 +118,7 @@ void *mmap(void *, size_t, int, int, int, off_t);
 int munmap(void *, size_t);
 
 /* signal.h, sys/lwp.h, sys/wait.h, sys/time.h */
-enum { SIGABRT = 6, SIGKILL = 9, SIGUSR1 = 16, SIG_SETMASK = 3 };
+enum { SIGABRT = 6, SIGKILL = 9, SIGUSR1 = 16, SIG_SETMASK = 3, SA_RESTART = 4 };
 typedef struct {
 	unsigned bits[4];
 } sigset_t;
@@ -126,9 +149,17 @@ int waitid(idtype_t, id_t, siginfo_t *, int);
 typedef long long hrtime_t;
 hrtime_t gethrtime(void);
 
+/* sys/resource.h */
+enum { RLIMIT_NOFILE = 5 };
+struct rlimit {
+	unsigned long rlim_cur, rlim_max;
+};
+int getrlimit(int, struct rlimit *);
+
 /* sys/socket.h, netinet/in.h */
 enum {
-	AF_INET = 2, AF_INET6 = 26, SOCK_STREAM = 2, SOL_SOCKET = 0xffff, SO_ACCEPTCONN = 2, IPPROTO_IPV6 = 41, IPV6_V6ONLY = 0x27
+	AF_INET = 2, AF_INET6 = 26, SOCK_STREAM = 2, SOCK_CLOEXEC = 0x80000, SOL_SOCKET = 0xffff, SO_ACCEPTCONN = 2, SO_REUSEADDR = 4,
+	SO_TYPE = 0x1008, IPPROTO_IPV6 = 41, IPV6_V6ONLY = 0x27
 };
 struct sockaddr {
 	uint16_t sa_family;
@@ -165,6 +196,7 @@ struct group {
 };
 int getpwnam_r(const char *, struct passwd *, char *, size_t, struct passwd **) __asm__("__posix_getpwnam_r");
 int getpwuid_r(uid_t, struct passwd *, char *, size_t, struct passwd **) __asm__("__posix_getpwuid_r");
+int getgrouplist(const char *, gid_t, gid_t *, int *);
 int getgrnam_r(const char *, struct group *, char *, size_t, struct group **) __asm__("__posix_getgrnam_r");
 
 /* priv.h */
@@ -174,7 +206,7 @@ typedef enum { PRIV_ON, PRIV_OFF, PRIV_SET } priv_op_t;
 #define PRIV_INHERITABLE "Inheritable"
 #define PRIV_PERMITTED "Permitted"
 #define PRIV_LIMIT "Limit"
-enum { PRIV_STR_LIT = 1, PRIV_AWARE = 2, __PROC_PROTECT = 8 };
+enum { PRIV_STR_LIT = 1, PRIV_AWARE = 2, __PROC_PROTECT = 8, PRIV_XPOLICY = 0x80, PRIV_PFEXEC = 0x100 };
 int setppriv(priv_op_t, const char *, const priv_set_t *);
 int getppriv(const char *, priv_set_t *);
 int setpflags(uint_t, uint_t);
@@ -183,7 +215,9 @@ priv_set_t *priv_allocset(void);
 void priv_freeset(priv_set_t *);
 void priv_fillset(priv_set_t *);
 boolean_t priv_isemptyset(const priv_set_t *);
+boolean_t priv_isequalset(const priv_set_t *, const priv_set_t *);
 boolean_t priv_ismember(const priv_set_t *, const char *);
+void priv_intersect(const priv_set_t *, priv_set_t *);
 boolean_t priv_issubset(const priv_set_t *, const priv_set_t *);
 priv_set_t *priv_str_to_set(const char *, const char *, const char **);
 char *priv_set_to_str(const priv_set_t *, char, int);

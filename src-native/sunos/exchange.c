@@ -1,0 +1,150 @@
+/*
+ * exchange.c - could another process of the new user put something else in the place of what a path names?
+ *
+ * A child answers that becomes such a process for good: its ids, and its groups, all that the new user has. To reach what root
+ * reaches it keeps its privileges, and takes no more than the basic ones for each question.
+ *
+ * A component can be exchanged in a folder that the new user can write and search (in a sticky one: only by the owner of the
+ * component), or that belongs to that user, who can change its mode.
+ */
+#include "sunos.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What judge() is given. */
+struct inquiry {
+	const struct plan *plan;
+	bool last_too;
+	enum exchanged_by by;
+	priv_set_t *all, *basic; /* of the child */
+};
+
+int open_folder(int folder, const char *name)
+{
+	return openat(folder, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
+}
+
+bool is_on_proc(int folder)
+{
+	struct stat found;
+
+	return !fstat(folder, &found) && !strcmp((const char *)found.st_fstype, "proc");
+}
+
+/* As a process that has the basic privileges. */
+static bool is_writable(const struct inquiry *inquiry, int folder, const char *name, int mode)
+{
+	bool yes;
+
+	if (setppriv(PRIV_SET, PRIV_EFFECTIVE, inquiry->basic))
+		return true; /* what cannot be found out is no reassurance */
+	yes = !faccessat(folder, name, mode, 0);
+	return setppriv(PRIV_SET, PRIV_EFFECTIVE, inquiry->all) || yes;
+}
+
+/* Who can put something else in the place of this component, which belongs to `owner`? */
+static enum exchanged_by judge_folder(const struct inquiry *inquiry, int descriptor, uid_t owner)
+{
+	struct stat folder;
+	uid_t user = inquiry->plan->uid;
+	bool sticky;
+
+	if (fstat(descriptor, &folder))
+		return EXCHANGED_BY_NONE; /* the walk says so */
+	sticky = folder.st_mode & S_ISVTX;
+	if (folder.st_uid == user || ((!sticky || owner == user) && is_writable(inquiry, descriptor, ".", W_OK | X_OK)))
+		return EXCHANGED_BY_USER;
+	if (folder.st_uid != 0 || (folder.st_mode & (S_IWGRP | S_IWOTH) && (!sticky || owner != 0)))
+		return EXCHANGED_BY_OTHERS;
+	return EXCHANGED_BY_NONE;
+}
+
+static bool judge(struct walk *walk, const char *name, bool last)
+{
+	struct inquiry *inquiry = walk->context;
+	int folder = walk->folders[walk->depth];
+	struct stat component;
+	enum exchanged_by by;
+
+	if (fstatat(folder, name, &component, AT_SYMLINK_NOFOLLOW))
+		return false; /* it is not there: the walk says so */
+	by = judge_folder(inquiry, folder, component.st_uid);
+	if (by != EXCHANGED_BY_USER && last && inquiry->last_too && !S_ISLNK(component.st_mode) &&
+	    (component.st_uid == inquiry->plan->uid || is_writable(inquiry, folder, name, W_OK)))
+		by = EXCHANGED_BY_USER;
+	if (by != EXCHANGED_BY_NONE)
+		inquiry->by = by;
+	return by == EXCHANGED_BY_USER;
+}
+
+static int keep_found(struct found *found, const char *text)
+{
+	int size = (int)strlen(text) + 1;
+	int at = found->size;
+
+	if (at + size > FOUND_SIZE)
+		return -1; /* there are more than anybody will read */
+	memcpy(found->text + at, text, (size_t)size);
+	found->size += size;
+	return at;
+}
+
+/* Aware of privileges first, which keeps them over the change of ids. */
+static int become_another_process(const struct plan *plan, struct inquiry *inquiry)
+{
+	const char *bad;
+
+	if (setpflags(PRIV_AWARE, 1) || !(inquiry->all = read_privileges(SET_PERMITTED)) ||
+	    !(inquiry->basic = privileges_from_text("basic", &bad)))
+		return -1;
+	priv_intersect(inquiry->all, inquiry->basic);
+	/* Refused where the process may not change its groups: then they are what every process of the user starts with. */
+	setgroups((int)plan->account_group_count, plan->account_groups);
+	return setgid(plan->gid) || setuid(plan->uid) || setppriv(PRIV_SET, PRIV_EFFECTIVE, inquiry->all) ? -1 : 0;
+}
+
+int ask_exchange(const struct plan *plan, struct found *found, struct answer *answers, struct failure *now)
+{
+	struct inquiry inquiry = {.plan = plan};
+	struct walk walk = {.judge = judge, .context = &inquiry};
+	int error = become_another_process(plan, &inquiry) ? errno : 0;
+
+	begin_walk(&walk);
+	for (size_t i = 0; i < plan->question_count; i++) {
+		const struct question *question = &plan->questions[i];
+
+		if (question->kind != STEP_EXCHANGE)
+			continue;
+		now->step = STEP_EXCHANGE;
+		now->item = (int)i;
+		inquiry.last_too = question->number != 0;
+		inquiry.by = EXCHANGED_BY_NONE;
+		if (error || walk_path(&walk, question->path) == WALK_FAILED)
+			answers[i].error = error ? error : errno;
+		answers[i].by = inquiry.by;
+		answers[i].found = inquiry.by == EXCHANGED_BY_NONE ? -1 : keep_found(found, walk.at);
+	}
+	return 0;
+}
+
+int open_root(const char *path, char *walked, struct failure *why)
+{
+	struct walk walk = {.judge = NULL};
+	enum walked how;
+	int root = -1;
+
+	begin_walk(&walk);
+	how = walk_path(&walk, path);
+	*why = walk.on_proc ? (struct failure){.step = STEP_LINK}
+	                    : (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
+	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of the same size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
+	if (how == WALKED_TO_FOLDER)
+		root = walk.folders[walk.depth--]; /* it stays; the folders on the way go */
+	end_walk(&walk);
+	return root;
+}
