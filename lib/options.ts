@@ -78,7 +78,7 @@ export const LARGEST_ID = 0xfffffffe
 /** Each is a few system calls of the rehearsing child. */
 const ATTEMPTS_MAX = 1024
 /** The kernel's limit (getgroups(2), NGROUPS_MAX); it has been a constant since Linux 2.6.4. */
-const NGROUPS_MAX = 65536
+export const NGROUPS_MAX = 65536
 
 /**
  * A checked copy of the options.

@@ -1,5 +1,5 @@
 /** plan() from the command line. */
-import { readSecurityConfig } from '../config'
+import { readSecurityConfig } from '../momentum'
 import type { HardenOptions } from '../options'
 import { type HardenPlan, planRows, plan as rehearse } from '../plan-report'
 import { parse } from './arguments'
