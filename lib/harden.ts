@@ -7,6 +7,7 @@ import { HardenError } from './errors'
 import { examine, timed } from './examine'
 import { refuseInspector } from './inspector'
 import { type HardenOptions, validate } from './options'
+import { namingPlaces } from './places'
 import { makePlan } from './plan'
 import { platform, type Timing } from './platform'
 import { type HardenReport, makeReport } from './report'
@@ -30,6 +31,10 @@ const debug = debuglog('privdrop')
  */
 export function harden(options: HardenOptions): HardenReport {
   const asked = validate(options)
+  return namingPlaces(asked, () => commitTo(asked))
+}
+
+function commitTo(asked: HardenOptions): HardenReport {
   refuseHere()
   const steps: Timing[] = []
   const seen = platform.observe()

@@ -4,6 +4,7 @@
 import { isAbsolute } from 'node:path'
 import { inspect } from 'node:util'
 import { HardenError } from './errors'
+import { namingPlaces } from './places'
 
 /** What harden() and plan() take. Whatever else is in it is refused: a misspelt option must not be a default. */
 export interface HardenOptions {
@@ -100,7 +101,7 @@ export function validate(options: unknown): HardenOptions {
         `there is no option ${show(option)}`,
         `the options are ${Object.keys(known).join(', ')}`,
       )
-    if (value !== undefined) known[option as keyof Known](value, option)
+    if (value !== undefined) namingPlaces(copy, () => known[option as keyof Known](value, option))
   }
   return copy
 }

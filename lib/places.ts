@@ -42,13 +42,22 @@ export function findPlace(option: string, options: object): string | undefined {
   return last.elements[Number(index || NaN)] ?? last.place
 }
 
-/** The same error. If it is about an option whose value has been read in a file, its message begins with the place now. */
+/** The same error. If it is about an option whose value has been read in a file, its message begins with the place. */
 export function withPlace(error: unknown, options: object): unknown {
   if (!(error instanceof HardenError) || error.place !== undefined || error.option === undefined) return error
   const place = findPlace(error.option, options)
   if (place === undefined) return error
   const message = `${place}: ${error.message}`
-  // the stack is what is printed of an error that is not caught, and has its own copy of the message
+  // the stack is what is printed of an error that is not caught, and has a copy of the message
   const stack = error.stack?.replace(error.message, () => message)
   return Object.assign(error, { place, message, stack })
+}
+
+/** What the call returns. The errors that it throws are those of withPlace(). */
+export function namingPlaces<T>(options: object, call: () => T): T {
+  try {
+    return call()
+  } catch (error) {
+    throw withPlace(error, options)
+  }
 }

@@ -5,6 +5,7 @@ import { closeRoot } from './chroot'
 import { HardenError, type HardenErrorFields } from './errors'
 import { examine, type Run } from './examine'
 import { type HardenOptions, validate } from './options'
+import { namingPlaces, withPlace } from './places'
 import { makePlan, type Plan } from './plan'
 import { platform } from './platform'
 import { type CredentialsReport, type Finding, findingRows, finish, type Row, reportWhole, wholeRows } from './report'
@@ -31,12 +32,13 @@ export interface HardenPlan extends CredentialsReport {
 export function plan(options: HardenOptions): HardenPlan {
   const asked = validate(options)
   const seen = platform.observe()
-  const made = makePlan(asked, seen.state)
+  const made = namingPlaces(asked, () => makePlan(asked, seen.state))
   const refusals: HardenError[] = []
   const collect: Run = (part) => {
     try {
       return part()
-    } catch (error) {
+    } catch (caught) {
+      const error = withPlace(caught, asked)
       if (!(error instanceof HardenError)) throw error
       // The rehearsal may find what has been found before.
       if (!refusals.some(({ message }) => message === error.message)) refusals.push(error)
@@ -73,12 +75,18 @@ function stepsRehearsed(steps: readonly string[], refusals: readonly HardenError
   return first < 0 ? steps.length : first
 }
 
-export function planRows({ steps, refusals, findings, ...made }: HardenPlan): Row[] {
+/** @param rows those of the credentials */
+export function planRows(
+  { steps, refusals, findings, ...made }: HardenPlan,
+  rows?: (report: CredentialsReport) => Row[],
+): Row[] {
+  const reasons = refusals.length === 1 ? '1 reason' : `${refusals.length} reasons`
   return [
-    ...wholeRows(made),
+    ...wholeRows(made, rows),
     ['root directory', made.chroot ?? 'as before'],
     ['steps', steps.map(({ name, rehearsed }) => (rehearsed ? name : `${name} (not rehearsed)`)).join(', ')],
     ...refusals.map(({ code, message }): Row => ['refused', `${code}: ${message}`]),
     ...findingRows(findings),
+    ['verdict', refusals.length === 0 ? 'would be done' : `would be refused: ${reasons}`],
   ]
 }

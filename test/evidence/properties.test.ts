@@ -360,15 +360,15 @@ t.test('a file says what the book says, and so does what a slip of the finger ma
   }
   holds(5000, [file], ({ text, options }) => agrees(text) && isDeepStrictEqual(readFile(path), options))
   // an include that something has made of it leads nowhere, and is not in the book
-  holds(20_000, [file, fc.array(slip, { minLength: 1, maxLength: 3 })], ({ text }, slips) =>
+  holds(10_000, [file, fc.array(slip, { minLength: 1, maxLength: 3 })], ({ text }, slips) =>
     agrees(slips.reduce((text, slip) => slip(text), text).replace(/include|local_changes_file/gi, 'x')),
   )
   t.comment(`${counts.read} read, ${counts.refused} refused`)
-  t.ok(counts.read > 5000 && counts.refused > 5000)
+  t.ok(counts.read > 5000 && counts.refused > 2000)
 })
 
 t.test('several files say what they were made to say', async (t) => {
-  holds(2000, [configuration], ({ files, options }) => {
+  holds(1000, [configuration], ({ files, options }) => {
     const path = t.testdir(files)
     const read = readSecurityConfig(join(path, 'main.conf'), { cluster: join(path, 'cluster.conf'), searchPath: [] })
     return isDeepStrictEqual(read, options)
