@@ -4,6 +4,7 @@ import { HardenError, type HardenErrorFields } from './errors'
 import { refuseInspector } from './inspector'
 import type { Step } from './native'
 import { type HardenOptions, validate } from './options'
+import { namingPlaces, withPlace } from './places'
 import { platform } from './platform'
 import { type CredentialsReport, findingRows, finish, type Row, reportWhole, wholeRows } from './report'
 import { closeRoot } from './root'
@@ -30,12 +31,13 @@ export interface HardenPlan extends CredentialsReport {
  */
 export function plan(options: HardenOptions): HardenPlan {
   const asked = validate(options)
-  const made = makePlan(platform, asked)
+  const made = namingPlaces(asked, () => makePlan(platform, asked))
   const refusals: HardenError[] = []
   const collect: Run = (part) => {
     try {
       return part()
-    } catch (error) {
+    } catch (caught) {
+      const error = withPlace(caught, asked)
       if (!(error instanceof HardenError)) throw error
       // The rehearsal may find what has been found before.
       if (!refusals.some(({ message }) => message === error.message)) refusals.push(error)
@@ -88,12 +90,18 @@ function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]
   return steps.length
 }
 
-export function planRows({ steps, refusals, findings, ...made }: HardenPlan): Row[] {
+/** @param rows those of the credentials */
+export function planRows(
+  { steps, refusals, findings, ...made }: HardenPlan,
+  rows?: (report: CredentialsReport) => Row[],
+): Row[] {
+  const reasons = refusals.length === 1 ? '1 reason' : `${refusals.length} reasons`
   return [
-    ...wholeRows(made),
+    ...wholeRows(made, rows),
     ['root directory', made.chroot ?? 'as before'],
     ['steps', steps.map(({ name, rehearsed }) => (rehearsed ? name : `${name} (not rehearsed)`)).join(', ')],
     ...refusals.map(({ code, message }): Row => ['refused', `${code}: ${message}`]),
     ...findingRows(findings),
+    ['verdict', refusals.length === 0 ? 'would be done' : `would be refused: ${reasons}`],
   ]
 }

@@ -223,7 +223,7 @@ t.test('plan: a configuration, and what overrides it', async (t) => {
         return made
       },
     },
-    '../lib/config': {
+    '../lib/momentum': {
       readSecurityConfig: (...args: unknown[]) => {
         if (wrong) throw wrong
         asked.push(args)

@@ -1,5 +1,7 @@
 /** The files of a configuration, as they are found on the disk. No descriptor stays open. */
-import { closeSync, constants, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
+
 import type { HardenError } from '../errors'
 import { placeOf } from '../root'
 import { type Source, showPath, wrongAt } from './tokens'
@@ -17,9 +19,34 @@ export function open(path: string): Source | Directory {
     const stats = fstatSync(descriptor, { bigint: true })
     if (stats.isDirectory()) return { files: list(path) }
     if (!stats.isFile()) throw new Error('it is neither a file nor a directory')
-    return { path, place: placeOf(stats), text: readFileSync(descriptor, 'utf8') }
+    const text = readFileSync(descriptor, 'utf8')
+    // a byte order mark, which some editors put there, is no part of the text
+    return { path, place: placeOf(stats), text: text.startsWith('\ufeff') ? text.slice(1) : text }
   } finally {
     closeSync(descriptor)
+  }
+}
+
+/** @throws HardenError ERR_HARDEN_CONFIG: that it cannot be read, or is no file */
+export function openFile(path: string): Source {
+  const nothing = { path, text: '' }
+  let found: Source | Directory
+  try {
+    found = open(path)
+  } catch (error) {
+    throw unreadable(nothing, 0, path, error)
+  }
+  if ('text' in found) return found
+  throw wrongAt(nothing, 0, `${showPath(path)} is a directory`, 'name the file')
+}
+
+/** @throws HardenError as openFile() */
+export function openIfThere(path: string): Source | undefined {
+  try {
+    return openFile(path)
+  } catch (error) {
+    if (isMissing((error as HardenError).cause)) return undefined
+    throw error
   }
 }
 
@@ -28,6 +55,17 @@ function list(path: string): string[] {
     .filter((name) => !name.startsWith('.'))
     .sort()
     .map((name) => `${path}/${name}`)
+}
+
+/** Whether an error says that nothing of this name is there. */
+export const isMissing = (error: unknown): boolean =>
+  ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException | undefined)?.code ?? '')
+
+/** What has to exist for this name to be created, or else itself. */
+export function nearest(path: string): string {
+  let found = resolve(path)
+  while (!existsSync(found)) found = dirname(found)
+  return found
 }
 
 /** @param by the file that asks for it, and where in it */
