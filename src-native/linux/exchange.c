@@ -49,13 +49,21 @@ bool is_on_proc(int folder)
 	return !fstatfs(folder, &system) && system.f_type == PROC_SUPER_MAGIC;
 }
 
+/* The first user namespace does, in one line (user_namespaces(7)). */
+static bool maps_every_id(void)
+{
+	char text[64] = "";
+
+	return read_file(AT_FDCWD, "/proc/self/uid_map", text, sizeof text - 1) > 0 && strstr(text, " 4294967295");
+}
+
 /* In a user namespace an id that is not mapped looks like this one (user_namespaces(7)). open(2), O_NOATIME, is for the owner,
  * or for a capability that counts where the owner is mapped: it tells the two apart. */
 static bool is_unmapped(int folder, const char *name, uid_t owner)
 {
 	int file;
 
-	if (owner != OVERFLOW_ID)
+	if (owner != OVERFLOW_ID || maps_every_id())
 		return false;
 	if ((file = openat(folder, name, O_RDONLY | O_NOATIME | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return true;
@@ -63,27 +71,37 @@ static bool is_unmapped(int folder, const char *name, uid_t owner)
 	return false;
 }
 
+static bool belongs_to_user(const struct plan *plan, int folder, const char *name, uid_t owner)
+{
+	return owner == plan->uid && !is_unmapped(folder, name, owner);
+}
+
 static bool is_writable(int folder, const char *name, int mode)
 {
 	return !syscall(SYS_faccessat, folder, name, mode);
+}
+
+static bool is_of_others(int folder, const char *name, uid_t owner)
+{
+	return owner != 0 && !is_unmapped(folder, name, owner);
 }
 
 /* Who can exchange this component of this folder? */
 static enum exchanged_by judge_component(const struct plan *plan, int folder, const char *name)
 {
 	struct statx in, component;
-	bool sticky, unmapped;
+	bool sticky;
 
 	if (syscall(SYS_statx, folder, "", AT_EMPTY_PATH, STATX_UID | STATX_MODE, &in) ||
 	    syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID, &component))
 		return EXCHANGED_BY_NONE; /* it is not there: the walk says so */
-	unmapped = is_unmapped(folder, ".", in.stx_uid);
 	sticky = in.stx_mode & S_ISVTX;
-	if (in.stx_uid == plan->uid && !unmapped)
+	if (belongs_to_user(plan, folder, ".", in.stx_uid))
 		return EXCHANGED_BY_USER;
-	if (is_writable(folder, ".", W_OK | X_OK) && (!sticky || component.stx_uid == plan->uid))
+	if (is_writable(folder, ".", W_OK | X_OK) && (!sticky || belongs_to_user(plan, folder, name, component.stx_uid)))
 		return EXCHANGED_BY_USER;
-	if ((in.stx_uid != 0 && !unmapped) || (in.stx_mode & (S_IWGRP | S_IWOTH) && (!sticky || component.stx_uid != 0)))
+	if (is_of_others(folder, ".", in.stx_uid) ||
+	    (in.stx_mode & (S_IWGRP | S_IWOTH) && (!sticky || is_of_others(folder, name, component.stx_uid))))
 		return EXCHANGED_BY_OTHERS;
 	return EXCHANGED_BY_NONE;
 }
@@ -96,8 +114,7 @@ static bool is_users_own(const struct plan *plan, int folder, const char *name)
 	if (syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component) ||
 	    S_ISLNK(component.stx_mode))
 		return false; /* a link is what it leads to */
-	return (component.stx_uid == plan->uid && !is_unmapped(folder, name, component.stx_uid)) ||
-	       is_writable(folder, name, W_OK);
+	return belongs_to_user(plan, folder, name, component.stx_uid) || is_writable(folder, name, W_OK);
 }
 
 static int keep_found(struct exchange *exchange, const char *text)
