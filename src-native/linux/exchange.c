@@ -60,13 +60,21 @@ bool is_on_proc(int folder)
 	return !fstatfs(folder, &system) && system.f_type == PROC_SUPER_MAGIC;
 }
 
+/* The first user namespace does, in one line (user_namespaces(7)). */
+static bool maps_every_id(void)
+{
+	char text[64] = "";
+
+	return read_file(AT_FDCWD, "/proc/self/uid_map", text, sizeof text - 1) > 0 && strstr(text, " 4294967295");
+}
+
 /* In a user namespace an id that is not mapped looks like this one (user_namespaces(7)). open(2), O_NOATIME, is for the owner,
  * or for a capability that counts where the owner is mapped: it tells the two apart. */
 static bool is_unmapped(int folder, const char *name, uid_t owner)
 {
 	int file;
 
-	if (owner != OVERFLOW_ID)
+	if (owner != OVERFLOW_ID || maps_every_id())
 		return false;
 	if ((file = openat(folder, name, O_RDONLY | O_NOATIME | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return true;
@@ -74,9 +82,19 @@ static bool is_unmapped(int folder, const char *name, uid_t owner)
 	return false;
 }
 
+static bool belongs_to_user(const struct plan *plan, int folder, const char *name, uid_t owner)
+{
+	return owner == plan->uid && !is_unmapped(folder, name, owner);
+}
+
 static bool is_writable(int folder, const char *name, int mode)
 {
 	return !syscall(SYS_faccessat, folder, name, mode);
+}
+
+static bool is_of_others(int folder, const char *name, uid_t owner)
+{
+	return owner != 0 && !is_unmapped(folder, name, owner);
 }
 
 static const struct folder *look_at_folder(const struct walk *walk, struct inquiry *inquiry)
@@ -84,15 +102,13 @@ static const struct folder *look_at_folder(const struct walk *walk, struct inqui
 	struct folder *folder = &inquiry->folders[walk->depth];
 	int descriptor = walk->folders[walk->depth];
 	struct statx found;
-	bool unmapped;
 
 	if (folder->serial == walk->serials[walk->depth] || syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_UID | STATX_MODE, &found))
 		return folder;
-	unmapped = is_unmapped(descriptor, ".", found.stx_uid);
 	*folder = (struct folder){
 		.serial = walk->serials[walk->depth],
-		.is_users = found.stx_uid == inquiry->plan->uid && !unmapped,
-		.is_others = found.stx_uid != 0 && !unmapped,
+		.is_users = belongs_to_user(inquiry->plan, descriptor, ".", found.stx_uid),
+		.is_others = is_of_others(descriptor, ".", found.stx_uid),
 		.writable = is_writable(descriptor, ".", W_OK | X_OK),
 		.shared = found.stx_mode & (S_IWGRP | S_IWOTH),
 		.sticky = found.stx_mode & S_ISVTX,
@@ -101,11 +117,12 @@ static const struct folder *look_at_folder(const struct walk *walk, struct inqui
 }
 
 /* Who can put something else in the place of this component, which belongs to `owner`? */
-static enum exchanged_by judge_folder(const struct folder *folder, uid_t owner, uid_t user)
+static enum exchanged_by judge_folder(const struct plan *plan, const struct folder *folder, int descriptor, const char *name,
+                                      uid_t owner)
 {
-	if (folder->is_users || (folder->writable && (!folder->sticky || owner == user)))
+	if (folder->is_users || (folder->writable && (!folder->sticky || belongs_to_user(plan, descriptor, name, owner))))
 		return EXCHANGED_BY_USER;
-	if (folder->is_others || (folder->shared && (!folder->sticky || owner != 0)))
+	if (folder->is_others || (folder->shared && (!folder->sticky || is_of_others(descriptor, name, owner))))
 		return EXCHANGED_BY_OTHERS;
 	return EXCHANGED_BY_NONE;
 }
@@ -113,7 +130,7 @@ static enum exchanged_by judge_folder(const struct folder *folder, uid_t owner, 
 /* Can the new user write to what it is, or change its mode as its owner? */
 static bool is_users_own(const struct plan *plan, int folder, const char *name, uid_t owner)
 {
-	return (owner == plan->uid && !is_unmapped(folder, name, owner)) || is_writable(folder, name, W_OK);
+	return belongs_to_user(plan, folder, name, owner) || is_writable(folder, name, W_OK);
 }
 
 static int keep_found(struct exchange *exchange, const char *text)
@@ -139,7 +156,7 @@ static bool judge(struct walk *walk, const char *name, bool last)
 
 	if (syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component))
 		return false; /* it is not there: the walk says so */
-	by = judge_folder(look_at_folder(walk, inquiry), component.stx_uid, plan->uid);
+	by = judge_folder(plan, look_at_folder(walk, inquiry), folder, name, component.stx_uid);
 	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
 	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
 	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(plan, folder, name, component.stx_uid))

@@ -50,6 +50,15 @@ const workerSource = `
       })
       return 'watching'
     },
+    // Open when it is rehearsed for the first time, and closed then.
+    closeInRehearsal: (path, main) => {
+      directory = require('node:fs').opendirSync(path)
+      setImmediate(() => {
+        while (readFileSync('/proc/self/task/' + main + '/children', 'latin1') === '');
+        directory.closeSync()
+      })
+      return 'watching'
+    },
     closedir: () => directory.closeSync(),
     audits: (times) => {
       for (let i = 0; i < times; i++) if (require(process.argv[2]).audit().discrepancies?.length !== 0) return false

@@ -11,6 +11,7 @@ type Program =
   | 'strace'
   | 'setpriv'
   | 'setcap'
+  | 'setfacl'
   | 'prlimit'
   | 'nsenter'
   | 'capsh'
