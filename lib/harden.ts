@@ -49,7 +49,7 @@ function hardenAs(asked: HardenOptions): HardenReport {
     makePromise(addon, plan, asked)
     done = commit(platform, plan, rehearsal, keepSigusr1, () => refuseInspector(asked))
   } catch (error) {
-    addon.giveSigusr1Back()
+    if (addon.giveSigusr1Back()) addon.endProcess('SIGUSR1 cannot be given back')
     closeRoot(plan?.root)
     throw error
   }
