@@ -133,7 +133,6 @@ t.test('what is no directory', async (t) => {
     ['nothing', join(folder, 'nowhere'), ENOENT, 'ENOENT'],
     ['below nothing', join(folder, 'nowhere/var'), ENOENT, 'ENOENT'],
     ['a link to nothing', join(folder, 'dangling'), ENOENT, 'ENOENT'],
-    ['an empty path', '', ENOENT, 'ENOENT'],
     ['a file', join(folder, 'file'), ENOTDIR, 'ENOTDIR'],
     ['below a file', join(folder, 'file/var'), ENOTDIR, 'ENOTDIR'],
     ['a device', '/dev/null', ENOTDIR, 'ENOTDIR'],
@@ -201,16 +200,14 @@ t.test('what the native code says of a path that it could not open', async (t) =
 
 t.test('a link on procfs, for the kernel as it is', async (t) => {
   const before = openDescriptors()
-  for (const path of ['/proc/self/root', '/proc/self/cwd/', `/proc/${process.pid}/root/etc`])
+  for (const [path, found] of [
+    ['/proc/self/root', '/proc/self'],
+    [`/proc/${process.pid}/root/etc`, `/proc/${process.pid}/root`],
+    [`/proc/${process.pid}/cwd/`, `/proc/${process.pid}/cwd`],
+  ] as const)
     t.match(
       refusal(() => openRoot(path)),
-      {
-        code: 'ERR_HARDEN_CHROOT_PATH',
-        option: 'chroot',
-        step: 'chroot',
-        syscall: 'readlink',
-        found: /^\/proc\/.*(root|cwd)$/,
-      },
+      { code: 'ERR_HARDEN_CHROOT_PATH', option: 'chroot', step: 'chroot', syscall: 'readlink', found },
       path,
     )
   t.equal(openDescriptors(), before)
