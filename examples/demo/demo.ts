@@ -217,6 +217,11 @@ function end(status: number, words: string): never {
 }
 
 export function run(mail: Mail): void {
+  // whoever reads no further, such as head(1), has read enough
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
   if (process.platform !== 'linux' || process.getuid?.() !== 0) end(77, 'it takes root, on Linux: use sudo')
   process.exitCode = 1 // until the last line of demo() is reached
   setTimeout(end, 30_000, 1, 'not finished after 30 seconds').unref()
