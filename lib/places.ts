@@ -14,7 +14,8 @@ export interface ReadValue {
 }
 
 const values = new Map<string, ReadValue>()
-const paths = new Set<string>()
+const files = new Set<string>()
+const folders = new Set<string>()
 
 /** @param read by the option's name; undefined: the value is a default, which stands nowhere */
 export function remember(read: Iterable<readonly [option: string, value: ReadValue | undefined]>): void {
@@ -23,15 +24,19 @@ export function remember(read: Iterable<readonly [option: string, value: ReadVal
     else values.delete(option)
 }
 
-export function rememberFiles(read: Iterable<string>): void {
-  for (const path of read) paths.add(path)
+export function rememberFiles(read: Iterable<string>, asked: Iterable<string>): void {
+  for (const path of read) files.add(path)
+  for (const path of asked) folders.add(path)
 }
 
+/** What readSecurityConfig() has read in this process: absolute paths. Who can exchange them decides about the next start. */
+export const filesRead = (): readonly string[] => [...files]
+
 /**
- * Every file and directory that readSecurityConfig() has read in this process, and for each name that it has looked for in
- * vain the nearest directory that exists: absolute paths. Who can write to these decides what the next start becomes.
+ * So does who can create files in these: the directories that an include has named, and for what has been looked for in vain
+ * the last directory on the way.
  */
-export const filesRead = (): readonly string[] => [...paths]
+export const foldersAsked = (): readonly string[] => [...folders]
 
 /** @param option as errors name it: 'user', 'supplementalGroups[1]' */
 export function findPlace(option: string, options: object): string | undefined {

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { HardenError } from '../lib/errors'
 import { readSecurityConfig } from '../lib/momentum'
 import { validate } from '../lib/options'
-import { filesRead, findPlace, namingPlaces, withPlace } from '../lib/places'
+import { filesRead, findPlace, foldersAsked, namingPlaces, withPlace } from '../lib/places'
 import { refusal } from './refused'
 
 function written(t: Test, files: Record<string, string>): string {
@@ -113,30 +113,40 @@ t.test('the files, and where those that are not there could be created', async (
     'etc/conf/default/x': '',
     's/y': '',
   })
-  const read = (options?: object): string[] => {
-    const before = new Set(filesRead())
-    readSecurityConfig(join(path, 'etc/main.conf'), options)
-    return filesRead()
-      .filter((file) => !before.has(file))
-      .map((file) => file.slice(path.length))
+  const news = (call: () => void): string[][] => {
+    const before = [filesRead(), foldersAsked()]
+    call()
+    return [filesRead(), foldersAsked()].map((paths, index) =>
+      paths.filter((name) => !before[index]?.includes(name)).map((name) => name.slice(path.length)),
+    )
   }
-  t.strictSame(read({ nodename: 'n' }).sort(), [
-    '/etc', // x, conf/global/x, local_changes.conf
-    '/etc/conf',
-    '/etc/conf/default/x',
-    '/etc/d',
-    '/etc/d/a',
-    '/etc/main.conf',
-  ])
+  const main = join(path, 'etc/main.conf')
+  t.strictSame(
+    news(() => readSecurityConfig(main, { nodename: 'n' })),
+    [
+      ['/etc/main.conf', '/etc/d/a', '/etc/conf/default/x'],
+      ['/etc/d', '/etc', '/etc/conf'],
+    ],
+    'of x, conf/global/x and local_changes.conf',
+  )
   writeFileSync(join(path, 'etc/x'), '')
-  t.strictSame(read({ searchPath: [join(path, 's')], cluster: join(path, 'etc/cluster.conf') }).sort(), [
-    '/etc/cluster.conf',
-    '/etc/x',
-  ])
-  mkdirSync(join(path, 'etc/conf/n'))
+  const options = { searchPath: [join(path, 's')], cluster: join(path, 'etc/cluster.conf') }
+  t.strictSame(
+    news(() => readSecurityConfig(main, options)),
+    [['/etc/x', '/etc/cluster.conf'], []],
+  )
+  writeFileSync(join(path, 'etc/main.conf'), 'include "z" security { }')
+  t.strictSame(
+    news(() => refusal(() => readSecurityConfig(main, options))),
+    [[], []],
+    'nothing, if it is refused',
+  )
+  writeFileSync(join(path, 's/z'), '')
   process.chdir(path)
   t.teardown(() => process.chdir(join(__dirname, '..')))
-  const before = filesRead().length
-  readSecurityConfig('etc/main.conf')
-  t.equal(filesRead().length, before, 'relative names are the same files')
+  t.strictSame(
+    news(() => readSecurityConfig('etc/main.conf', { searchPath: ['s'] })),
+    [['/s/z'], []],
+    'relative names are the same files',
+  )
 })

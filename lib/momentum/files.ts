@@ -7,6 +7,7 @@ import { placeOf } from '../root'
 import { type Source, showPath, wrongAt } from './tokens'
 
 export interface Directory {
+  readonly path: string
   /** Their paths in lexical order, without those that begin with a dot; directories are among them. */
   readonly files: readonly string[]
 }
@@ -17,7 +18,7 @@ export function open(path: string): Source | Directory {
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
     const stats = fstatSync(descriptor, { bigint: true })
-    if (stats.isDirectory()) return { files: list(path) }
+    if (stats.isDirectory()) return { path, files: list(path) }
     if (!stats.isFile()) throw new Error('it is neither a file nor a directory')
     const text = readFileSync(descriptor, 'utf8')
     // a byte order mark, which some editors put there, is no part of the text
@@ -61,9 +62,9 @@ function list(path: string): string[] {
 export const isMissing = (error: unknown): boolean =>
   ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException | undefined)?.code ?? '')
 
-/** What has to exist for this name to be created, or else itself. */
+/** The last directory on the way to it that is there. */
 export function nearest(path: string): string {
-  let found = resolve(path)
+  let found = dirname(resolve(path))
   while (!existsSync(found)) found = dirname(found)
   return found
 }

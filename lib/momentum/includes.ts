@@ -32,8 +32,12 @@ function searchPathOf(main: Source): readonly string[] {
 export class Includes implements Reading {
   stanza: Reading['stanza']
   localChanges: Reading['localChanges']
-  /** Every path that has been looked for. */
-  readonly asked = new Set<string>()
+  /** In the order in which they have been read. */
+  readonly files: string[] = []
+  /** Directories whose files have been read. */
+  readonly listed = new Set<string>()
+  /** What has been looked for, and is not there. */
+  readonly missing = new Set<string>()
   /** The files under way, each included by the one before. */
   readonly #within: Source[]
   readonly #searchPath: readonly string[]
@@ -46,17 +50,13 @@ export class Includes implements Reading {
   ) {
     this.#within = [main]
     this.#searchPath = searchPath.map((folder) => this.#fill(folder))
-    this.asked.add(main.path)
   }
 
   /** @throws HardenError ERR_HARDEN_CONFIG */
   read(cluster?: Source): Reading['stanza'] {
     const { main } = this
-    parse(this, main, 'global')
-    if (cluster) {
-      this.asked.add(cluster.path)
-      this.#read(main, main.text.length, cluster, 'global')
-    }
+    this.#parse(main, 'global')
+    if (cluster) this.#read(main, main.text.length, cluster, 'global')
     if (!this.localChanges) this.#readStandardLocalChanges()
     // those may name others
     while (this.localChanges) this.#readLocalChanges(this.localChanges)
@@ -66,11 +66,13 @@ export class Includes implements Reading {
   include(by: Source, name: Token, scope: Scope): void {
     const found = this.#find(by, name)
     if ('text' in found) this.#read(by, name.at, found, scope)
-    else
+    else {
+      this.listed.add(found.path)
       for (const path of found.files) {
         const file = this.#openFirst(by, name, [path])
         if ('text' in file) this.#read(by, name.at, file, scope)
       }
+    }
   }
 
   #fill(text: string): string {
@@ -91,22 +93,26 @@ export class Includes implements Reading {
   /** The first of these that is there. */
   #openFirst(by: Source, { at }: Pick<Token, 'at'>, paths: readonly string[]): Source | Directory {
     const names = [...new Set(paths)]
-    for (const path of names) {
-      this.asked.add(path)
+    for (const path of names)
       try {
         return open(path)
       } catch (error) {
         if (!isMissing(error)) throw unreadable(by, at, path, error)
+        this.missing.add(path)
       }
-    }
     const looked = names.map(showPath).join(', ')
     throw wrongAt(by, at, 'there is no such file', `create it, or correct the path; looked for: ${looked}`)
   }
 
   #read(by: Source, at: number, file: Source, scope: Scope): void {
     this.#enter(by, at, file)
-    parse(this, file, scope)
+    this.#parse(file, scope)
     this.#within.pop()
+  }
+
+  #parse(file: Source, scope: Scope): void {
+    this.files.push(file.path)
+    parse(this, file, scope)
   }
 
   #enter(by: Source, at: number, file: Source): void {
@@ -129,18 +135,18 @@ export class Includes implements Reading {
     if (!('text' in found)) throw wrongAt(source, name.at, `${showPath(name.text)} is a directory`, 'name the file')
     // not left again: if it names others, it comes before them
     this.#enter(source, name.at, found)
-    parse(this, found, 'global')
+    this.#parse(found, 'global')
   }
 
   /** Where none is named: the file beside the main one, or in Momentum's etc, if it is there. */
   #readStandardLocalChanges(): void {
     for (const folder of new Set([dirname(this.main.path), etcOf(this.main)])) {
       const path = `${folder}/${LOCAL_CHANGES}`
-      this.asked.add(path)
       const file = openIfThere(path)
+      if (!file) this.missing.add(path)
       if (!file || file.place === this.main.place) continue
       this.#within.push(file)
-      parse(this, file, 'global')
+      this.#parse(file, 'global')
       return
     }
   }

@@ -3,6 +3,7 @@
  * what they mean, and whether they exist, is harden()'s to find out.
  */
 import { hostname } from 'node:os'
+import { resolve } from 'node:path'
 import { type HardenOptions, isPlain, NGROUPS_MAX, show, text, wrongType, wrongValue } from '../options'
 import { type ReadValue, remember, rememberFiles } from '../places'
 import { nearest, openFile } from './files'
@@ -47,7 +48,11 @@ export function readSecurityConfig(path: string, options: SecurityConfigOptions 
   const files = new Includes(main, nodename, searchPath)
   const stanza = files.read(cluster === undefined ? undefined : openFile(cluster))
   if (!stanza) throw wrongAt(main, main.text.length, 'there is no security scope up to here', 'add one: security { }')
-  rememberFiles([...files.asked].map(nearest))
+  const folders = [...files.listed, ...[...files.missing].map(nearest)]
+  rememberFiles(
+    files.files.map((file) => resolve(file)),
+    folders.map((folder) => resolve(folder)),
+  )
   remember(Object.keys(DEFAULTS).map((option) => [option, undefined]))
   remember([...stanza].map(([option, setting]) => [option, toReadValue(setting)]))
   const read = Object.fromEntries([...stanza].map(([option, { value }]) => [option, value]))
