@@ -1,19 +1,16 @@
 /** Promise: plan() says what harden() would do and all that it would throw, and leaves nothing behind. */
 import t from 'tap'
-import type { Credentials, ThreadState } from '../lib/audit'
+import type { Finding, Plan } from '../lib/contract'
+import type { Run } from '../lib/engine'
 import * as errors from '../lib/errors'
 import type { Step } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
-import type { HardenPlan } from '../lib/plan-report'
-import type { Observation } from '../lib/platform/index'
-import type { Plan } from '../lib/platform/linux/plan'
-import type { Finding } from '../lib/report'
+import type { HardenPlan } from '../lib/plan'
+import { plan as anyPlan, BIND, type Masked, only, opened, stateOf } from './states'
 
 const { HardenError } = errors
-const BIND = 1n << 10n
 
-const only = (id: number) => ({ real: id, effective: id, saved: id, fs: id })
-const wanted: Credentials = {
+const masked: Masked = {
   user: only(990),
   group: only(991),
   groups: [8, 12],
@@ -26,35 +23,36 @@ const wanted: Credentials = {
   noNewPrivileges: true,
   jailed: false,
 }
-const before: ThreadState = { ...wanted, user: only(0), securebits: 0, noNewPrivileges: false, tid: 4711, name: 'node' }
-const seen: Observation = { state: before, token: new ArrayBuffer(8) }
 const note: Finding = { code: 'HARDEN_ONE', level: 'note', message: 'one is not', remedy: 'leave it' }
 const danger: Finding = { code: 'HARDEN_TWO', level: 'danger', message: 'two is bad', remedy: 'mend it' }
 const steps: Step[] = ['chroot', 'bounding', 'setgroups', 'setresgid', 'setresuid', 'capset', 'no_new_privs']
-const made: Plan = { wanted, steps, boundingDrop: 0n, attempts: [], findings: [note] }
-const root = { path: '/srv/mail', descriptor: 17, place: '8:2', stat: 18 }
-const jail: Plan = { ...made, root }
+const made: Plan = { ...anyPlan, wanted: stateOf(masked), steps, findings: [note] }
+const jail: Plan = { ...made, root: opened }
 
-const order = ['observe', 'plan', 'descriptors', 'hazards', 'rehearse', 'inspector', 'close']
+/** Of examine() the parts that can be refused. */
+const order = ['plan', 'descriptors', 'hazards', 'rehearse', 'inspector', 'close']
 
 /** What each part of plan() does. */
 let part: <T>(name: string, args: unknown[], result: T) => T
 let toBeMade: Plan
 
-const { plan } = t.mockRequire<typeof import('../lib/plan-report')>('../lib/plan-report', {
+// nothing else is asked of it: to commit, or to promise
+const platform = { name: 'linux' }
+
+const { plan } = t.mockRequire<typeof import('../lib/plan')>('../lib/plan', {
   '../lib/errors': errors, // one class for all
-  '../lib/plan': { makePlan: (...args: unknown[]) => part('plan', args, toBeMade) },
-  '../lib/hazards': { findHazards: (...args: unknown[]) => part('hazards', args, [danger]) },
-  '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', args, undefined) },
-  '../lib/chroot': { closeRoot: (...args: unknown[]) => part('close', args, undefined) },
-  '../lib/platform': {
-    // nothing else is asked of it: to commit, or to remember
-    platform: {
-      observe: (...args: unknown[]) => part('observe', args, seen),
-      descriptors: (...args: unknown[]) => part('descriptors', args, []),
-      rehearse: (...args: unknown[]) => part('rehearse', args, []),
+  '../lib/engine': {
+    makePlan: (...args: unknown[]) => part('plan', args, toBeMade),
+    examine: (system: unknown, plan: Plan, timings: unknown, run: Run) => {
+      run(() => part('descriptors', [system, plan, timings], []))
+      const found = part('hazards', [], danger)
+      run(() => part('rehearse', [], undefined))
+      return { findings: [...plan.findings, found], rehearsal: undefined }
     },
   },
+  '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', args, undefined) },
+  '../lib/root': { closeRoot: (...args: unknown[]) => part('close', args, undefined) },
+  '../lib/platform': { platform },
 })
 
 /** plan() where these parts throw these errors. */
@@ -110,10 +108,10 @@ t.test('nothing is refused', async (t) => {
   t.strictSame({ ...report }, data)
   t.strictSame(JSON.parse(JSON.stringify(report)), data, 'as JSON')
   t.strictSame(done, order)
-  t.strictSame(given, [[], [asked, before], [made, seen], [made, before, []], [made, seen], [asked], [undefined]])
+  t.strictSame(given, [[platform, asked], [platform, made, []], [], [], [asked], [undefined]])
   const { done: all, given: closed, plan: inJail } = withParts({}, jail)
   t.strictSame(JSON.parse(JSON.stringify(inJail({ chroot: '/srv/mail' }))), { ...data, chroot: '/srv/mail' })
-  t.strictSame([all.at(-1), closed.at(-1)], ['close', [root]])
+  t.strictSame([all.at(-1), closed.at(-1)], ['close', [opened]])
 })
 
 t.test('all that is refused, in the order in which harden() would meet it', async (t) => {
@@ -152,8 +150,7 @@ t.test('all that is refused, in the order in which harden() would meet it', asyn
   t.strictSame([...report.refusals], [first, second, third])
   t.strictSame(JSON.parse(JSON.stringify(report)).refusals, [first, second, third], 'as JSON')
   t.strictSame(done, order)
-  t.equal(given[3]?.[2], undefined, 'it is not known which descriptors are open')
-  t.strictSame(given.at(-1), [root], 'the root is closed')
+  t.strictSame(given.at(-1), [opened], 'the root is closed')
   t.strictSame([...report.findings], [note, danger], 'findings are none the less')
 
   for (const name of Object.keys(throws) as (keyof typeof throws)[]) {
@@ -162,6 +159,8 @@ t.test('all that is refused, in the order in which harden() would meet it', asyn
     t.match(refusals, [{ code, message }], name)
     t.equal(refusals.length, 1)
   }
+  const twice = withParts({ descriptors: throws.descriptors, rehearse: throws.descriptors }).plan({})
+  t.equal(twice.refusals.length, 1, 'what is found again is said once')
 })
 
 t.test('what is no refusal is thrown on, and the root is closed', async (t) => {
@@ -170,7 +169,7 @@ t.test('what is no refusal is thrown on, and the root is closed', async (t) => {
     const { plan, done, given } = withParts({ [name]: mine }, jail)
     t.throws(() => plan({}), mine, name)
     t.strictSame(done, [...order.slice(0, order.indexOf(name) + 1), 'close'])
-    t.strictSame(given.at(-1), [root])
+    t.strictSame(given.at(-1), [opened])
   }
   const { plan, done } = withParts({ descriptors: refused('descriptors'), rehearse: mine })
   t.throws(() => plan({}), mine, 'after a refusal, too')
@@ -179,7 +178,7 @@ t.test('what is no refusal is thrown on, and the root is closed', async (t) => {
 })
 
 t.test('without a plan there is nothing to report, and nothing to close', async (t) => {
-  for (const name of ['observe', 'plan'])
+  for (const name of ['plan'])
     for (const error of [refused('proc'), new RangeError('mine')]) {
       const { plan, done } = withParts({ [name]: error })
       t.throws(() => plan({}), error, name)
@@ -206,7 +205,7 @@ t.test('which steps a child could do', async (t) => {
     ['there is no /proc', 'proc', 0],
     ['the main thread could not block its signals', 'signal mask', 0],
     ...steps.map((step, index): [string, string, number] => ['a step', step, index]),
-    ...['dumpable', 'enter', 'regain', 'read', 'write', 'bind', 'verify', 'read back'].map(
+    ...['enter', 'regain', 'read', 'write', 'bind', 'reopen', 'exchange', 'verify', 'read back'].map(
       (step): [string, string, number] => ['what comes after the steps', step, steps.length],
     ),
     ['it was about no step', undefined, steps.length],
