@@ -85,7 +85,6 @@ static void serve(const struct fuse_in_header *asked)
 		written.size = ((const struct fuse_write_in *)name)->size;
 		answer(asked, 0, &written, sizeof written);
 		break;
-	case FUSE_FLUSH:
 	case FUSE_RELEASE:
 	case FUSE_RELEASEDIR:
 		answer(asked, 0, NULL, 0);
