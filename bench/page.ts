@@ -54,7 +54,7 @@ function aims(list: readonly Aim[]): string {
   )
 }
 
-/** For test/bench/results.md. */
+/** For bench/results.md. */
 export function page(results: Results): string {
   const { machine, cells, calls, standstill, load, memory, throughput, rehearsal } = results
   const row = (name: string, values: Quartiles): string[] => [name, spread(values)]
@@ -122,7 +122,7 @@ export function summary({ machine, cells, standstill, load }: Results): string {
     'harden audit',
     'floor audit',
   ] as const
-  return `![milliseconds over the number of threads](test/bench/plot.svg)
+  return `![milliseconds over the number of threads](bench/plot.svg)
 
 Milliseconds, once in the life of a process: medians of fresh processes with their quartiles, Node ${machine.node}, ${machine.cores} cores.
 
@@ -139,5 +139,5 @@ ${table(
 
 An SMTP client waits ${show(standstill['harden()'][0].median)} ms for the answer during which it happens (500 threads: ${show(standstill['harden()'][1].median)} ms).
 Loading the package takes ${show(load.more.median)} ms.
-[test/bench/results.md](test/bench/results.md) has all of it: busy threads, memory, throughput, system calls, and what was aimed at, met or not.`
+[bench/results.md](bench/results.md) has all of it: busy threads, memory, throughput, system calls, and what was aimed at, met or not.`
 }

@@ -98,8 +98,8 @@ async function main(): Promise<void> {
     aims: judge(cells, calls),
     cells,
   }
-  const folder = join(__dirname, '../../bench')
-  const readme = join(folder, '../../README.md')
+  const folder = join(__dirname, '../..')
+  const readme = join(folder, '../README.md')
   const figures = cells.map(({ us, ...cell }) => ({
     ...cell,
     us: Object.fromEntries(Object.entries(us).map(([name, values]) => [name, quartiles(values)])),
