@@ -79,7 +79,7 @@ export const actions = {
       at = now()
     }
     const { timings } = harden(asked as never)
-    return { at, steps: timings }
+    return { at, timings }
   },
   /** Who is connected goes on. */
   listenAgain: async () => {
