@@ -109,7 +109,7 @@ async function main(): Promise<void> {
   writeFileSync(join(folder, '../docs/cost.svg'), await plot(cells))
   const text = readFileSync(cost, 'utf8')
   writeFileSync(
-    readme,
+    cost,
     text.replace(/(?<=<!-- bench -->\n).*(?=<!-- \/bench -->)/s, () => `\n${summary(results)}\n\n`),
   )
   console.log(page(results))

@@ -1,5 +1,5 @@
 export { type AuditReport, audit } from './audit'
-export type { Finding } from './contract'
+export type { Finding, FindingCode } from './contract'
 export { HardenError, type HardenErrorCode, type HardenErrorFields } from './errors'
 export { harden } from './harden'
 export { readSecurityConfig, type SecurityConfigOptions } from './momentum'

@@ -132,7 +132,7 @@ export function credentialRows(
   ]
 }
 
-export function findingRows(findings: readonly Finding[]): Row[] {
+export function findingRows(findings: readonly Finding<string>[]): Row[] {
   return findings.map(({ level, code, message, remedy }): Row => [level, `${code}: ${message} (${remedy})`])
 }
 

@@ -360,7 +360,7 @@ t.test('plan: as a table, and as JSON', async (t) => {
 })
 
 t.test('plan: what is about this process alone is left out, and nothing else', async (t) => {
-  const codes = fs.readFileSync(`${__dirname}/../README.md`, 'utf8').match(/(?<=^\| `)HARDEN_\w+(?=` \|)/gm) ?? []
+  const codes = fs.readFileSync(`${__dirname}/../docs/errors.md`, 'utf8').match(/(?<=^\| `)HARDEN_\w+(?=` \|)/gm) ?? []
   t.ok(codes.length > 15)
   const { run } = planWith(t, () => ({ ...made, findings: codes.map((code) => found(code, 'note')) }))
   const kept = JSON.parse(run('--json').stdout).findings.map(({ code }: { code: string }) => code)

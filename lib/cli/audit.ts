@@ -3,12 +3,11 @@
  * /proc is read, and whatever ends meanwhile is none.
  */
 import { existsSync } from 'node:fs'
-import type { Finding } from '../contract'
 import { HardenError } from '../errors'
 import { lineOf, readKinds } from '../platform/linux/proc'
 import { findingRows, type Row, reportCredentials, rowText } from '../report'
 import { parse } from './arguments'
-import { findDangers, type Thread } from './dangers'
+import { type AuditFinding, findDangers, type Thread } from './dangers'
 import { accountRows } from './names'
 import { type Command, printJson, printRows, UnreadableError, UsageError, WRONG } from './terminal'
 
@@ -17,7 +16,7 @@ interface ProcessReport {
   readonly pid: number
   readonly alike: boolean
   readonly threads: readonly Thread[]
-  readonly findings: readonly Finding[]
+  readonly findings: readonly AuditFinding[]
 }
 
 export const audit: Command = {
