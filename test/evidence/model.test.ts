@@ -35,7 +35,15 @@ t.test('each function of park.c does what the model says, in that order', async 
 
 live('park.c touches no atomic variable but by the operations that have a name', ['clang-16'], async (t) => {
   const implicit = (text: string) => {
-    const args = ['-std=gnu11', '-fsyntax-only', '-Watomic-implicit-seq-cst', `-I${root}/src-native/linux`, '-x', 'c', '-']
+    const args = [
+      '-std=gnu11',
+      '-fsyntax-only',
+      '-Watomic-implicit-seq-cst',
+      `-I${root}/src-native/linux`,
+      '-x',
+      'c',
+      '-',
+    ]
     return spawnSync('clang-16', args, { input: text, encoding: 'utf8' }).stderr
   }
   t.equal(implicit(source), '')
