@@ -25,6 +25,8 @@ type Program =
   | 'cppcheck'
   | 'ip'
   | 'cc'
+  | 'gcc'
+  | 'spin'
   | 'c++'
   | 'make'
   | 'python3'
