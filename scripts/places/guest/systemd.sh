@@ -28,6 +28,7 @@ threads() {
 # UNIT DROP-IN... -- LINE...: the server with that unit, those drop-ins and lines
 unit() {
   rm -rf /etc/systemd/system/smtp.service{,.d}
+  while read -r -t 0 -u 3; do read -r -u 3; done # what an earlier case has left
   mkdir -p /etc/systemd/system/smtp.service.d
   cp "units/$1" /etc/systemd/system/smtp.service
   shift
@@ -70,7 +71,7 @@ for unit in "$ROOT" "$PLAIN"; do
   unit "$unit" --
   exposure "$unit"
   done_by "$unit"
-  check "$unit: the client" "$(head -c 9 </dev/tcp/127.0.0.1/25)" '^220 ready'
+  check "$unit: the client" "$(cat </dev/tcp/127.0.0.1/25)" '^220 ready'
   systemctl reload smtp
   check "$unit: reload" "$(next)" '^LISTENING$'
   systemctl restart smtp
@@ -132,7 +133,7 @@ options='{}'
 cp units/smtp.socket /etc/systemd/system/smtp.socket
 unit "$PLAIN" -- AmbientCapabilities= CapabilityBoundingSet=
 systemctl start smtp.socket
-check 'socket: the client' "$(head -c 9 </dev/tcp/127.0.0.1/25)" '^220 ready'
+check 'socket: the client' "$(cat </dev/tcp/127.0.0.1/25)" '^220 ready'
 check 'socket' "$(next)" '^HARDENED'
 check 'socket: each thread' "$(threads)" "^ $(id -u smtp) $N0 $N0 $N0 $N0 $N0 1\$"
 systemctl stop smtp.socket smtp
