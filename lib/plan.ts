@@ -45,16 +45,21 @@ export function plan(options: HardenOptions): HardenPlan {
     }
   }
   try {
-    const { findings } = examine(platform, made, [], collect)
+    const { findings, rehearsal } = examine(platform, made, [], collect)
+    const rehearsed = rehearsal ? made.steps.length : stepsRehearsed(made.steps, refusals)
     collect(() => refuseInspector(asked))
-    return report(made, refusals, findings)
+    return report(made, made.steps.slice(0, rehearsed), refusals, findings)
   } finally {
     closeRoot(made.root)
   }
 }
 
-function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings: readonly Finding[]): HardenPlan {
-  const rehearsed = steps.slice(0, stepsRehearsed(steps, refusals))
+function report(
+  { wanted, steps, root }: Plan,
+  rehearsed: readonly Step[],
+  refusals: readonly HardenError[],
+  findings: readonly Finding[],
+): HardenPlan {
   const made: HardenPlan = {
     ...reportWhole(platform, wanted),
     ...(root && { chroot: root.path }),
@@ -80,17 +85,14 @@ const afterwards: ReadonlySet<Step | 'verify'> = new Set([
   'verify',
 ])
 
-/** Those before the one that was refused; none if there was no child to do them. */
+/** Those before the one at which the rehearsal, which is the last part that can be refused, has ended; none if there was no child to do them. */
 function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]): number {
-  for (const { step } of refusals) {
-    const place = steps.indexOf(step as Step)
-    if (place >= 0) return place
-    if (step !== undefined && step !== 'exchange' && !afterwards.has(step as Step)) return 0
-  }
-  return steps.length
+  const step = refusals.at(-1)?.step as Step
+  const place = steps.indexOf(step)
+  if (place >= 0) return place
+  return afterwards.has(step) ? steps.length : 0
 }
 
-/** @param rows those of the credentials */
 export function planRows(
   { steps, refusals, findings, ...made }: HardenPlan,
   rows?: (report: CredentialsReport) => Row[],
