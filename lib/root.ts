@@ -21,7 +21,7 @@ export const placeOf = ({ dev, ino }: { readonly dev: bigint; readonly ino: bigi
 /** @throws HardenError ERR_HARDEN_NOT_PERMITTED, ERR_HARDEN_CHROOT_PATH */
 export function openRoot(path: string, addon: Addon): Root {
   const opened = addon.openRoot(path)
-  if (!isFailure(opened)) return { ...opened, place: placeOf(fstatSync(opened.descriptor, { bigint: true })) }
+  if (!isFailure(opened)) return located(opened)
   const { step, syscall, errno } = opened
   const found = Object.hasOwn(opened, 'found') ? opened.found : undefined
   const where = { option: 'chroot', step, syscall, ...(errno && { errno: -errno }), found }
@@ -38,6 +38,26 @@ export function openRoot(path: string, addon: Addon): Root {
     message: `chroot ${show(path)} cannot be opened: ${show(found)}: ${errnoName(errno)}`,
     remedy: remedyFor(errnoName(errno)),
   })
+}
+
+/** @throws HardenError a system call filter may refuse fstat(2) */
+function located(opened: { descriptor: number; path: string }): Root {
+  try {
+    return { ...opened, place: placeOf(fstatSync(opened.descriptor, { bigint: true })) }
+  } catch (cause) {
+    closeSync(opened.descriptor)
+    const { errno = 0 } = cause as NodeJS.ErrnoException
+    throw new HardenError({
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      option: 'chroot',
+      step: 'chroot',
+      syscall: 'fstat',
+      errno,
+      message: `chroot ${show(opened.path)} cannot be looked at: fstat: ${errnoName(-errno)}`,
+      remedy: 'find what refuses it: a seccomp filter, or a security module',
+      cause,
+    })
+  }
 }
 
 function remedyFor(errno: string): string {
