@@ -22,7 +22,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum { OVERFLOW_ID = 65534, SECBIT_NO_SETUID_FIXUP = 1 << 2 };
+/* ECHILD: a process of the new user may kill the one that answers, for its real user is the same. */
+enum { NOT_ANSWERED = ECHILD, OVERFLOW_ID = 65534, SECBIT_NO_SETUID_FIXUP = 1 << 2 };
 
 struct asking {
 	const struct plan *plan;
@@ -173,11 +174,12 @@ static void ask_about(struct walk *walk, const struct question *question, struct
 	struct inquiry *inquiry = walk->context;
 	enum walked how;
 
-	*answer = (struct answer){.by = EXCHANGED_BY_NONE, .found = -1};
+	answer->by = EXCHANGED_BY_NONE;
+	answer->found = -1;
 	inquiry->last_too = question->number != 0;
 	inquiry->answer = answer;
 	how = walk_path(walk, question->path);
-	answer->error = how == WALK_FAILED ? errno : 0;
+	answer->error = how == WALK_FAILED ? errno : 0; /* no longer NOT_ANSWERED */
 }
 
 static int become_another_process(const struct plan *plan)
@@ -207,8 +209,9 @@ static int answer_all(void *context)
 		if (plan->questions[i].kind != STEP_EXCHANGE)
 			continue;
 		now->item = (int)i;
-		asking->answers[i].error = error;
-		if (!error)
+		if (error)
+			asking->answers[i].error = error;
+		else
 			ask_about(&walk, &plan->questions[i], &asking->answers[i]);
 	}
 	exit_now(0);
@@ -220,7 +223,10 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 	bool any = false;
 
 	for (size_t i = 0; i < plan->question_count; i++)
-		any |= plan->questions[i].kind == STEP_EXCHANGE;
+		if (plan->questions[i].kind == STEP_EXCHANGE) {
+			answers[i].error = NOT_ANSWERED;
+			any = true;
+		}
 	if (!any)
 		return 0;
 	exchange->now.step = STEP_EXCHANGE;
