@@ -180,6 +180,8 @@ export interface Platform {
   commit(plan: Plan, rehearsal: Rehearsal, keepSigusr1: boolean): Committed | Failure
   /** What a step that failed means, and what to do about it. */
   explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError
+  /** The system call behind each kind of question. */
+  callOf(kind: QuestionKind): string
   /** Why a question was answered so, and what to do about it. */
   remedyForAnswer(question: Question, errno: number, plan: Plan): string
   /** What is worth knowing of child processes that are root. */

@@ -144,10 +144,9 @@ function answer<T extends object>(
 function refuseAnswer(platform: Platform, plan: Plan, question: Question, given: Answer): void {
   if (question.option === undefined) return
   if (question.kind === 'exchange') {
-    if (given.by === 'user' || given.by === 'writer') throw exchanged(question, given.found, plan)
-    if (given.errno) throw notAsked(question, given.errno)
-  } else if (given.errno)
-    throw noAccess(question, given.errno, plan, platform.remedyForAnswer(question, given.errno, plan))
+    if (given.by === 'user' || given.by === 'writer') throw exchanged(platform, question, given.found, plan)
+    if (given.errno) throw notAsked(platform, question, given.errno)
+  } else if (given.errno) throw noAccess(platform, question, given.errno, plan)
 }
 
 /** What filters kill, and what may pass, is tried again. */

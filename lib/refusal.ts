@@ -1,7 +1,7 @@
 /**
  * Refusals that both systems have in common. Nothing has changed.
  */
-import type { Plan, Question } from './contract'
+import type { Plan, Platform, Question } from './contract'
 import { errnoName, HardenError, type HardenErrorFields } from './errors'
 import type { Failure } from './native'
 import { show } from './options'
@@ -12,20 +12,16 @@ export function whereOf({ step, syscall, errno, tid }: Failure): Where {
   return { step, syscall, ...(errno && { errno: -errno }), ...(tid && { tid }) }
 }
 
-const callOf = {
-  read: 'open',
-  write: 'faccessat2',
-  enter: 'faccessat2',
-  bind: 'bind',
-  reopen: 'faccessat2',
-  exchange: 'faccessat',
-}
-
 /** The new identity cannot do what `rehearse` asks. */
-export function noAccess(question: Question, errno: number, plan: Plan, remedy: string): HardenError {
+export function noAccess(
+  { callOf, remedyForAnswer }: Platform,
+  question: Question,
+  errno: number,
+  plan: Plan,
+): HardenError {
   const { kind, path, number, option } = question
   const what = kind === 'bind' ? `bind to TCP port ${number}` : `${kind} ${show(path)}`
-  const syscall = callOf[kind]
+  const syscall = callOf(kind)
   return new HardenError({
     code: 'ERR_HARDEN_ACCESS',
     option,
@@ -34,7 +30,7 @@ export function noAccess(question: Question, errno: number, plan: Plan, remedy: 
     errno: -errno,
     found: kind === 'bind' ? `${number}` : path,
     message: `user ${plan.wanted.user.real} will not be able to ${what}${plan.root && kind !== 'bind' ? ' in the chroot' : ''}: ${syscall}: ${errnoName(errno)}`,
-    remedy,
+    remedy: remedyForAnswer(question, errno, plan),
   })
 }
 
@@ -53,13 +49,18 @@ export function heldBy({ kind, path, number, option }: Question, failure: Failur
 }
 
 /** The name of a chroot that the new user decides. */
-export function exchanged(question: Question, found: string | undefined, plan: Plan): HardenError {
+export function exchanged(
+  { callOf }: Platform,
+  question: Question,
+  found: string | undefined,
+  plan: Plan,
+): HardenError {
   const component = found ?? question.path
   return new HardenError({
     code: 'ERR_HARDEN_CHROOT_PATH',
     option: 'chroot',
     step: 'exchange',
-    syscall: callOf.exchange,
+    syscall: callOf('exchange'),
     found: component,
     message: `user ${plan.wanted.user.real} can put something else in the place of ${show(component)}, so the path of the chroot leads where that user decides`,
     remedy: `give the folder in which ${show(component)} lies to root (chown root), and take write permission from user ${plan.wanted.user.real} and its groups (chmod go-w, setfacl -b)`,
@@ -67,12 +68,12 @@ export function exchanged(question: Question, found: string | undefined, plan: P
 }
 
 /** The path was there a moment ago. */
-export function notAsked(question: Question, errno = 0): HardenError {
+export function notAsked({ callOf }: Platform, question: Question, errno = 0): HardenError {
   return new HardenError({
     code: 'ERR_HARDEN_NOT_PERMITTED',
     option: question.option,
     step: question.kind,
-    syscall: callOf[question.kind],
+    syscall: callOf(question.kind),
     ...(errno && { errno: -errno }),
     found: question.path,
     message: `${show(question.path)} could not be looked at as another process of the new user: ${errnoName(errno)}`,

@@ -76,6 +76,18 @@ static bool may_write(void)
 	return getpid() != 1 || !may_be_held();
 }
 
+/* Where no child can be made (Solaris: without proc_fork). A pipe or socket that is ready takes so short a line at once. */
+static void write_at_once(void)
+{
+	struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};
+	int type = type_of_descriptor(STDERR_FILENO);
+
+	if ((type == S_IFIFO || type == S_IFSOCK) && poll(&output, 1, 0) == 1 && output.revents & POLLOUT) {
+		ssize_t written = write(STDERR_FILENO, last_line.text, last_line.length);
+		(void)written; /* the process ends either way */
+	}
+}
+
 static _Noreturn void end_with_line(void)
 {
 	pid_t writer;
@@ -88,6 +100,8 @@ static _Noreturn void end_with_line(void)
 		for (int waited = 0; waited < WRITE_MS && wait_for(writer, &status, WNOHANG) == 0; waited += SLICE_MS)
 			poll(NULL, 0, SLICE_MS);
 		kill(writer, SIGKILL);
+	} else {
+		write_at_once();
 	}
 	abort_thread();
 	/* Still here: process 1 of a pid namespace, on which fatal signals from inside have no effect. */

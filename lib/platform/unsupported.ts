@@ -19,6 +19,7 @@ export const unsupported: Platform = {
   rehearse: refuse,
   commit: refuse,
   explain: refuse,
+  callOf: refuse,
   remedyForAnswer: refuse,
   rootChildren: refuse,
   libraries: refuse,

@@ -197,6 +197,7 @@ struct group {
 int getpwnam_r(const char *, struct passwd *, char *, size_t, struct passwd **) __asm__("__posix_getpwnam_r");
 int getpwuid_r(uid_t, struct passwd *, char *, size_t, struct passwd **) __asm__("__posix_getpwuid_r");
 int getgrouplist(const char *, gid_t, gid_t *, int *);
+int getgrgid_r(gid_t, struct group *, char *, size_t, struct group **) __asm__("__posix_getgrgid_r");
 int getgrnam_r(const char *, struct group *, char *, size_t, struct group **) __asm__("__posix_getgrnam_r");
 
 /* priv.h */

@@ -171,7 +171,7 @@ static napi_value describe_state(struct call *call, struct state *state)
 
 static napi_value describe_answers(struct call *call, const struct plan *plan, const struct rehearsal *rehearsal)
 {
-	static const char *const by[] = {"none", "user", "others"}; /* enum exchanged_by */
+	static const char *const by[] = {"none", "user", "writer", "others"}; /* enum exchanged_by */
 	napi_value list = array(call);
 
 	for (size_t i = 0; i < plan->question_count; i++) {
@@ -652,6 +652,22 @@ static napi_value find_group(napi_env env, napi_callback_info info)
 	return account(&call, found, NULL, gid, error);
 }
 
+/* (gid) => name | undefined: there is none | errno */
+static napi_value find_group_by_id(napi_env env, napi_callback_info info)
+{
+	struct call call = begin(env, info);
+	char *name;
+	int error = 0, found = name_of_group(unsigned_of(&call, call.arguments[0]), &name, &error);
+	napi_value result = NULL;
+
+	if (found < 0)
+		return number(&call, error);
+	if (found)
+		result = string(&call, name, NAPI_AUTO_LENGTH);
+	free(name);
+	return result;
+}
+
 /* (uid, primary gid) => gids | errno */
 static napi_value list_account_groups(napi_env env, napi_callback_info info)
 {
@@ -688,6 +704,7 @@ NAPI_MODULE_INIT()
 		{"userByName", NULL, find_user, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"userById", NULL, find_user_by_id, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"groupByName", NULL, find_group, NULL, NULL, NULL, napi_enumerable, NULL},
+		{"groupById", NULL, find_group_by_id, NULL, NULL, NULL, napi_enumerable, NULL},
 		{"accountGroups", NULL, list_account_groups, NULL, NULL, NULL, napi_enumerable, NULL},
 	};
 

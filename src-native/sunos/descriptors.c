@@ -133,7 +133,7 @@ int enter_directories(const struct directory *directories, size_t count, struct 
 		if (!is_inside(&directories[i]))
 			return refuse(now, directories[i].descriptor);
 	}
-	now->step = STEP_CHDIR;
+	*now = (struct failure){.step = STEP_CHDIR};
 	return chdir("/");
 }
 

@@ -22,6 +22,9 @@ struct inquiry {
 	bool last_too;
 	enum exchanged_by by;
 	priv_set_t *all, *basic; /* of the child */
+	struct stat folder;      /* the one that was judged last, */
+	unsigned serial;         /* which was this, */
+	bool writable;           /* by the new user, who can search it too */
 };
 
 int open_folder(int folder, const char *name)
@@ -47,19 +50,23 @@ static bool is_writable(const struct inquiry *inquiry, int folder, const char *n
 	return setppriv(PRIV_SET, PRIV_EFFECTIVE, inquiry->all) || yes;
 }
 
-/* Who can put something else in the place of this component, which belongs to `owner`? */
-static enum exchanged_by judge_folder(const struct inquiry *inquiry, int descriptor, uid_t owner)
+/* Who can put something else in the place of a component of this folder, which belongs to `owner`? */
+static enum exchanged_by judge_folder(struct inquiry *inquiry, int descriptor, unsigned serial, uid_t owner)
 {
-	struct stat folder;
+	const struct stat *folder = &inquiry->folder;
 	uid_t user = inquiry->plan->uid;
 	bool sticky;
 
-	if (fstat(descriptor, &folder))
-		return EXCHANGED_BY_NONE; /* the walk says so */
-	sticky = folder.st_mode & S_ISVTX;
-	if (folder.st_uid == user || ((!sticky || owner == user) && is_writable(inquiry, descriptor, ".", W_OK | X_OK)))
+	if (inquiry->serial != serial) {
+		if (fstat(descriptor, &inquiry->folder))
+			return EXCHANGED_BY_NONE; /* the walk says so */
+		inquiry->serial = serial;
+		inquiry->writable = is_writable(inquiry, descriptor, ".", W_OK | X_OK);
+	}
+	sticky = folder->st_mode & S_ISVTX;
+	if (folder->st_uid == user || (inquiry->writable && (!sticky || owner == user)))
 		return EXCHANGED_BY_USER;
-	if (folder.st_uid != 0 || (folder.st_mode & (S_IWGRP | S_IWOTH) && (!sticky || owner != 0)))
+	if (folder->st_uid != 0 || (folder->st_mode & (S_IWGRP | S_IWOTH) && (!sticky || owner != 0)))
 		return EXCHANGED_BY_OTHERS;
 	return EXCHANGED_BY_NONE;
 }
@@ -73,13 +80,14 @@ static bool judge(struct walk *walk, const char *name, bool last)
 
 	if (fstatat(folder, name, &component, AT_SYMLINK_NOFOLLOW))
 		return false; /* it is not there: the walk says so */
-	by = judge_folder(inquiry, folder, component.st_uid);
-	if (by != EXCHANGED_BY_USER && last && inquiry->last_too && !S_ISLNK(component.st_mode) &&
+	by = judge_folder(inquiry, folder, walk->serials[walk->depth], component.st_uid);
+	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
+	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.st_mode) && (last || !S_ISDIR(component.st_mode)) &&
 	    (component.st_uid == inquiry->plan->uid || is_writable(inquiry, folder, name, W_OK)))
-		by = EXCHANGED_BY_USER;
+		by = EXCHANGED_BY_WRITER;
 	if (by != EXCHANGED_BY_NONE)
 		inquiry->by = by;
-	return by == EXCHANGED_BY_USER;
+	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER;
 }
 
 static int keep_found(struct found *found, const char *text)

@@ -1,5 +1,5 @@
 /** Promise: the prebuild for Solaris and illumos keeps to the rules of that system; by a model of it, not on it. */
-import { mkdirSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { live } from '../live/live'
@@ -17,10 +17,10 @@ const plan = {
   effective: 'net_access,net_privaddr',
   root: -1,
   keepSigusr1: false,
-  attempts: [] as { step: string; path: string; port: number }[],
+  questions: [] as { kind: string; path: string; number: number }[],
 }
-const path = (step: string, path: string) => ({ step, path, port: 0 })
-const port = (port: number) => ({ step: 'bind', path: '', port })
+const path = (kind: string, path: string) => ({ kind, path, number: 0 })
+const port = (number: number) => ({ kind: 'bind', path: '', number })
 const hardened = {
   user: [990, 990, 990],
   group: [991, 991, 991],
@@ -42,9 +42,13 @@ const hardened = {
     ],
   },
   flags: ['PRIV_AWARE'],
-  protected: true,
-  sigusr1Ignored: true,
+  sigusr1: 'ignored',
   groupsMax: 16,
+  text: [
+    'user 990 990 990\ngroup 991 991 991\ngroups 8 12\nflags 2',
+    `permitted ${wanted}\nlimit ${wanted}\neffective net_access,net_privaddr`,
+    'inheritable file_link_any,file_read,file_write,net_access,proc_exec,proc_fork,proc_info,proc_secflags,proc_session\n',
+  ].join('\n'),
 }
 const failure = (step: string, syscall: string, fields = {}) => ({
   ...{ step, syscall, errno: 0, signal: 0, tid: 0, item: 0 },
@@ -71,8 +75,8 @@ function zone(): Zone {
 live('observe', ['cc'], async (t) => {
   const { answers, calls } = zone().ask([['observe']])
   t.match(answers[0], {
-    ...{ user: [0, 0, 0], group: [0, 0, 0], groups: [0, 12], flags: [], protected: false, sigusr1Ignored: false },
-    groupsMax: 16,
+    ...{ user: [0, 0, 0], group: [0, 0, 0], groups: [0, 12], flags: [], sigusr1: 'caught', groupsMax: 16 },
+    text: /^user 0 0 0\ngroup 0 0 0\ngroups 0 12\nflags 0\npermitted contract_event,.*,xvm_control and more\nlimit /,
   })
   t.ok(calls.includes('ucred_get'))
   const { permitted, limit, effective, inheritable } = (answers[0] as typeof hardened).privileges
@@ -156,10 +160,11 @@ live('setsHeld: every bit counts, with a name or without', ['cc'], async (t) => 
 
 live('what is kept is kept whole', ['cc'], async (t) => {
   const kept = { permitted: null, limit: null, effective: null }
-  const { answers, calls } = zone().ask([['commit', { ...plan, ...kept, steps: ['effective'] }, 'verify']])
-  t.match(answers, [{ state: { privileges: { effective: { length: 85 } } } }])
+  const same = { ...plan, ...kept, uid: 0, gid: 0, steps: ['effective'] }
+  const { answers, calls } = zone().ask([['commit', same], ['observe']])
+  t.match(answers[1], { privileges: { effective: { length: 85 } }, text: /xvm_control and more\ninheritable/ })
   t.ok(calls.includes('setppriv Effective all'), 'with the 11 bits that have no name')
-  t.strictSame(zone().ask([['commit', { ...plan, ...kept }, 'verify']], { fail: 'getppriv Permitted=12' }).answers, [
+  t.strictSame(zone().ask([['commit', { ...plan, ...kept }]], { fail: 'getppriv Permitted=12' }).answers, [
     failure('memory', 'mmap', { errno: errno.ENOMEM }),
   ])
 })
@@ -168,9 +173,10 @@ live('flags', ['cc'], async (t) => {
   const both = { flags: 0x180 }
   t.match(zone().ask([['observe']], both).answers, [{ flags: ['PRIV_XPOLICY', 'PRIV_PFEXEC'] }])
   t.match(zone().ask([['observe']], { ...both, fail: 'getpflags 0x80=22' }).answers, [{ flags: ['PRIV_PFEXEC'] }])
-  const clearing = { ...plan, steps: ['setpflags', 'xpolicy', 'pfexec'] }
-  const { answers, calls } = zone().ask([['commit', clearing, 'verify']], both)
-  t.match(answers, [{ state: { flags: ['PRIV_AWARE'] } }])
+  const all = { permitted: 'all', limit: 'all', effective: 'all' }
+  const clearing = { ...plan, ...all, uid: 0, gid: 0, steps: ['setpflags', 'xpolicy', 'pfexec'] }
+  const { answers, calls } = zone().ask([['commit', clearing], ['observe']], both)
+  t.match(answers[1], { flags: ['PRIV_AWARE'] })
   t.strictSame(changes(calls).slice(-3), ['setpflags 0x2 1', 'setpflags 0x80 0', 'setpflags 0x100 0'])
 })
 
@@ -184,13 +190,14 @@ live('accounts, memory, children, descriptors', ['cc'], async (t) => {
     ['groupByName', 'mail'],
     ['groupByName', 'nobody there'],
     ['groupByName', 'broken'],
-    ['recall'],
-    ['remember', 'what was wanted: é'],
-    ['worker', ['recall']],
+    ['groupById', 8],
+    ['groupById', 17],
+    ['accountGroups', 990, 991],
+    ['accountGroups', 17, 18],
     ['hasChildren'],
-    ['descriptors', -1],
+    ['descriptors'],
     ['listen'],
-    ['descriptors', -1],
+    ['descriptors'],
   ])
   t.match(outcome, { status: 0, signal: null, stderr: '' })
   t.strictSame(answers.slice(0, 8), [
@@ -203,19 +210,86 @@ live('accounts, memory, children, descriptors', ['cc'], async (t) => {
     undefined,
     errno.EIO,
   ])
-  t.strictSame(answers.slice(8, 13), [undefined, undefined, 'what was wanted: é', false, []])
-  t.match(answers[13], [{ descriptor: Number, kind: 'listens' }])
-  t.strictSame(zone().ask([['descriptors', -1]], { fail: 'fdwalk=12' }).answers, [
+  t.strictSame(answers.slice(8, 14), ['mail', undefined, [991, 8, 14], [18], false, []])
+  t.match(answers[14], [{ descriptor: Number, kind: 'listens', writable: false, sharesPort: false, name: '' }])
+  t.strictSame(zone().ask([['descriptors']], { fail: 'fdwalk=12' }).answers, [
     failure('descriptors', 'fdwalk', { errno: errno.ENOMEM }),
   ])
-  t.strictSame(zone().ask([['descriptors', '/tmp']]).answers, [[]], 'the new root itself')
-  t.match(
-    zone().ask([
-      ['open', '/usr'],
-      ['descriptors', '/tmp'],
-    ]).answers[1],
-    { ...failure('open directory', 'open'), item: Number },
-  )
+})
+
+live('what is promised counts from the commit on, in every thread', ['cc'], async (t) => {
+  const { answers } = zone().ask([
+    ['promise', 'what was wanted: é'],
+    ['recall'],
+    ['kept'],
+    ['commit', { ...plan, expected: 'otherwise' }],
+  ])
+  t.strictSame(answers, [undefined, undefined, [0]], 'and then it has ended')
+  const { answers: done } = zone().ask([
+    ['promise', 'what was wanted: é'],
+    ['commit', plan],
+    ['recall'],
+    ['kept'],
+    ['worker', ['recall']],
+    ['worker', ['kept']],
+  ])
+  t.strictSame(done.slice(2), ['what was wanted: é', [1], 'what was wanted: é', [1]])
+})
+
+live('SIGUSR1', ['cc'], async (t) => {
+  const own = zone().ask([['holdSigusr1', false], ['observe'], ['giveSigusr1Back'], ['observe']])
+  t.match(own.answers, [0, { sigusr1: 'ignored' }, 0, { sigusr1: 'caught' }])
+  const listened = zone().ask([['on', 'SIGUSR1'], ['holdSigusr1', true], ['observe'], ['giveSigusr1Back'], ['observe']])
+  t.match(listened.answers, [undefined, -1, { sigusr1: 'caught' }, 0, { sigusr1: 'caught' }])
+  t.match(zone().ask([['holdSigusr1', true], ['observe']]).answers, [0, { sigusr1: 'ignored' }], "Node's own handler")
+  t.strictSame(zone().ask([['holdSigusr1', false]], { fail: 'sigaction 10=22' }).answers, [errno.EINVAL])
+})
+
+live('openRoot', ['cc'], async (t) => {
+  const at = (path: string) => zone().ask([['openRoot', path]]).answers[0]
+  const folder = zone().folder
+  mkdirSync(join(folder, 'there'), { mode: 0o755 })
+  symlinkSync('there/../there', join(folder, 'link'))
+  symlinkSync('loop', join(folder, 'loop'))
+  t.match(at(join(folder, 'there')), { descriptor: Number, path: join(folder, 'there') })
+  t.match(at(join(folder, 'link')), { path: join(folder, 'there') })
+  t.match(at('/'), { path: '/' })
+  const { ENOENT, ENOTDIR, ELOOP } = errno
+  t.match(at('/no/such'), { ...failure('chroot', 'openat', { errno: ENOENT }), found: '/no' })
+  t.match(at(zone().addon), { ...failure('chroot', 'openat', { errno: ENOTDIR }), found: zone().addon })
+  t.match(at(join(folder, 'loop')), { step: 'chroot', errno: ELOOP })
+  t.match(at('/proc/self/cwd'), { step: 'chroot', syscall: 'readlink', found: '/proc/self' })
+})
+
+live('exchange: by another process of the new user, before the chroot', ['root', 'cc'], async (t) => {
+  const folder = join(zone().folder, 'ways')
+  const way = (name: string, uid: number, gid: number, mode: number) => {
+    const path = join(folder, name)
+    mkdirSync(join(path, 'jail'), { recursive: true })
+    chmodSync(path, mode)
+    chownSync(path, uid, gid)
+    return join(path, 'jail')
+  }
+  mkdirSync(folder)
+  const table: [path: string, by: string][] = [
+    [way('roots', 0, 0, 0o755), 'none'],
+    [way('own', 990, 0, 0o555), 'user'],
+    [way('writable', 0, 0, 0o757), 'user'],
+    [way('by a group', 0, 14, 0o775), 'user'],
+    [way('by a group of others', 0, 15, 0o775), 'others'],
+    [way('sticky', 0, 0, 0o1777), 'none'],
+    [way('of another', 17, 17, 0o755), 'others'],
+  ]
+  const questions = table.map(([path]) => ({ kind: 'exchange', path, number: 0 }))
+  const sets = { permitted: 'all', limit: 'all', effective: 'all' }
+  for (const more of [{}, sets]) {
+    const { answers, calls } = zone().ask([['rehearse', { ...plan, ...more, accountGroups: [8, 12, 14], questions }]])
+    const left = answers[0] as { answers: { errno: number; by: string; found?: string }[] }
+    for (const [index, [path, by]] of table.entries())
+      t.match(left.answers[index], { errno: 0, by, ...(by !== 'none' && { found: path }) }, path)
+    t.strictSame(changes(calls), [], 'by a child')
+    t.ok(calls.includes('child setgroups 3 8 12 14'))
+  }
 })
 
 live('an id is no name that was not found: nscd says the same of a directory that is down', ['cc'], async (t) => {
@@ -227,25 +301,63 @@ live('an id is no name that was not found: nscd says the same of a directory tha
   t.strictSame(answers, [errno.ENOENT, errno.ENOENT, undefined])
 })
 
-live('descriptors: bounded without /proc, and what has gone stale is passed over', ['cc'], async (t) => {
+live('descriptors: bounded without /proc, and no file is asked', ['cc'], async (t) => {
   const noProc = 'access /proc/self/fd=2'
-  const look = (conditions: object) => zone().ask([['listen'], ['descriptors', -1]], conditions)
+  const look = (conditions: object) => zone().ask([['listen'], ['descriptors']], conditions)
   const { answers, calls } = look({ fail: noProc, files: 65537 })
-  t.strictSame(answers, [failure('proc', 'access', { errno: errno.ENOENT })])
+  t.strictSame(answers, [failure('descriptors', 'access', { errno: errno.ENOENT })])
   t.notOk(calls.includes('fdwalk'), 'which would try 65537 numbers')
   t.match(look({ fail: noProc, files: 65536 }).answers, [[{ kind: 'listens' }]])
-  t.match(look({ files: 1_000_000 }).answers, [[{ kind: 'listens' }]])
-  t.strictSame(look({ fail: 'fstat=116' }).answers, [[]], 'ESTALE')
-  t.match(look({ fail: 'fstat=5' }).answers, [
-    { ...failure('descriptors', 'fstat', { errno: errno.EIO }), item: Number },
+  const { answers: many, calls: asked } = look({ files: 1_000_000 })
+  t.match(many, [[{ kind: 'listens' }]])
+  t.notOk(asked.includes('fstat'), 'which may wait for a file system')
+})
+
+live('a chroot: directories, and what has gone stale', ['cc'], async (t) => {
+  const root = join(zone().folder, 'stale')
+  mkdirSync(root, { mode: 0o755 })
+  const jail = { ...plan, steps: ['setgroups', 'setgid', 'chroot', ...steps.slice(2)], root }
+  t.match(
+    zone().ask(
+      [
+        ['open', '/usr'],
+        ['rehearse', jail],
+      ],
+      { fail: 'child:fstat=5' },
+    ).answers[1],
+    {
+      ...failure('descriptors', 'fstat', { errno: errno.EIO }),
+      item: Number,
+    },
+  )
+  t.match(
+    zone().ask([
+      ['open', root],
+      ['rehearse', jail],
+    ]).answers[1],
+    { jailed: true },
+    'the new root, opened twice',
+  )
+  mkdirSync(join(root, 'inside'), { mode: 0o755 })
+  const open: [string, unknown][] = [['open', join(root, 'inside')]]
+  t.match(zone().ask([...open, ['commit', jail], ['observe']]).answers, [
+    undefined,
+    { applyMicroseconds: Number },
+    { user: [990, 990, 990] },
   ])
+  t.match(
+    zone().ask([...open, ['rehearse', jail]], { fail: 'child:getcwd=2' }).answers[1],
+    { ...failure('descriptors', 'open'), item: Number },
+    'one that has no path is outside',
+  )
 })
 
 live('rehearse: all of it happens in a child', ['cc'], async (t) => {
-  const attempts = [port(25), port(2525)]
-  const { answers, calls } = zone().ask([['observe'], ['rehearse', { ...plan, attempts }], ['observe']])
-  t.match(answers[1], { state: hardened, jailed: false, foreign: [] })
-  t.strictSame((answers[1] as { state: unknown }).state, hardened)
+  const questions = [port(25), port(2525)]
+  const { answers, calls } = zone().ask([['observe'], ['rehearse', { ...plan, questions }], ['observe']])
+  const left = answers[1] as { state: object }
+  t.match(left, { jailed: false, answers: [{ errno: 0, by: 'none' }, { errno: 0 }] })
+  t.strictSame(left.state, { ...hardened, sigusr1: 'caught' }, 'and the signal is as it is here')
   t.strictSame(answers[2], answers[0], 'nothing has changed')
   t.strictSame(changes(calls), [])
   const child = changes(calls, true)
@@ -272,28 +384,26 @@ live('rehearse: what is refused, and where', ['cc'], async (t) => {
     [{ permitted: 'net_rawaccess' }, { zone: 'shared' }, failure('permitted', 'setppriv', { errno: EPERM })],
     [{ limit: 'sys_net_config' }, { zone: 'exclusive' }, failure('limit', 'setppriv', { errno: EPERM })],
     [{ effective: 'proc_setid' }, {}, failure('effective', 'setppriv', { errno: EPERM })],
-    [{ attempts: [path('read', '/etc/passwd')] }, {}, failure('read', 'open', { errno: EACCES })],
-    [{ ...basic, attempts: [path('read', '/no/such')] }, {}, failure('read', 'open', { errno: ENOENT })],
-    [{ attempts: [port(80), path('write', '/tmp')] }, {}, failure('write', 'access', { errno: EACCES, item: 1 })],
-    [{ attempts: [path('write', '/no/such')] }, {}, failure('write', 'access', { errno: ENOENT })],
-    [
-      { permitted: 'net_access', effective: 'net_access', attempts: [port(25)] },
-      {},
-      failure('bind', 'bind', { errno: EACCES }),
-    ],
-    [{ attempts: [port(2049)] }, {}, failure('bind', 'bind', { errno: EACCES })],
   ]
   for (const [changed, conditions, answer] of table)
     t.strictSame(rehearse(changed, conditions), answer, JSON.stringify([changed, conditions]))
-  t.match(rehearse({ ...basic, attempts: [path('read', '/etc/passwd')] }), { state: { uid: undefined } })
-  t.match(
-    rehearse({
-      permitted: 'file_write',
-      effective: 'file_write',
-      attempts: [path('write', '/tmp'), path('write', '/dev/null')],
-    }),
-    { jailed: false },
-  )
+  const answered = (changed: object) =>
+    (rehearse(changed) as { answers: { errno: number }[] }).answers.map(({ errno }) => errno)
+  const net = { permitted: 'net_access', limit: 'net_access', effective: 'net_access' }
+  const write = { permitted: 'file_write', limit: 'file_write', effective: 'file_write' }
+  for (const [changed, errnos] of [
+    [{ questions: [path('read', '/etc/passwd')] }, [EACCES]],
+    [{ ...basic, questions: [path('read', '/no/such'), path('read', '/etc/passwd')] }, [ENOENT, 0]],
+    [{ questions: [port(80), path('write', '/tmp')] }, [0, EACCES]],
+    [{ questions: [path('write', '/no/such'), path('enter', '/usr'), path('enter', '/no/such')] }, [ENOENT, 0, ENOENT]],
+    [{ ...net, questions: [port(25), port(2525)] }, [EACCES, 0]],
+    [{ questions: [port(2049), port(445), port(4045)] }, [EACCES, EACCES, EACCES]],
+    [
+      { ...write, questions: [path('write', '/tmp'), path('write', '/dev/null'), path('write', '/etc')] },
+      [0, 0, EACCES],
+    ],
+  ] as const)
+    t.strictSame(answered(changed), errnos, JSON.stringify(changed))
 })
 
 live('rehearse: a kernel that says yes to what must not be', ['cc'], async (t) => {
@@ -319,7 +429,7 @@ live('rehearse: the child', ['cc'], async (t) => {
     ['forkx=12', failure('rehearsal child', 'forkx', { errno: ENOMEM })],
     ['mmap=12', failure('memory', 'mmap', { errno: ENOMEM })],
     ['priv_str_to_set=12', failure('memory', 'mmap', { errno: ENOMEM })],
-    ['pthread_sigmask=22', failure('rehearsal child', 'forkx', { errno: EINVAL })],
+    ['pthread_sigmask=22', failure('signal mask', 'pthread_sigmask', { errno: EINVAL })],
     ['child:getppriv Permitted=22', failure('observe', 'ucred_get', { errno: EINVAL })],
     ['child:sigaction=22', failure('SIGUSR1', 'sigaction', { errno: EINVAL })],
     ['child:setpflags 0x8=22', failure('protect', 'setpflags', { errno: EINVAL })],
@@ -338,58 +448,47 @@ live('a child that hangs', ['cc'], async (t) => {
 })
 
 live('commit', ['cc'], async (t) => {
-  const { answers, calls, status } = zone().ask([['commit', plan, 'verify'], ['observe']])
+  const { answers, calls, status } = zone().ask([['commit', plan], ['observe']])
   t.equal(status, 0)
   t.strictSame(changes(calls), order)
-  t.match(answers[0], {
-    state: hardened,
-    jailed: false,
-    foreign: [],
-    applyMicroseconds: Number,
-    readMicroseconds: Number,
-  })
+  t.match(answers[0], { applyMicroseconds: Number, readMicroseconds: Number })
   t.strictSame(answers[1], hardened)
 
-  const listening = zone().ask([['commit', { ...plan, keepSigusr1: true }, 'verify']])
-  t.match(listening.answers, [{ state: { sigusr1Ignored: false } }])
+  const listening = zone().ask([['on', 'SIGUSR1'], ['commit', { ...plan, keepSigusr1: true }], ['observe']])
+  t.match(listening.answers, [undefined, { applyMicroseconds: Number }, { sigusr1: 'caught' }])
   t.notOk(changes(listening.calls).includes('sigaction 10'))
 
   const none = { permitted: '', limit: '', effective: '' }
-  t.match(zone().ask([['commit', { ...plan, ...none }, 'verify']]).answers, [
-    { state: { privileges: { permitted: [], limit: [], effective: [] } } },
-  ])
+  t.match(zone().ask([['commit', { ...plan, ...none }], ['observe']]).answers[1], {
+    privileges: { permitted: [], limit: [], effective: [] },
+  })
 })
 
 live('commit: a step whose state already holds is left out', ['cc'], async (t) => {
   const basic = 'net_access,proc_fork'
   const kept = { steps: steps.filter((step) => step !== 'setuid' && step !== 'setgid' && step !== 'setgroups') }
   const sets = { permitted: basic, limit: basic, effective: basic, groups: [] }
-  const { answers, calls } = zone().ask([['commit', { ...plan, ...kept, ...sets }, 'verify']], { uid: 990 })
-  t.match(answers[0], {
-    state: { user: [990, 990, 990], groups: [12, 990], privileges: { permitted: basic.split(',') } },
-  })
+  const { answers, calls } = zone().ask([['commit', { ...plan, ...kept, ...sets }], ['observe']], { uid: 990 })
+  t.match(answers[1], { user: [990, 990, 990], groups: [12, 990], privileges: { permitted: basic.split(',') } })
   t.notOk(calls.some((call) => /^set(uid|gid|groups)/.test(call)))
 })
 
 live('chroot', ['cc'], async (t) => {
   const root = join(zone().folder, 'jail')
   mkdirSync(root, { mode: 0o755 })
-  const jail = {
-    ...plan,
-    steps: ['setgroups', 'setgid', 'chroot', 'setpflags', 'setuid', 'permitted', 'limit', 'effective'],
-  }
-  const { answers, calls } = zone().ask([['commit', { ...jail, root }, 'verify']])
-  t.match(answers, [{ jailed: true, state: hardened }])
+  const jail = { ...plan, steps: ['setgroups', 'setgid', 'chroot', ...steps.slice(2)], root }
+  const { answers, calls } = zone().ask([['commit', jail], ['observe']])
+  t.strictSame(answers[1], hardened)
   t.strictSame(changes(calls), [...order.slice(0, 4), 'fchdir', 'chroot .', 'chdir /', ...order.slice(4)])
-  t.match(zone().ask([['rehearse', { ...jail, root }]]).answers, [{ jailed: true }])
+  t.match(zone().ask([['rehearse', jail]]).answers, [{ jailed: true }])
 
-  // inside of it: the path of the attempt is not that of here
-  const outside = { ...jail, root, permitted: 'file_write', effective: 'file_write', attempts: [path('write', root)] }
-  t.match(zone().ask([['rehearse', outside]]).answers, [failure('write', 'access', { errno: errno.ENOENT })])
+  // inside of it: the path of the question is not that of here
+  const outside = { ...jail, permitted: 'file_write', effective: 'file_write', questions: [path('write', root)] }
+  t.match(zone().ask([['rehearse', outside]]).answers, [{ answers: [{ errno: errno.ENOENT }] }])
   const open: [string, unknown][] = [['open', '/usr']]
-  t.match(zone().ask([...open, ['commit', { ...jail, root }, 'verify'], ['observe']]).answers, [
+  t.match(zone().ask([...open, ['commit', jail], ['observe']]).answers, [
     undefined,
-    { ...failure('open directory', 'open'), item: Number },
+    { ...failure('descriptors', 'open'), item: Number },
     { user: [0, 0, 0] },
   ])
   for (const [fail, syscall] of [
@@ -397,56 +496,67 @@ live('chroot', ['cc'], async (t) => {
     ['chroot=1', 'chroot'],
     ['chdir=13', 'chdir'],
   ] as const)
-    t.match(zone().ask([['rehearse', { ...jail, root }]], { fail }).answers, [{ step: 'chroot', syscall }])
-  t.match(zone().ask([['rehearse', { ...jail, root }]], { uid: 17 }).answers, [{ step: 'setgroups' }])
+    t.match(zone().ask([['rehearse', jail]], { fail }).answers, [{ step: 'chroot', syscall }])
+  t.match(zone().ask([['rehearse', jail]], { uid: 17 }).answers, [{ step: 'setgroups' }])
 })
 
 live('commit: before the line nothing has changed', ['cc'], async (t) => {
-  for (const [fail, answer] of [
-    ['priv_str_to_set=12', failure('memory', 'mmap', { errno: errno.ENOMEM })],
-    ['sysconf=22', failure('memory', 'mmap', { errno: errno.EINVAL })],
-    ['pthread_sigmask=22', failure('signal mask', 'pthread_sigmask', { errno: errno.EINVAL })],
-    ['fdwalk=12', failure('descriptors', 'fdwalk', { errno: errno.ENOMEM })],
+  const expected = hardened.text
+  for (const [fail, changed, answer] of [
+    ['priv_str_to_set=12', {}, failure('memory', 'mmap', { errno: errno.ENOMEM })],
+    ['sysconf=22', {}, failure('memory', 'mmap', { errno: errno.EINVAL })],
+    ['pthread_sigmask=22', {}, failure('signal mask', 'pthread_sigmask', { errno: errno.EINVAL })],
+    ['', { before: 'user 1 1 1\n' }, failure('compare', 'ucred_get')],
   ] as const) {
-    const { answers, calls } = zone().ask([['commit', plan, 'verify']], { fail })
+    const { answers, calls } = zone().ask([['commit', { ...plan, expected, ...changed }]], { fail })
     t.strictSame(answers, [answer], fail)
     t.strictSame(changes(calls), [], fail)
   }
 })
 
+/** What stands between is the number of the process. */
+const fatal = (step: string, what: string) =>
+  new RegExp(
+    `^privdrop: fatal: step ${step} in thread \\d+: wanted ${what}; the process ends because it would be half privileged\n$`,
+  )
+
 live('past the line every failure ends the process', ['cc'], async (t) => {
   const table: [string, string][] = [
-    ['sigaction 10=22', "'SIGUSR1' (sigaction): wanted success, found errno 22"],
-    ['setpflags 0x8=22', "'protect' (setpflags): wanted success, found errno 22"],
-    ['setgroups=22', "'setgroups' (setgroups): wanted success, found errno 22"],
-    ['setgid=1', "'setgid' (setgid): wanted success, found errno 1"],
-    ['setpflags 0x2=1', "'setpflags' (setpflags): wanted success, found errno 1"],
-    ['setpflags 0x80=1', "'xpolicy' (setpflags): wanted success, found errno 1"],
-    ['setpflags 0x100=1', "'pfexec' (setpflags): wanted success, found errno 1"],
-    ['setuid=11', "'setuid' (setuid): wanted success, found errno 11"],
-    ['setppriv Permitted=1', "'permitted' (setppriv): wanted success, found errno 1"],
-    ['setppriv Limit=1', "'limit' (setppriv): wanted success, found errno 1"],
-    ['setppriv Effective=1', "'effective' (setppriv): wanted success, found errno 1"],
-    ['ucred_get=12', "'read back' (ucred_get): wanted success, found errno 12"],
+    ['sigaction 10=22', "'SIGUSR1' \\(sigaction\\)"],
+    ['setpflags 0x8=22', "'protect' \\(setpflags\\)"],
+    ['setgroups=22', "'setgroups' \\(setgroups\\)"],
+    ['setgid=1', "'setgid' \\(setgid\\)"],
+    ['setpflags 0x2=1', "'setpflags' \\(setpflags\\)"],
+    ['setpflags 0x80=1', "'xpolicy' \\(setpflags\\)"],
+    ['setpflags 0x100=1', "'pfexec' \\(setpflags\\)"],
+    ['setuid=11', "'setuid' \\(setuid\\)"],
+    ['setppriv Permitted=1', "'permitted' \\(setppriv\\)"],
+    ['setppriv Limit=1', "'limit' \\(setppriv\\)"],
+    ['setppriv Effective=1', "'effective' \\(setppriv\\)"],
   ]
-  for (const [fail, line] of table) {
-    const every = [...steps.slice(0, 4), 'xpolicy', 'pfexec', ...steps.slice(4)]
-    const { signal, stdout, stderr } = zone().ask([['commit', { ...plan, steps: every }, 'verify']], { fail })
+  const every = [...steps.slice(0, 4), 'xpolicy', 'pfexec', ...steps.slice(4)]
+  for (const [fail, step] of table) {
+    const { signal, stdout, stderr } = zone().ask([['commit', { ...plan, steps: every }]], { fail: `parent:${fail}` })
     t.equal(signal, 'SIGABRT', fail)
     t.equal(stdout, '', fail)
-    t.equal(stderr, `privdrop: fatal: step ${line}; the process ends because it would be half privileged\n`, fail)
+    t.match(stderr, fatal(step, `success, found errno ${/\d+$/.exec(fail)}`), fail)
   }
 })
 
-live('so does whatever keeps verify from returning', ['cc'], async (t) => {
-  for (const [verify, line] of [
-    ['throw', /^privdrop: fatal: not what was asked for\n$/],
-    ['throw something', /^privdrop: fatal: the kernel's answer could not be compared with the plan\n$/],
-    ['throw a lot', /^privdrop: fatal: x{400,494}\n$/],
-  ] as const) {
-    const { signal, stderr } = zone().ask([['commit', plan, verify]])
-    t.equal(signal, 'SIGABRT', verify)
-    t.match(stderr, line)
+live('so does whatever is otherwise than in the rehearsed child', ['cc'], async (t) => {
+  const table: [string, string, string][] = [
+    ['setgid=lie', "'read back' \\(ucred_get\\)", 'group 991 991 991, found group 0 0 0'],
+    ['setgroups=lie', "'read back' \\(ucred_get\\)", 'groups 8 12, found groups 0 12'],
+    ['setppriv Effective=lie', "'read back' \\(ucred_get\\)", 'effective net_access,net_privaddr, found .*'],
+    ['sigaction 10=lie', "'SIGUSR1' \\(sigaction\\)", 'ignored, found otherwise'],
+  ]
+  for (const [fail, step, what] of table) {
+    const { signal, stderr } = zone().ask([['commit', plan]], { fail: `parent:${fail}` })
+    t.equal(signal, 'SIGABRT', fail)
+    t.match(stderr, fatal(step, what), fail)
     t.ok(stderr.length <= 512)
   }
+  const { signal, stderr } = zone().ask([['endProcess', 'an inspector is open\nhere']])
+  t.equal(signal, 'SIGABRT')
+  t.equal(stderr, 'privdrop: fatal: an inspector is open here; the process ends\n')
 })

@@ -11,7 +11,10 @@ const repository = join(__dirname, '../..')
 const nobody = 65534
 
 /** illumos numbers (sys/errno.h), which are not those of the Linux that this runs on. */
-export const errno = { EPERM: 1, ENOENT: 2, EIO: 5, ENOMEM: 12, EACCES: 13, EINVAL: 22, EOVERFLOW: 79, ETIMEDOUT: 145 }
+export const errno = {
+  ...{ EPERM: 1, ENOENT: 2, EIO: 5, ENOMEM: 12, EACCES: 13, ENOTDIR: 20, EINVAL: 22 },
+  ...{ EOVERFLOW: 79, ELOOP: 90, ETIMEDOUT: 145 },
+}
 
 export interface Conditions {
   /** A zone without, or with an IP stack of its own; default: the global zone. After a comma: what limitpriv= adds. */

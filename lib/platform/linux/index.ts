@@ -1,6 +1,6 @@
 /** Linux: the native addon's answers as states. */
 import type { Avoid, Committed, Observation, Plan, Platform, Question, Rehearsal } from '../../contract'
-import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, native } from '../../native'
+import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, native, type QuestionKind } from '../../native'
 import type { State } from '../../state'
 import { maskOf } from './capabilities'
 import { hazards, rootChildren } from './hazards'
@@ -20,10 +20,21 @@ export const linux: Platform = {
   rehearse,
   commit,
   explain,
+  callOf: (kind) => calls[kind],
   remedyForAnswer,
   rootChildren,
   libraries: () => addon().libraries(),
   look,
+}
+
+/** As src-native/plan.h has them. */
+const calls: Readonly<Record<QuestionKind, string>> = {
+  read: 'open',
+  write: 'faccessat2',
+  enter: 'faccessat2',
+  bind: 'bind',
+  reopen: 'faccessat2',
+  exchange: 'faccessat',
 }
 
 /** NGROUPS_MAX: a constant since Linux 2.6.4 (getgroups(2)). */

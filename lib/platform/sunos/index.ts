@@ -9,7 +9,7 @@ import { placeOf } from '../../root'
 import type { State } from '../../state'
 import { hazards } from './hazards'
 import { decide, type SunosDecision } from './plan'
-import { explain, remedyForAnswer } from './refusal'
+import { callOf, explain, remedyForAnswer } from './refusal'
 
 const addon = () => native<SunosAddon>()
 
@@ -22,6 +22,7 @@ export const sunos: Platform = {
   rehearse,
   commit,
   explain,
+  callOf,
   remedyForAnswer,
   rootChildren: () => undefined, // the system does not list them: HARDEN_CHILDREN says that there are some
   libraries: () => [],

@@ -6,7 +6,7 @@ import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Plan, Question } from '../../contract'
 import { errnoName, HardenError } from '../../errors'
-import type { Failure } from '../../native'
+import type { Failure, QuestionKind } from '../../native'
 import { show } from '../../options'
 import { heldBy, whereOf } from '../../refusal'
 import type { SunosDecision } from './plan'
@@ -194,7 +194,7 @@ export function remedyForAnswer({ kind, number: port }: Question, number: number
   const { effective } = wanted.sets
   if (errno === 'ENOENT' || errno === 'ENOTDIR') return 'create it; under a chroot, inside of it'
   if (errno === 'EROFS') return 'mount the file system writable'
-  if (errno !== 'EACCES' && errno !== 'EPERM') return follow(callOf.get(kind) ?? kind)
+  if (errno !== 'EACCES' && errno !== 'EPERM') return follow(callOf(kind))
   const needed = basicFor.get(kind)
   if (needed && basicPrivileges().includes(needed) && !effective.includes(needed))
     return `retain ${needed}, best with all that is basic ('basic' in 'privileges')`
@@ -205,7 +205,14 @@ export function remedyForAnswer({ kind, number: port }: Question, number: number
     : `retain ${neededFor(port)} ('basic ${neededFor(port)}' in 'privileges')`
 }
 
-const callOf: ReadonlyMap<string, string> = new Map([
-  ['read', 'open'],
-  ['write', 'access'],
-])
+/** As src-native/plan.h has them. */
+const calls: Readonly<Record<QuestionKind, string>> = {
+  read: 'open',
+  write: 'access',
+  enter: 'access',
+  bind: 'bind',
+  reopen: 'access',
+  exchange: 'access',
+}
+
+export const callOf = (kind: QuestionKind): string => calls[kind]

@@ -1,4 +1,4 @@
-/* What Linux lacks of the headers of illumos, for the core with the model (host.c). In the order of src-native/sunos/system.h. */
+/* What Linux lacks of the headers of illumos, for the core with the model (host.c). In the order of scripts/sunos/system.h. */
 #ifndef TEST_SUNOS_PRIV_H
 #define TEST_SUNOS_PRIV_H
 
@@ -34,6 +34,7 @@ int priv_isemptyset(const priv_set_t *);
 int priv_isequalset(const priv_set_t *, const priv_set_t *);
 int priv_isfullset(const priv_set_t *);
 int priv_ismember(const priv_set_t *, const char *);
+void priv_intersect(const priv_set_t *, priv_set_t *);
 int priv_issubset(const priv_set_t *, const priv_set_t *);
 priv_set_t *priv_str_to_set(const char *, const char *, const char **);
 char *priv_set_to_str(const priv_set_t *, char, int);
