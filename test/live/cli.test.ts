@@ -1,7 +1,7 @@
 /** Promise: `privdrop audit` says of any process what the kernel says, and `privdrop plan` what harden() would do. */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -72,7 +72,7 @@ live('audit: a process that has called harden()', ['root'], async (t) => {
 live('audit: what setgid() and setuid() alone leave behind, as most servers do', ['root', 'setpriv'], async (t) => {
   const subject = await start(t, { wrapper: ['setpriv', '--groups=0,4', '--regid=65534', '--reuid=65534', '--'] })
   const report = audit(subject.pid)
-  t.equal(report.status, 0)
+  t.equal(report.status, 1)
   t.same(codes(report), ['AUDIT_GROUP_ROOT', 'AUDIT_NEW_PRIVILEGES'])
   t.match(privdrop(['audit', String(subject.pid)]).stdout, /^supplementary groups +0 \(root\) 4 \(adm\)$/m)
 })
@@ -97,14 +97,14 @@ live('audit: a thread that differs', ['root', 'cc'], async (t) => {
   t.match(report, { status: 1, alike: false })
   t.same(codes(report), ['AUDIT_THREADS_DIFFER', 'AUDIT_ROOT', 'AUDIT_ROOT_AGAIN'])
   await subject.ask('native', 'stop')
-  t.equal(audit(subject.pid).status, 0)
+  t.match(audit(subject.pid), { alike: true, findings: [{ code: 'AUDIT_ROOT' }] })
 })
 
 live('audit: while threads come and go', ['root', 'cc'], async (t) => {
   const subject = await start(t)
   await loadThreads(t, subject)
   await subject.ask('native', 'startChurn')
-  t.match(audit(subject.pid), { status: 0, alike: true })
+  t.match(audit(subject.pid), { alike: true, findings: [{ code: 'AUDIT_ROOT' }] })
 })
 
 live('audit: a program that is no Node, whatever it is called', ['root', 'setpriv'], async (t) => {
@@ -116,7 +116,7 @@ live('audit: a program that is no Node, whatever it is called', ['root', 'setpri
   const kept = ['setpriv', '--reuid=65534', '--regid=65534', '--groups=0', '--inh-caps=-all', '--']
   const { pid } = await stranger(t, join(folder, name), ...kept)
   const { status, stdout } = privdrop(['audit', String(pid)])
-  t.equal(status, 0)
+  t.equal(status, 1)
   t.match(stdout, `threads               1, all alike: ${pid} (\\u{1b}[31mé\\u{7})\n`)
   t.notMatch(stdout, '\x1b')
   const report = audit(pid)
@@ -127,7 +127,7 @@ live('audit: a program that is no Node, whatever it is called', ['root', 'setpri
 live('audit: no such process, and one that is hidden', ['root', 'setpriv'], async (t) => {
   const ended = spawn('true')
   await once(ended, 'close')
-  t.match(privdrop(['audit', String(ended.pid)]), { status: 2, stdout: '', stderr: /^privdrop: there is no process/ })
+  t.match(privdrop(['audit', String(ended.pid)]), { status: 3, stdout: '', stderr: /^privdrop: there is no process/ })
   for (const [hidepid, stderr] of [
     [1, /^privdrop: process 1 may not be read \(EPERM\): ask as root/],
     [2, /^privdrop: there is no process 1; .*hidepid/],
@@ -135,25 +135,39 @@ live('audit: no such process, and one that is hidden', ['root', 'setpriv'], asyn
     // a pid namespace of its own, for the option is one of all its mounts before Linux 5.8; the shell stays process 1
     const shell = `mount -t proc -o hidepid=${hidepid} proc /proc && ${asNobody.join(' ')} "$@"; exit $?`
     const wrapper = ['unshare', '--mount', '--pid', '--fork', 'sh', '-c', shell, 'sh']
-    t.match(privdrop(['audit', '1'], wrapper), { status: 2, stdout: '', stderr }, `hidepid=${hidepid}`)
+    t.match(privdrop(['audit', '1'], wrapper), { status: 3, stdout: '', stderr }, `hidepid=${hidepid}`)
   }
   const without = ['unshare', '--mount', 'sh', '-c', 'umount -l /proc && exec "$@"', 'sh']
-  t.match(privdrop(['audit', '1'], without), { status: 2, stderr: /there is no \/proc/ })
+  t.match(privdrop(['audit', '1'], without), { status: 3, stderr: /there is no \/proc/ })
 })
 
-live('who reads no further has read enough; what cannot be written is said', ['root'], async (t) => {
-  for (const args of [['audit', String(process.pid)], ['--help']]) {
-    const child = spawn('env', [...plainNode, command, ...args], { stdio: ['ignore', 'pipe', 'pipe'] })
-    child.stdout.destroy()
-    let said = ''
-    child.stderr.on('data', (text) => {
-      said += text
-    })
-    t.same(await once(child, 'close'), [0, null], args.join(' '))
-    t.equal(said, '')
-  }
+live('who reads no further has read enough; what cannot be written is said', ['root', 'ip'], async (t) => {
+  const network = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh']
+  const cases: [args: string[], status: number][] = [
+    [['--help'], 0],
+    [['config', join(__dirname, '../fixtures/ecelerity.conf')], 0],
+    [['plan', '--user', 'nobody'], 0],
+    [['audit', String(process.pid)], 1],
+    [['demo'], 0],
+    [['demo', '--json'], 2],
+    [['harden'], 2],
+  ]
+  for (const [args, status] of cases)
+    for (const stream of ['stdout', 'stderr'] as const) {
+      const given = [...plainNode.slice(0, 2), ...network, nodeUnderTest, join(__dirname, '../../dist/cli.js'), ...args]
+      const child = spawn('env', given, { stdio: ['ignore', 'pipe', 'pipe'] })
+      child[stream].destroy()
+      const other = child[stream === 'stdout' ? 'stderr' : 'stdout']
+      let said = ''
+      other.on('data', (text) => {
+        said += text
+      })
+      t.same(await once(child, 'close'), [status, null], `${args.join(' ')}, ${stream}`)
+      t.notMatch(said, /EPIPE|^ +at /m)
+    }
   const full = privdrop(['--help'], ['sh', '-c', 'exec "$@" >/dev/full', 'sh'])
-  t.match(full, { status: 2, stderr: /^privdrop: what was found could not be written: .*ENOSPC/ })
+  t.match(full, { status: 3, stderr: /^privdrop: what was found could not be written: .*ENOSPC/ })
+  t.match(privdrop(['--help'], ['sh', '-c', 'exec "$@" >/dev/full 2>&1', 'sh']), { status: 3, stdout: '', stderr: '' })
 })
 
 live('plan: what harden() would do, and nothing about the process that says it', ['root'], async (t) => {
@@ -161,8 +175,9 @@ live('plan: what harden() would do, and nothing about the process that says it',
   // it has root's home, no listener, and an open file that only root may open
   const { status, stdout, stderr } = privdrop(args, ['HOME=/root', 'sh', '-c', 'exec "$@" 3</etc/shadow', 'sh'])
   t.match({ status, stderr }, { status: 0, stderr: '' })
-  t.match(stdout, /^user +real 65534, effective 65534, saved 65534, file system 65534$/m)
+  t.match(stdout, /^user +real 65534 \(nobody\), effective 65534 \(nobody\), saved 65534 \(nobody\), file system /m)
   t.match(stdout, /^permitted +cap_net_bind_service$/m)
+  t.match(stdout, /\nverdict +would be done\n$/)
   t.notMatch(stdout, /rehearsed|refused|HARDEN_(?:NOT_LISTENING|ENVIRONMENT|DESCRIPTORS|TIOCSTI)/)
   const json = privdrop([...args, '--json', '--supplemental-groups', 'mail,4'])
   t.match(JSON.parse(json.stdout), { platform: 'linux', groups: [4, 8], refusals: [], steps: [{ rehearsed: true }] })
@@ -200,11 +215,67 @@ live('plan: from a configuration file', ['root'], async (t) => {
   const { status, stdout } = privdrop(['plan', '--json', '--config', file, '--bind', '25', '--group', 'mail'])
   t.equal(status, 0)
   t.match(JSON.parse(stdout), { user: { real: 65534 }, group: { real: 8 }, refusals: [] })
+  // the primary group of nobody, not that of the file
+  writeFileSync(file, 'security {\n  user = mail\n  group = adm\n}\n')
+  for (const [more, uid, gid] of [
+    [['--user', 'nobody'], 65534, 65534],
+    [['--user', 'nobody', '--group', 'mail'], 65534, 8],
+    [[], 8, 4],
+  ] as const) {
+    const found = privdrop(['plan', '--json', '--config', file, ...more])
+    t.match(JSON.parse(found.stdout), { user: { real: uid }, group: { real: gid } })
+  }
   writeFileSync(file, 'security {\n  user "nobody"\n}\n')
   t.match(privdrop(['plan', '--config', file]), {
-    status: 1,
+    status: 3,
     stdout: '',
     stderr: new RegExp(`^${file}:3:1: .*\\n}\\n\\^\\n$`),
   })
-  t.match(privdrop(['plan', '--config', `${file}.no`]), { status: 1, stderr: /ENOENT/ })
+  t.match(privdrop(['plan', '--config', `${file}.no`]), { status: 3, stderr: /ENOENT/ })
+})
+
+live('what is wrong in the file is shown where it stands', ['root'], async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const file = join(folder, 'ecelerity.conf')
+  const table: [text: string, place: string, code: string][] = [
+    ['security { user = no-such-user }', '1:19', 'ERR_UNKNOWN_CREDENTIAL'],
+    ['security { user = mail\n group = no-such-group }', '2:10', 'ERR_UNKNOWN_CREDENTIAL'],
+    ['security { user = mail group = mail supplemental_groups = ( adm,\nno-such ) }', '2:1', 'ERR_UNKNOWN_CREDENTIAL'],
+    ['security { user = 4294967295 }', '1:19', 'ERR_INVALID_ARG_VALUE'],
+    ['security { user = mail group = mail\ncapabilities = "cap_no+ep" }', '2:16', 'ERR_HARDEN_CAPABILITIES'],
+    ['security { user = mail group = mail\nchroot = "srv" }', '2:10', 'ERR_INVALID_ARG_VALUE'],
+    ['security { user = mail group = mail\nchroot = "/no/such" }', '2:10', 'ERR_HARDEN_NOT_PERMITTED'],
+  ]
+  const subject = await start(t)
+  for (const [text, place, code] of table) {
+    writeFileSync(file, text)
+    const found = privdrop(['plan', '--config', file])
+    t.match(found, { status: 3, stdout: '' }, text)
+    t.ok(found.stderr.startsWith(`${file}:${place}: `), found.stderr)
+    const json = privdrop(['plan', '--config', file, '--json'])
+    t.match(
+      { ...json, ...JSON.parse(json.stdout) },
+      { status: 3, stderr: '', error: { code, place: `${file}:${place}` } },
+    )
+    const { message } = await subject.refusal('hardenAsConfigured', file, {})
+    t.ok(String(message).startsWith(`${file}:${place}: `), `harden(): ${message}`)
+  }
+})
+
+live('a directory that may not be read', ['root', 'setpriv'], async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  chmodSync(folder, 0o755)
+  mkdirSync(join(folder, 'closed'), { mode: 0o700 })
+  writeFileSync(join(folder, 'closed/x'), '')
+  for (const text of ['include "closed"', 'include "closed/x"', 'local_changes_file = "closed/x"']) {
+    writeFileSync(join(folder, 'ecelerity.conf'), `security { }\n${text}`)
+    const { status, stdout, stderr } = privdrop(['config', join(folder, 'ecelerity.conf')], asNobody)
+    t.match({ status, stdout }, { status: 3, stdout: '' }, text)
+    t.match(
+      stderr,
+      new RegExp(`^${folder}/ecelerity.conf:2:${text.indexOf('"') + 1}: .*closed.* cannot be read: EACCES`),
+    )
+  }
 })
