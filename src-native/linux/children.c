@@ -53,7 +53,8 @@ static int64_t size_of(int proc, pid_t pid)
 	return pages;
 }
 
-/* Where kcmp(2) is not to be had, while parked: pages are mapped here and seen there. */
+/* Where kcmp(2) is not to be had: pages are mapped here and seen there. What cannot be told is taken for shared while parked; before,
+ * when other threads map as well, this is tried again. */
 static bool grows_with_us(const struct search *search, pid_t pid)
 {
 	size_t size = (size_t)PROBE_PAGES * (size_t)sysconf(_SC_PAGESIZE);
@@ -61,10 +62,10 @@ static bool grows_with_us(const struct search *search, pid_t pid)
 	int64_t grown;
 
 	if (probe == MAP_FAILED)
-		return true; /* not known */
+		return true;
 	grown = size_of(search->proc, pid);
 	munmap(probe, size);
-	return grown < 0 || grown == search->own_size + PROBE_PAGES;
+	return grown < 0 ? search->parked : grown == search->own_size + PROBE_PAGES;
 }
 
 /* 1: it does. -1 with errno. */
@@ -77,7 +78,7 @@ static int shares_memory(const struct search *search, pid_t pid)
 	if (size != search->own_size)
 		return size < 0 ? -1 : 0;
 	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, pid, KCMP_VM, 0, 0);
-	return differ < 0 ? search->parked && grows_with_us(search, pid) : differ == 0;
+	return differ < 0 ? grows_with_us(search, pid) : differ == 0;
 }
 
 static int refuse_if_shared(pid_t pid, void *context)

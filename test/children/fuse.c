@@ -98,6 +98,20 @@ static void serve(const struct fuse_in_header *asked)
 	}
 }
 
+static int is_waited_for(const struct fuse_in_header *asked)
+{
+	switch (asked->opcode) {
+	case FUSE_FORGET:
+	case FUSE_BATCH_FORGET:
+	case FUSE_INTERRUPT:
+	case FUSE_RELEASE:
+	case FUSE_RELEASEDIR:
+		return 0;
+	default:
+		return 1;
+	}
+}
+
 static int mount_on(const char *folder)
 {
 	char options[128];
@@ -137,7 +151,7 @@ int main(int count, char **words)
 		} else if (read(device, request, sizeof request) > 0) {
 			if (!dead)
 				serve((struct fuse_in_header *)request);
-			else if (((struct fuse_in_header *)request)->opcode != FUSE_INTERRUPT)
+			else if (is_waited_for((struct fuse_in_header *)request))
 				say("asked\n");
 		}
 	}

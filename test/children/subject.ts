@@ -6,7 +6,7 @@ import { spawnSync } from 'node:child_process'
 import { pbkdf2 } from 'node:crypto'
 import { subscribe } from 'node:diagnostics_channel'
 import { once } from 'node:events'
-import { type Dir, opendirSync, readdirSync, readFile, readFileSync } from 'node:fs'
+import { type Dir, opendirSync, openSync, readdirSync, readFile, readFileSync } from 'node:fs'
 import { readFile as readFilePromise } from 'node:fs/promises'
 import { url } from 'node:inspector'
 import { createServer, type Server } from 'node:net'
@@ -64,6 +64,16 @@ const workerSource = `
       for (let i = 0; i < times; i++) if (require(process.argv[2]).audit().discrepancies?.length !== 0) return false
       return true
     },
+    auditByCopy: (path) => JSON.parse(JSON.stringify(require(path).audit())),
+    // As soon as there is a rehearsing child: what starts is root's, and lives as long as this process.
+    startInRehearsal: (main) => {
+      setImmediate(() => {
+        while (readFileSync('/proc/self/task/' + main + '/children', 'latin1') === '');
+        children = require('node:child_process').spawn('cat', { stdio: ['pipe', 'ignore', 'ignore'] })
+      })
+      return 'watching'
+    },
+    started: () => children.pid,
     readdir: (path) => require('node:fs').readdirSync(path),
     cwd: () => process.cwd(),
     native: (path, name, ...args) => {
@@ -216,10 +226,19 @@ export const actions = {
   listenForSigusr1: () => {
     process.on('SIGUSR1', () => process.send?.({ signal: 'SIGUSR1' }))
   },
+  listenNoMore: () => {
+    process.removeAllListeners('SIGUSR1')
+  },
+  /** Node installs a handler when it hears of the listener, by a listener of its own. */
+  listenInVain: () => {
+    process.removeAllListeners('newListener')
+    actions.listenForSigusr1()
+  },
   heard: () => heard,
   cwd: () => process.cwd(),
   chdir: (path: string) => process.chdir(path),
   readdir: (path: string) => readdirSync(path),
+  open: (path: string) => openSync(path, 'r'),
   opendir: (path: string) => {
     directory = opendirSync(path)
   },

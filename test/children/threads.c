@@ -17,6 +17,7 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/prctl.h>
@@ -230,6 +231,40 @@ static void *churn(void *unused)
 	return unused;
 }
 
+static _Atomic bool sharing;
+
+/* System calls that succeed: it has the thread-local storage of the thread that made it. */
+static int share(void *unused)
+{
+	(void)unused;
+	for (int waited = 0; sharing && waited < 6000; waited++)
+		syscall(SYS_poll, NULL, 0, 10);
+	return 0;
+}
+
+/* A process that shares the memory and is none of the threads; its number. With CLONE_PARENT it is not even a child. */
+static napi_value start_sharing(napi_env env, napi_callback_info info)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	size_t count = 1;
+	napi_value argument, result;
+	bool sibling;
+
+	napi_get_cb_info(env, info, &count, &argument, NULL, NULL);
+	napi_get_value_bool(env, argument, &sibling);
+	sharing = true;
+	napi_create_int32(env, clone(share, stack + sizeof stack, CLONE_VM | (sibling ? CLONE_PARENT : SIGCHLD), NULL), &result);
+	return result;
+}
+
+static napi_value stop_sharing(napi_env env, napi_callback_info info)
+{
+	(void)env;
+	(void)info;
+	sharing = false;
+	return NULL;
+}
+
 /* An io_uring with a thread of the kernel; its descriptor. */
 static napi_value open_poller(napi_env env, napi_callback_info info)
 {
@@ -288,6 +323,8 @@ NAPI_MODULE_INIT()
 		{"startPolling", start, polling},
 		{"interrupted", interrupted, NULL},
 		{"startChurn", start, churn},
+		{"startSharing", start_sharing, NULL},
+		{"stopSharing", stop_sharing, NULL},
 		{"openPoller", open_poller, NULL},
 		{"stop", stop, NULL},
 	};

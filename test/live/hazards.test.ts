@@ -178,9 +178,9 @@ twins(
   ],
 )
 
-/** An empty root directory, whose ancestors are '..', '/tmp', '/'. */
+/** An empty root directory, and the one above it. */
 function jail(t: Test): { outer: string; inner: string } {
-  const outer = folder(t)
+  const outer = join(folder(t), 'outer')
   const inner = join(outer, 'root')
   mkdirSync(join(inner, 'proc'), { recursive: true })
   return { outer, inner }
