@@ -185,12 +185,12 @@ const made = {
 /** `privdrop plan`, and the options that plan() gets. */
 function planWith(t: Test, answer: () => object, terminal = {}) {
   const asked: object[] = []
-  const { planRows } = t.mockRequire<typeof import('../lib/plan-report')>('../lib/plan-report')
+  const { planRows } = t.mockRequire<typeof import('../lib/plan')>('../lib/plan')
   const plan = (options: object) => {
     asked.push(options)
     return answer()
   }
-  const run = commandWith(t, { '../lib/plan-report': { plan, planRows }, '../lib/errors': errors }, terminal)
+  const run = commandWith(t, { '../lib/plan': { plan, planRows }, '../lib/errors': errors }, terminal)
   return { asked, run: (...args: string[]) => run('plan', ...args) }
 }
 
@@ -245,10 +245,10 @@ t.test('plan: every option of harden() is there, and all that the help names', a
 
 t.test('plan: a configuration, and what overrides it', async (t) => {
   const asked: unknown[] = []
-  const { planRows } = t.mockRequire<typeof import('../lib/plan-report')>('../lib/plan-report')
+  const { planRows } = t.mockRequire<typeof import('../lib/plan')>('../lib/plan')
   let wrong: Error | undefined
   const run = commandWith(t, {
-    '../lib/plan-report': {
+    '../lib/plan': {
       planRows,
       plan: (options: object) => {
         asked.push(options)
@@ -700,8 +700,8 @@ t.test('audit: what cannot be looked at is 3', async (t) => {
 t.test('audit: without the addon there are no names', async (t) => {
   const error = new errors.HardenError({ code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', message: 'none', remedy: 'do' })
   const run = commandWith(t, {
-    '../lib/threads': {
-      ofEachThread: () => {
+    '../lib/platform/linux/proc': {
+      readKinds: () => {
         throw error
       },
     },

@@ -12,14 +12,14 @@ import { plan as anyPlan, mail, nothing, observed, only, opened, root, stateOf }
 const { EACCES, ENOENT, EPERM, ETIMEDOUT } = constants.errno
 const { SIGKILL, SIGSYS } = constants.signals
 
-const ofPlan: Finding = { code: 'HARDEN_ONE', level: 'note', message: 'one', remedy: 'none' }
-const ofProcess: Finding = { code: 'HARDEN_TWO', level: 'danger', message: 'two', remedy: 'none' }
+const ofPlan: Finding = { code: 'HARDEN_NPROC', level: 'note', message: 'one', remedy: 'none' }
+const ofProcess: Finding = { code: 'HARDEN_TIOCSTI', level: 'danger', message: 'two', remedy: 'none' }
 const plan: Plan = { ...anyPlan, findings: [ofPlan] }
 const open: OpenDescriptor[] = [
-  { descriptor: 21, kind: 'listens' },
-  { descriptor: 22, kind: 'file' },
+  { descriptor: 21, kind: 'listens', writable: false, sharesPort: false, name: '' },
+  { descriptor: 22, kind: 'file', writable: false, sharesPort: false, name: '' },
 ]
-const reopen: Question = { kind: 'reopen', path: '', number: 22, option: undefined }
+const reopen: Question = { kind: 'reopen', path: '', number: 22, option: undefined, role: '' }
 const yes = { errno: 0, by: 'none', found: undefined } as const
 const plain: Avoid = { kcmp: false, regain: false }
 
@@ -57,6 +57,8 @@ function system(parts: Partial<Platform> = {}, addon: Partial<Addon> = {}) {
       }),
     remedyForAnswer: (...args) => note('remedy', args, () => 'mend it'),
     rootChildren: unexpected,
+    callOf: (kind) => kind,
+    libraries: () => [],
     look: unexpected,
     ...parts,
   }
@@ -97,7 +99,7 @@ t.test('makePlan: what the system is asked', async (t) => {
   t.strictSame(made, {
     ...decided,
     before,
-    questions: [{ kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]' }],
+    questions: [{ kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]', role: '' }],
     accountGroups: decided.wanted.groups,
     findings: [ofPlan],
     root: undefined,
@@ -220,9 +222,9 @@ t.test('examine: a hazard refuses nothing: what throws there is a fault, and is 
   t.strictSame(errors, [])
 })
 
-const read: Question = { kind: 'read', path: '/etc/key.pem', number: 0, option: 'rehearse.read[0]' }
-const bind: Question = { kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]' }
-const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, option: 'chroot' }
+const read: Question = { kind: 'read', path: '/etc/key.pem', number: 0, option: 'rehearse.read[0]', role: '' }
+const bind: Question = { kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]', role: '' }
+const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, option: 'chroot', role: '' }
 
 t.test('examine: answers to what an option asks are refusals, in the order of the questions', async (t) => {
   const asking = { ...plan, questions: [exchange, read, bind], root: opened }

@@ -11,7 +11,7 @@ import { plan as anyPlan, nothing, opened, stateOf } from './states'
 // No account has this name: should a part not be replaced after all, it is refused.
 const options = { user: 'no-such-account' }
 
-const finding = { code: 'HARDEN_ONE', level: 'note', message: 'one', remedy: 'none' } as const
+const finding = { code: 'HARDEN_NPROC', level: 'note', message: 'one', remedy: 'none' } as const
 const hazard = { code: 'HARDEN_TWO', level: 'note', message: 'two', remedy: 'none' } as const
 const plan: Plan = { ...anyPlan, findings: [finding] }
 const jail: Plan = { ...plan, wanted: stateOf({ ...nothing, jailed: true }), root: opened }

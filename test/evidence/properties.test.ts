@@ -10,11 +10,12 @@ import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { resolve } from '../../lib/accounts'
-import { capabilityNames, kernelMask, parseAmbient } from '../../lib/capabilities'
+import { capabilityNames, kernelMask, parseAmbient } from '../../lib/platform/linux/capabilities'
 import { HardenError } from '../../lib/errors'
 import { readSecurityConfig } from '../../lib/momentum'
 import { validate } from '../../lib/options'
-import { plan } from '../../lib/plan-report'
+import { native } from '../../lib/native'
+import { plan } from '../../lib/plan'
 import { configuration, ecuser, file, slip } from '../ecelerity'
 import { live } from '../live/live'
 import { readByTheBook } from './reader'
@@ -167,7 +168,7 @@ t.test('each option by itself, with whatever value', async () => {
 
 t.test('numbers are ids from 0 to 4294967294, and nothing else is', async () => {
   holds(20_000, [number], (given) => {
-    const said = outcome(() => resolve(validate({ user: given, group: given, supplementalGroups: [given] })))
+    const said = outcome(() => resolve(validate({ user: given, group: given, supplementalGroups: [given] }), native()))
     if (!(given >= 0 && given < 2 ** 32 - 1 && given % 1 === 0)) return said === `${wrong} user`
     return same(said, { uid: given, gid: given, groups: [given] })
   })
@@ -213,7 +214,7 @@ t.test('a string is a name first, and an id only if it is all digits', async () 
     const [uid, gid] = [idOf(users, user, 'user'), idOf(groups, group, 'group')]
     const fault = [uid, gid].find((found) => typeof found === 'string')
     return same(
-      outcome(() => resolve({ user, group })),
+      outcome(() => resolve({ user, group }, native())),
       fault ?? { uid, gid },
     )
   })
@@ -226,7 +227,7 @@ t.test('the group is the primary one of the account, else it has to be said', as
     const [, gid] = users.get(String(user)) ?? [...users.values()].reverse().find(([known]) => known === uid) ?? []
     const wanted = typeof uid === 'string' ? uid : gid === undefined ? `${wrong} group` : { uid, gid }
     return same(
-      outcome(() => resolve({ user })),
+      outcome(() => resolve({ user }, native())),
       wanted,
     )
   })
@@ -238,7 +239,7 @@ t.test('supplementary groups are a set', async () => {
     [fc.array(fc.oneof(fc.nat(2 ** 32 - 2), fc.constantFrom(...groups.keys())), { maxLength: 40 })],
     (list) => {
       const ids = new Set(list.map((group) => (typeof group === 'number' ? group : groups.get(group)?.[0])) as number[])
-      const found = outcome(() => resolve(validate({ supplementalGroups: list })))
+      const found = outcome(() => resolve(validate({ supplementalGroups: list }), native()))
       return (
         typeof found === 'object' &&
         same(
