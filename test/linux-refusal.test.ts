@@ -650,8 +650,8 @@ t.test('more threads and groups than are compared in a second', async (t) => {
 })
 
 t.test('a file system that does not answer', async (t) => {
-  const read: Question = { kind: 'read', path: '/mnt/key.pem', number: 0, option: 'rehearse.read[0]' }
-  const exchange: Question = { kind: 'exchange', path: '/mnt/jail', number: 0, option: 'chroot' }
+  const read: Question = { kind: 'read', path: '/mnt/key.pem', number: 0, option: 'rehearse.read[0]', role: '' }
+  const exchange: Question = { kind: 'exchange', path: '/mnt/jail', number: 0, option: 'chroot', role: '' }
   const questions = [exchange, read]
   const waited = (step: Step, item: number, fields: Partial<Failure> = {}) =>
     refusalOf(t, failure(step, { syscall: 'open', errno: ETIMEDOUT, item, ...fields }), { questions })
