@@ -7,7 +7,7 @@ import { type Addon, native } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
 import { refusal } from './refused'
 
-type Lookups = Pick<Addon, 'userByName' | 'userById' | 'groupByName'>
+type Lookups = Pick<Addon, 'userByName' | 'userById' | 'groupByName' | 'accountGroups'>
 
 /** By the name service of this machine. */
 const resolve = (options: HardenOptions) => resolveBy(options, native())
@@ -26,6 +26,7 @@ function withAccounts(answers: Partial<Lookups>) {
     userByName: note('userByName', answers.userByName ?? none),
     userById: note('userById', answers.userById ?? none),
     groupByName: note('groupByName', answers.groupByName ?? none),
+    accountGroups: answers.accountGroups ?? (() => 0),
   }
   return { resolve: (options: HardenOptions) => resolveBy(options, fake as Addon), asked }
 }
@@ -203,4 +204,35 @@ t.test('an account whose id is (uid_t)-1, which means "leave it" to the kernel',
     t.equal(error.option, option)
     t.ok(error.remedy)
   }
+})
+
+t.test("those of the account: 'initgroups'", async (t) => {
+  const asked: unknown[][] = []
+  const accountGroups: Lookups['accountGroups'] = (...args) => {
+    asked.push(args)
+    return [991, 8, 100, 8]
+  }
+  const { resolve } = withAccounts({ userByName: smtp, accountGroups })
+  const supplementalGroups = 'initgroups'
+  t.strictSame(resolve({ user: 'smtp', supplementalGroups }), { uid: 990, gid: 991, groups: [8, 100, 991] })
+  t.strictSame(resolve({ user: 'smtp', group: 8, supplementalGroups }).groups, [8, 100, 991])
+  t.strictSame(asked, [
+    [990, 991],
+    [990, 8],
+  ])
+  for (const options of [{ supplementalGroups }, { group: 8, supplementalGroups }] as const)
+    t.match(
+      refusal(() => resolve(options)),
+      { code: 'ERR_INVALID_ARG_VALUE', option: 'supplementalGroups', remedy: `give the option 'user' as well` },
+    )
+  const failing = withAccounts({ userByName: smtp, accountGroups: () => constants.errno.EIO })
+  t.match(
+    refusal(() => failing.resolve({ user: 'smtp', supplementalGroups })),
+    {
+      code: 'ERR_HARDEN_LOOKUP_FAILED',
+      option: 'supplementalGroups',
+      syscall: 'getgrouplist',
+      errno: -constants.errno.EIO,
+    },
+  )
 })

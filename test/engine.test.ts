@@ -4,10 +4,11 @@ import t from 'tap'
 import type { Avoid, Finding, Observation, Plan, Platform, Question, Rehearsal, Timing } from '../lib/contract'
 import { commit, examine, makePlan, type Run, timed } from '../lib/engine'
 import { HardenError } from '../lib/errors'
-import { type Addon, type Failure, native, type OpenDescriptor } from '../lib/native'
+import { questionsAhead } from '../lib/foresight'
+import { type Addon, type Answer, type Failure, native, type OpenDescriptor } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
 import { refusal } from './refused'
-import { plan as anyPlan, mail, nothing, observed, only, opened, root, stateOf } from './states'
+import { plan as anyPlan, descriptorOf, mail, nothing, observed, only, opened, root, stateOf } from './states'
 
 const { EACCES, ENOENT, EPERM, ETIMEDOUT } = constants.errno
 const { SIGKILL, SIGSYS } = constants.signals
@@ -15,12 +16,8 @@ const { SIGKILL, SIGSYS } = constants.signals
 const ofPlan: Finding = { code: 'HARDEN_NPROC', level: 'note', message: 'one', remedy: 'none' }
 const ofProcess: Finding = { code: 'HARDEN_TIOCSTI', level: 'danger', message: 'two', remedy: 'none' }
 const plan: Plan = { ...anyPlan, findings: [ofPlan] }
-const open: OpenDescriptor[] = [
-  { descriptor: 21, kind: 'listens', writable: false, sharesPort: false, name: '' },
-  { descriptor: 22, kind: 'file', writable: false, sharesPort: false, name: '' },
-]
-const reopen: Question = { kind: 'reopen', path: '', number: 22, option: undefined, role: '' }
-const yes = { errno: 0, by: 'none', found: undefined } as const
+const open: OpenDescriptor[] = [descriptorOf(21, 'listens'), descriptorOf(22, 'file')]
+const yes: Answer = { errno: 0, by: 'none', found: undefined }
 const plain: Avoid = { kcmp: false, regain: false }
 
 const failure = (step: Failure['step'], syscall: string, fields: Partial<Failure> = {}): Failure => ({
@@ -58,12 +55,16 @@ function system(parts: Partial<Platform> = {}, addon: Partial<Addon> = {}) {
     remedyForAnswer: (...args) => note('remedy', args, () => 'mend it'),
     rootChildren: unexpected,
     callOf: (kind) => kind,
-    libraries: () => [],
+    libraries: () => ['/lib/libc.so.6'],
     look: unexpected,
     ...parts,
   }
   return { platform, done, given }
 }
+
+/** What the package asks by itself. */
+const ahead = (descriptors?: readonly OpenDescriptor[]) =>
+  questionsAhead({ platform: system().platform, plan, descriptors })
 
 const giveUp: Run = (part) => part()
 /** As plan() has it: what is thrown is kept, and the next part is next. */
@@ -84,15 +85,18 @@ t.test('makePlan: what the system is asked', async (t) => {
   const before = observed({ group: only(4) })
   const decided = { wanted: stateOf(nothing), steps: ['capset'] as const }
   const findings: Finding[] = []
-  const { platform, given } = system({
-    observe: () => before,
-    decide: (request, seen, found) => {
-      given.push([request, seen])
-      found.push(ofPlan)
-      findings.push(...found)
-      return { ...decided, steps: [...decided.steps] }
+  const { platform, given } = system(
+    {
+      observe: () => before,
+      decide: (request, seen, found) => {
+        given.push([request, seen])
+        found.push(ofPlan)
+        findings.push(...found)
+        return { ...decided, steps: [...decided.steps] }
+      },
     },
-  })
+    { accountGroups: () => 2 },
+  )
   const options: HardenOptions = { user: 990, group: 991, supplementalGroups: [12, 8, 12], rehearse: { bind: [25] } }
   const made = makePlan(platform, options)
   t.strictSame(given, [[{ options, uid: 990, gid: 991, groups: [8, 12] }, before]])
@@ -101,6 +105,7 @@ t.test('makePlan: what the system is asked', async (t) => {
     before,
     questions: [{ kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]', role: '' }],
     accountGroups: decided.wanted.groups,
+    explicitGroups: true,
     findings: [ofPlan],
     root: undefined,
   })
@@ -121,29 +126,29 @@ t.test('makePlan: what cannot be observed is explained', async (t) => {
   t.strictSame([done, given], [['explain'], [[observe(), undefined, []]]], 'names are not even looked up')
 })
 
-t.test('makePlan: the groups of the account, where a name that it could exchange is walked', async (t) => {
+t.test('makePlan: the groups of the account, with which other processes of the user run', async (t) => {
   const asked: unknown[][] = []
-  const on = (answer: number[] | number) =>
-    system(
-      {},
-      {
-        accountGroups: (...args) => {
-          asked.push(args)
-          return answer
-        },
-        openRoot: () => ({ path: '/', descriptor: 1 }),
-      },
-    ).platform
+  const on = (answer: number[] | number) => {
+    const accountGroups: Addon['accountGroups'] = (...args) => {
+      asked.push(args)
+      return answer
+    }
+    return system({}, { accountGroups }).platform
+  }
   const options = { user: 990, group: 991 }
-  t.strictSame(makePlan(on([100]), options).accountGroups, mail.groups)
-  t.strictSame(asked, [])
-  const jail = { ...options, chroot: '/' }
-  t.strictSame(makePlan(on([100, 8]), jail).accountGroups, [8, 12, 100])
-  t.strictSame(makePlan(on(ENOENT), jail).accountGroups, mail.groups, 'a name service that fails')
+  t.strictSame(makePlan(on([100, 8]), options).accountGroups, [8, 12, 100])
+  t.strictSame(makePlan(on(ENOENT), options).accountGroups, mail.groups, 'a name service that fails')
   t.strictSame(asked, [
     [990, 991],
     [990, 991],
   ])
+  for (const [supplementalGroups, explicit] of [
+    [undefined, false],
+    [[], true],
+    [[8], true],
+    ['initgroups', true],
+  ] as const)
+    t.equal(makePlan(on([100]), { ...options, supplementalGroups }).explicitGroups, explicit)
 })
 
 const order = ['descriptors', 'hazards', 'rehearse']
@@ -153,9 +158,9 @@ t.test('examine: in one order, each with what it needs', async (t) => {
   const timings: Timing[] = []
   const { findings, rehearsal } = examine(platform, plan, timings, giveUp)
   t.strictSame(done, order)
-  t.strictSame(given, [[], [{ plan, descriptors: open }], [plan, [reopen], plain]])
-  t.strictSame(findings, [ofPlan, ofProcess])
-  t.strictSame(rehearsal, { ...left([reopen]), avoid: plain })
+  t.strictSame(given, [[], [{ platform, plan, descriptors: open }], [plan, ahead(open), plain]])
+  t.strictSame(findings, [ofProcess, ofPlan], 'dangers first')
+  t.strictSame(rehearsal, { ...left(ahead(open)), avoid: plain })
   t.strictSame(
     timings.map(({ name }) => name),
     order,
@@ -176,7 +181,7 @@ t.test('examine: harden() gives up at the first that throws', async (t) => {
   const timings: Timing[] = []
   t.throws(() => examine(second.platform, plan, timings, giveUp), { message: /^setgroups\./ })
   t.strictSame(second.done, ['descriptors', 'hazards', 'explain'])
-  t.strictSame(second.given[2], [noChild.rehearse(), plan, [reopen]])
+  t.strictSame(second.given[2], [noChild.rehearse(), plan, ahead(open)])
   t.strictSame(
     timings.map(({ name }) => name),
     ['descriptors', 'hazards'],
@@ -185,30 +190,29 @@ t.test('examine: harden() gives up at the first that throws', async (t) => {
 })
 
 t.test('examine: plan() goes on, and sees all of them', async (t) => {
-  for (const [parts, addon, messages, questions] of [
-    [{}, refused, ['descriptors'], []],
-    [noChild, {}, ['setgroups'], [reopen]],
-    [noChild, refused, ['descriptors', 'setgroups'], []],
+  for (const [parts, addon, messages] of [
+    [{}, refused, ['descriptors']],
+    [noChild, {}, ['setgroups']],
+    [noChild, refused, ['descriptors', 'setgroups']],
   ] as const) {
     const { platform, given } = system(parts, addon)
     const { run, messages: found } = collecting()
     const timings: Timing[] = []
     const { findings, rehearsal } = examine(platform, plan, timings, run)
     t.strictSame(found(), messages)
-    t.strictSame(findings, [ofPlan, ofProcess])
+    t.strictSame(findings, [ofProcess, ofPlan])
     t.equal(rehearsal === undefined, 'rehearse' in parts)
     t.strictSame(
       timings.map(({ name }) => name),
       order,
       'they took their time, too',
     )
+    const seen = addon === refused ? undefined : open
     const scene = given.find(([first]) => Object.hasOwn(Object(first), 'descriptors'))?.[0]
-    t.equal(
-      (scene as { descriptors: unknown }).descriptors,
-      addon === refused ? undefined : open,
-      'unknown is not none',
-    )
-    t.strictSame(given.find((args) => args[0] === plan)?.[1] ?? questions, questions)
+    t.equal((scene as { descriptors: unknown }).descriptors, seen, 'unknown is not none')
+    const explained = given.find(([first]) => (first as Failure | undefined)?.step === 'setgroups')
+    if (explained) t.strictSame(explained[2], ahead(seen))
+    else t.strictSame(given.find(([first]) => first === plan)?.[1], ahead(seen))
   }
 })
 
@@ -228,43 +232,46 @@ const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, opt
 
 t.test('examine: answers to what an option asks are refusals, in the order of the questions', async (t) => {
   const asking = { ...plan, questions: [exchange, read, bind], root: opened }
-  const on = (answers: Rehearsal['answers']) => system({ rehearse: (_, questions) => left(questions, { answers }) })
-  const no = (errno: number) => ({ ...yes, errno })
-  const by = (who: 'user' | 'others', errno = 0) => ({ errno, by: who, found: '/srv' })
+  type Answers = Partial<Record<string, Answer>>
+  const on = (answers: Answers) =>
+    system({
+      rehearse: (_, questions) =>
+        left(questions, {
+          answers: questions.map(({ option, kind }) => answers[option ?? `own ${kind}`] ?? yes),
+        }),
+    })
+  const no = (errno: number): Answer => ({ ...yes, errno })
+  const by = (who: Answer['by'], errno = 0): Answer => ({ errno, by: who, found: '/srv' })
   const access = { code: 'ERR_HARDEN_ACCESS', remedy: 'mend it' }
-  type Row = [title: string, answers: Rehearsal['answers'], errors: object[], findings?: string[]]
+  const [key, port] = ['rehearse.read[0]', 'rehearse.bind[0]'] as const
+  const changed = { code: 'ERR_HARDEN_CHROOT_PATH', option: 'chroot', found: '/srv' }
+  type Row = [title: string, answers: Answers, errors: object[], findings?: string[]]
   const table: Row[] = [
-    ['all fine', [yes, yes, yes, yes], []],
-    ['read', [yes, no(EACCES), yes, yes], [{ ...access, step: 'read', errno: -EACCES, option: read.option }]],
+    ['all fine', {}, []],
+    ['read', { [key]: no(EACCES) }, [{ ...access, step: 'read', errno: -EACCES, option: key }]],
     [
       'both',
-      [yes, no(EACCES), no(EPERM), yes],
+      { [key]: no(EACCES), [port]: no(EPERM) },
       [
         { ...access, step: 'read', found: read.path },
         { ...access, step: 'bind', errno: -EPERM, found: '25' },
       ],
     ],
-    [
-      'the new user',
-      [by('user'), yes, yes, yes],
-      [{ code: 'ERR_HARDEN_CHROOT_PATH', option: 'chroot', found: '/srv' }],
-    ],
-    ['whatever the errno', [by('user', ENOENT), yes, yes, yes], [{ code: 'ERR_HARDEN_CHROOT_PATH' }]],
+    ['the new user', { chroot: by('user') }, [changed]],
+    ['whoever may write to it', { chroot: by('writer') }, [changed]],
+    ['whatever the errno', { chroot: by('user', ENOENT) }, [changed]],
     [
       'not walked to its end',
-      [no(ENOENT), yes, yes, yes],
+      { chroot: no(ENOENT) },
       [{ code: 'ERR_HARDEN_NOT_PERMITTED', step: 'exchange', errno: -ENOENT }],
     ],
-    ['others', [by('others'), yes, yes, yes], [], ['HARDEN_WRITABLE_ANCESTOR']],
-    ['a file that could not be opened again', [yes, yes, yes, no(EACCES)], [], ['HARDEN_DESCRIPTORS']],
-    ['both', [by('others'), yes, yes, no(EACCES)], [], ['HARDEN_WRITABLE_ANCESTOR', 'HARDEN_DESCRIPTORS']],
+    ['others', { chroot: by('others') }, [], ['HARDEN_WRITABLE_ANCESTOR']],
+    ['a file that could not be opened again', { 'own reopen': no(EACCES) }, [], ['HARDEN_DESCRIPTORS']],
     [
-      'no answer',
-      [yes],
-      [
-        { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'read' },
-        { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'bind' },
-      ],
+      'both',
+      { chroot: by('others'), 'own reopen': no(EACCES) },
+      [],
+      ['HARDEN_DESCRIPTORS', 'HARDEN_WRITABLE_ANCESTOR'],
     ],
   ]
   for (const [title, answers, expected, codes = []] of table) {
@@ -275,7 +282,7 @@ t.test('examine: answers to what an option asks are refusals, in the order of th
     t.equal(errors.length, expected.length)
     t.strictSame(
       findings.map(({ code }) => code),
-      ['HARDEN_ONE', 'HARDEN_TWO', ...codes],
+      ['HARDEN_TWO', 'HARDEN_ONE', ...codes],
     )
     for (const [question, errno, ofPlan] of given.filter((args) => args[0] === read))
       t.strictSame([question, errno, ofPlan], [read, EACCES, asking], 'the system words the remedy')
@@ -327,7 +334,7 @@ t.test('rehearse: what filters kill is left out, what may pass is tried again', 
     const { platform, avoided, given } = on(...answers)
     t.throws(() => examine(platform, plan, [], giveUp), { name: 'HardenError' }, title)
     t.equal(avoided.length, tries)
-    t.strictSame(given.at(-1), [answers.at(-1), plan, [reopen]])
+    t.strictSame(given.at(-1), [answers.at(-1), plan, ahead(open)])
   }
 })
 

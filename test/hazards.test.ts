@@ -1,30 +1,30 @@
 /** Promise: what weakens a plan on both systems is named, with a remedy, and what vanishes or is hidden does no harm. */
-import { closeSync, mkdtempSync, openSync, realpathSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { Finding, Plan, Question } from '../lib/contract'
+import type { Finding, Plan, Platform, Scene } from '../lib/contract'
 import {
   attempt,
   danger,
-  descriptorQuestions,
   environment as environmentOf,
-  foreignFiles,
+  groupsLost,
   groupZero,
   note,
-  othersCanExchange,
+  rootByItsGroups,
+  sharedPort,
+  wayOfGroup,
 } from '../lib/hazards'
-import type { Answer, OpenDescriptor } from '../lib/native'
-import { plan as anyPlan, type Masked, only, stateOf, nothing as wanted } from './states'
+import { type Addon, native, type OpenDescriptor } from '../lib/native'
+import { linux } from '../lib/platform/linux'
+import { plan as anyPlan, descriptorOf, type Masked, observed, only, stateOf, nothing as wanted } from './states'
 
 const cluster = { isWorker: false }
 const { notListening, signalReport } = t.mockRequire<typeof import('../lib/hazards')>('../lib/hazards', {
   'node:cluster': cluster,
 })
-const listens: OpenDescriptor = { descriptor: 3, kind: 'listens' }
-const sceneOf = (changed: Partial<Masked> = {}, descriptors?: readonly OpenDescriptor[]) => {
+const listens = descriptorOf(3, 'listens')
+const on = (addon: Partial<Addon> = {}): Platform => ({ ...linux, addon: () => ({ ...native(), ...addon }) })
+const sceneOf = (changed: Partial<Masked> = {}, descriptors?: readonly OpenDescriptor[], platform = on()): Scene => {
   const plan: Plan = { ...anyPlan, wanted: stateOf({ ...wanted, ...changed }) }
-  return { plan, descriptors }
+  return { platform, plan, descriptors }
 }
 const list = (finding: Finding | undefined): Finding[] => (finding ? [finding] : [])
 
@@ -80,13 +80,15 @@ t.test('reports by signal', async (t) => {
     t.intercept(process, 'report', { value: { reportOnSignal } })
     return list(signalReport())
   }
-  const finding = (names: string) => ({
+  const ways: Record<string, string> = {
+    '--report-on-signal': '--report-on-signal: leave it out, or set process.report.reportOnSignal to false',
+    '--heapsnapshot-signal': '--heapsnapshot-signal: leave it out',
+  }
+  const finding = (...names: string[]) => ({
     code: 'HARDEN_SIGNAL_REPORT',
     level: 'danger' as const,
-    message: new RegExp(`by a signal: ${names}$`),
-    remedy: new RegExp(
-      `^start Node without ${names} \\(NODE_OPTIONS, too\\), or set process\\.report\\.reportOnSignal`,
-    ),
+    message: new RegExp(`by a signal: ${names.join(' and ')}$`),
+    remedy: `${names.map((name) => ways[name]).join('; ')} (of NODE_OPTIONS, too)`,
   })
   alone(t, found(undefined, [], true), finding('--report-on-signal'))
   t.intercept(process, 'report', { value: undefined })
@@ -96,7 +98,7 @@ t.test('reports by signal', async (t) => {
     for (const options of [option, `--no-warnings  "${option}"`, `${option}\t--no-warnings`])
       alone(t, found(options, []), finding('--heapsnapshot-signal'), `NODE_OPTIONS: ${options}`)
   }
-  const both = finding('--report-on-signal and --heapsnapshot-signal')
+  const both = finding('--report-on-signal', '--heapsnapshot-signal')
   alone(t, found('', ['--heapsnapshot-signal=SIGUSR2'], true), both)
   for (const option of ['--heapsnapshot-near-heap-limit=1', '--report-signal=SIGUSR2', '--heapsnapshot-signals'])
     for (const [options, execArgv] of [
@@ -108,7 +110,8 @@ t.test('reports by signal', async (t) => {
 
 t.test('listening', async (t) => {
   const not = ['HARDEN_NOT_LISTENING']
-  const raw: OpenDescriptor = { descriptor: 4, kind: 'raw' }
+  const datagram = descriptorOf(5, 'datagram')
+  const raw = descriptorOf(4, 'raw')
   const codes = (descriptors: readonly OpenDescriptor[] | undefined, isWorker = false) => {
     cluster.isWorker = isWorker
     return list(notListening(sceneOf({}, descriptors))).map(({ code }) => code)
@@ -120,6 +123,8 @@ t.test('listening', async (t) => {
     ['a raw one', [raw], not],
     ['a packet one', [{ ...raw, kind: 'packet' }], not],
     ['one for netlink', [{ ...raw, kind: 'netlink' }], not],
+    ['a bound datagram socket', [datagram], []],
+    ['a connected one', [descriptorOf(5, 'peer', { name: '/run/x' })], not],
     ['none', [], not],
     ['unknown', undefined, []],
   ] as const)
@@ -128,7 +133,7 @@ t.test('listening', async (t) => {
   cluster.isWorker = false
   alone(t, list(notListening(sceneOf({}, []))), {
     code: 'HARDEN_NOT_LISTENING',
-    level: 'danger',
+    level: 'note',
     message: /^no socket of this process is listening yet/,
     remedy: `call harden() when the server has emitted 'listening'`,
   })
@@ -168,65 +173,78 @@ t.test('group 0', async (t) => {
   t.same(found({ group: only(0), groups: [0], user: only(0) }), [], 'user root')
 })
 
-const answer = (errno: number, fields: Partial<Answer> = {}): Answer => ({
-  errno,
-  by: 'none',
-  found: undefined,
-  ...fields,
-})
-const reopen = (number: number): Question => ({ kind: 'reopen', path: '', number, option: undefined })
+const names: Record<number, string> = { 6: 'disk', 8: 'mail', 27: 'sudo', 100: 'users', 998: 'docker' }
+const groupById: Addon['groupById'] = (gid) => names[gid]
 
-t.test('files that the new user could not open', async (t) => {
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'privdrop-hazards-')))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  const odd = openSync(join(folder, "mail\n'log'"), 'w')
-  const device = openSync('/dev/null', 'r')
-  t.teardown(() => [odd, device].map((descriptor) => closeSync(descriptor)))
-  const asked = (numbers: number[], errno = 13) =>
-    list(foreignFiles(numbers.map((number) => ({ question: reopen(number), answer: answer(errno) }))))
-  alone(t, asked([device, odd, 1_000_000]), {
-    code: 'HARDEN_DESCRIPTORS',
-    level: 'note',
-    message: `goes on using: descriptor ${device} ('/dev/null'), descriptor ${odd} ("${folder}/mail\\n'log'"), descriptor 1000000 (closed by now)`,
-    remedy: /^give the files to the new user if they are to be opened again/,
+t.test('groups that amount to root', async (t) => {
+  const found = (changed: Partial<Masked>, addon: Partial<Addon> = { groupById }) =>
+    list(rootByItsGroups(sceneOf(changed, [], on(addon))))
+  alone(t, found({ group: only(27), groups: [6, 8, 998] }), {
+    code: 'HARDEN_GROUP_IS_ROOT',
+    level: 'danger',
+    message: /: disk \([^()]+\), sudo \([^()]+\), docker \(starts containers as root\)$/,
+    remedy: /^leave disk, sudo, docker out/,
   })
-  for (const errno of [0, 1, 2, 38]) t.same(asked([device], errno), [], `errno ${errno}`)
-  t.same(list(foreignFiles([])), [])
-  t.same(list(foreignFiles([{ question: reopen(device), answer: undefined }])), [], 'no answer')
-  const read: Question = { ...reopen(device), kind: 'read' }
-  t.same(list(foreignFiles([{ question: read, answer: answer(13) }])), [], 'another question')
-  const many = Array.from({ length: 20 }, (_, index) => 1_000_000 + index)
-  const [finding] = asked(many)
-  t.match(finding?.message, /descriptor 1000015 \(closed by now\) and 4 more$/)
-  t.notMatch(finding?.message, '1000016')
+  t.same(found({ groups: [8, 100, 4711] }), [], 'others, and one without a name')
+  t.same(found({ groups: [0] }), [], 'group 0 has a finding of its own')
+  t.same(found({ groups: [998], user: only(0) }), [], 'user root')
+  t.same(found({ groups: [998] }, { groupById: () => 5 }), [], 'a name service that fails')
+  for (const name of ['root', 'shadow', 'wheel', 'lxd', 'libvirt']) t.equal(wayOfGroup(name)?.[0], name)
+  for (const name of ['mail', 'toString', '__proto__', '', '27']) t.equal(wayOfGroup(name), undefined, name)
 })
 
-t.test('which descriptors are asked about', async (t) => {
-  const file = (descriptor: number): OpenDescriptor => ({ descriptor, kind: 'file' })
-  t.strictSame(descriptorQuestions([listens, file(9), { descriptor: 4, kind: 'raw' }, file(10)]), [
-    reopen(9),
-    reopen(10),
-  ])
-  t.strictSame(descriptorQuestions([]), [])
-  const many = Array.from({ length: 2000 }, (_, index) => file(index))
-  t.equal(descriptorQuestions(many).length, 1024)
-})
-
-t.test('others than root can exchange what the path of the chroot names', async (t) => {
-  const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, option: 'chroot' }
-  const found = (given: Answer | undefined, question = exchange) =>
-    list(
-      othersCanExchange([
-        { question: reopen(9), answer: answer(0, { by: 'others', found: '/x' }) },
-        { question, answer: given },
-      ]),
-    )
-  alone(t, found(answer(0, { by: 'others', found: '/srv' })), {
-    code: 'HARDEN_WRITABLE_ANCESTOR',
-    level: 'note',
-    message: /^others than root can exchange what the chroot's path names: '\/srv'$/,
-    remedy: /^give the folder in which it lies to root \(chown root\)/,
+t.test('groups that go', async (t) => {
+  interface Case {
+    explicit?: boolean
+    before?: number[]
+    account?: number[]
+    groups?: number[]
+    uid?: number
+    ofRoot?: number[] | number
+  }
+  const found = ({ explicit = false, before = [], account = [], groups = [], uid = 1000, ofRoot = [0] }: Case) => {
+    const asked: unknown[][] = []
+    const accountGroups: Addon['accountGroups'] = (...args) => {
+      asked.push(args)
+      return ofRoot
+    }
+    const scene = sceneOf({ groups, user: only(uid) }, [], on({ groupById, accountGroups }))
+    const plan = {
+      ...scene.plan,
+      ...{ explicitGroups: explicit, accountGroups: account, before: observed({ groups: before }) },
+    }
+    const findings = list(groupsLost({ ...scene, plan }))
+    t.ok(asked.every((args) => args.join() === '0,0'))
+    return findings
+  }
+  const finding = (names: string, advised: string) => ({
+    code: 'HARDEN_GROUPS_LOST',
+    level: 'note' as const,
+    message: `supplementary groups of the process or of its account are not retained: ${names}`,
+    remedy: `if files depend on them: supplementalGroups: [${advised}], or 'initgroups' for those of the account`,
   })
-  for (const given of [answer(0), answer(0, { by: 'user', found: '/srv' }), undefined]) t.same(found(given), [])
-  t.same(list(othersCanExchange([])), [])
+  alone(t, found({ before: [100, 8], account: [8, 4711] }), finding('mail, users, 4711', `'mail', 'users', 4711`))
+  alone(t, found({ before: [8], ofRoot: 5 }), finding('mail', `'mail'`), 'a name service that fails')
+  alone(t, found({ before: [8, 27, 998] }), finding('mail', `'mail'`), 'what amounts to root is not advised')
+  t.same(found({ before: [27, 998] }), [])
+  alone(t, found({ before: [6, 8, 100], ofRoot: [0, 6, 100] }), finding('mail', `'mail'`), "nor are root's own")
+  t.same(found({ before: [8], groups: [8] }), [], 'they stay')
+  t.same(found({ before: [0, 1000] }), [], 'root, and the group itself')
+  t.same(found({ before: [8], explicit: true }), [], 'they were named')
+  t.same(found({ before: [8], uid: 0 }), [], 'user root')
+})
+
+t.test('a port that several listeners share', async (t) => {
+  const shared = descriptorOf(7, 'listens', { sharesPort: true })
+  const found = (descriptors: readonly OpenDescriptor[] | undefined, uid = 1000) =>
+    list(sharedPort(sceneOf({ user: only(uid) }, descriptors)))
+  alone(t, found([listens, shared, { ...shared, descriptor: 9 }]), {
+    code: 'HARDEN_REUSEPORT',
+    level: 'note',
+    message: /^SO_REUSEPORT is per user: beside descriptor 7, descriptor 9, .* user 1000 gets EADDRINUSE$/,
+    remedy: /^close the listener before the next one is opened/,
+  })
+  t.same(found([listens]), [])
+  t.same(found(undefined), [], 'unknown')
+  t.same(found([shared], 0), [], 'the user stays')
 })

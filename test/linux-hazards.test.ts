@@ -4,13 +4,14 @@ import t, { type Test } from 'tap'
 import type { Finding, Plan } from '../lib/contract'
 import type { OpenDescriptor } from '../lib/native'
 import * as addon from '../lib/native'
+import { linux as platform } from '../lib/platform/linux'
 import * as linux from '../lib/platform/linux/hazards'
-import { plan as anyPlan, type Masked, observed, only, stateOf, nothing as wanted } from './states'
+import { plan as anyPlan, descriptorOf, type Masked, observed, only, stateOf, nothing as wanted } from './states'
 
 const plan: Plan = { ...anyPlan, wanted: stateOf(wanted) }
 const root = { path: '/srv/smtp', descriptor: 9, place: '1:2' }
 const cap = (number: number) => 1n << BigInt(number)
-const listens: OpenDescriptor = { descriptor: 3, kind: 'listens' }
+const listens = descriptorOf(3, 'listens')
 
 const failure = (code: string, errno: number) => Object.assign(new Error(code), { code, errno, syscall: 'open' })
 const gone = failure('ENOENT', -2)
@@ -42,6 +43,15 @@ const cluster = { isWorker: false }
 const open = new Map<number, string>()
 const NO_DESCRIPTOR = 1_000_000
 
+/** What the native code answers. */
+const session: number[] = []
+const fileMask = 0n
+const fake = {
+  ...addon.native<LinuxAddon>(),
+  sessionRoot: () => session,
+  fileCapabilities: () => fileMask,
+}
+
 /** The hazards with another /proc, which is `world`: by path, or by call and path where two calls ask for the same path. */
 function load(): typeof import('../lib/platform/linux/hazards') {
   const look = (call: string, path: string): string => {
@@ -50,7 +60,7 @@ function load(): typeof import('../lib/platform/linux/hazards') {
     return entry
   }
   return t.mockRequire('../lib/platform/linux/hazards', {
-    '../lib/native': addon,
+    '../lib/native': { ...addon, native: () => fake },
     'node:fs': {
       ...fs,
       openSync: (path: string) => {
@@ -78,7 +88,7 @@ function find({ entries = {}, isWorker = false, root, ...rest }: World = {}): Fi
     ...plan,
     ...{ wanted: stateOf({ ...wanted, ...rest.wanted }), before: observed(rest.before), root },
   }
-  const found = hazards.flatMap((hazard) => hazard({ plan: ofPlan, descriptors }) ?? [])
+  const found = hazards.flatMap((hazard) => hazard({ platform, plan: ofPlan, descriptors }) ?? [])
   if (open.size > 0) throw new Error(`left open: ${[...open.values()]}`)
   return found
 }
@@ -122,7 +132,7 @@ const worst: World = {
   },
   wanted: { permitted: cap(0), groups: [0] },
   root,
-  descriptors: [{ descriptor: 4, kind: 'raw' }],
+  descriptors: [descriptorOf(4, 'raw')],
 }
 
 t.test('nothing to find', async (t) => {
@@ -133,18 +143,22 @@ t.test('nothing to find', async (t) => {
 t.test('everything at once: dangers first', async (t) => {
   process.env.HOME = '/root'
   process.execArgv.push('--heapsnapshot-signal=SIGUSR2')
-  const common = {
-    dangers: ['CAPABILITY_IS_ROOT', 'TIOCSTI', 'SUID_DUMPABLE', 'SIGNAL_REPORT'],
-    notes: ['SOCKETS', 'NPROC', 'PROC_IN_CHROOT', 'ENVIRONMENT', 'GROUP_ZERO'],
-  }
-  for (const [isWorker, dangers, notes] of [
-    [false, [...common.dangers, 'NOT_LISTENING'], common.notes],
-    [true, common.dangers, ['PRIMARY_ROOT', ...common.notes]],
+  session = [12]
+  fileMask = cap(10)
+  t.teardown(() => {
+    session = []
+    fileMask = 0n
+  })
+  const first = ['CAPABILITY_IS_ROOT danger', 'TIOCSTI danger', 'SUID_DUMPABLE danger', 'SIGNAL_REPORT danger']
+  const last = ['SOCKETS', 'SESSION_ROOT', 'FILE_CAPABILITIES', 'NPROC', 'PROC_IN_CHROOT', 'ENVIRONMENT', 'GROUP_ZERO']
+  for (const [isWorker, own] of [
+    [false, 'NOT_LISTENING'],
+    [true, 'PRIMARY_ROOT'],
   ] as const) {
     const found = find({ ...worst, isWorker })
     t.same(
       found.map(({ code, level }) => `${code} ${level}`),
-      [...dangers.map((name) => `HARDEN_${name} danger`), ...notes.map((name) => `HARDEN_${name} note`)],
+      [...first, ...[own, ...last].map((name) => `${name} note`)].map((name) => `HARDEN_${name}`),
     )
     for (const finding of found) {
       t.strictSame(Object.keys(finding), ['code', 'level', 'message', 'remedy'])
@@ -173,7 +187,7 @@ t.test('what cannot be read is no finding', async (t) => {
 
 t.test('this very process, for the kernel as it is', async (t) => {
   const openDescriptors = readdirSync('/proc/self/fd').length
-  const scene = { plan: { ...plan, wanted: stateOf({ ...wanted, groups: [0] }) }, descriptors: [] }
+  const scene = { platform, plan: { ...plan, wanted: stateOf({ ...wanted, groups: [0] }) }, descriptors: [] }
   const found = linux.hazards.flatMap((hazard) => hazard(scene) ?? [])
   t.equal(readdirSync('/proc/self/fd').length, openDescriptors, 'nothing is left open')
   for (const { code, level, message, remedy } of found) {
@@ -233,10 +247,11 @@ t.test('ways to root', async (t) => {
 
 t.test('children that were found root by the commit', async (t) => {
   t.equal(rootChildren([]), undefined)
+  world = { ...plain, '/proc/12/status': 'Name:\tsmtpd\nState:\tS\n' }
   t.match(rootChildren([11, 12]), {
     code: 'HARDEN_CHILDREN_ROOT',
     level: 'danger',
-    message: /: 11, 12$/,
+    message: /: 11, 12 \(smtpd\)$/,
     remedy: /^end them, or start them after harden\(\)/,
   })
 })
@@ -252,6 +267,11 @@ t.test('the primary', async (t) => {
     message: new RegExp(`process ${process.ppid}, is still root`),
     remedy: /^call harden\(\) in the primary, too/,
   })
+  const manager = process.env.pm_id
+  t.teardown(() => setEnvironment('pm_id', manager))
+  process.env.pm_id = '0'
+  t.match(find({ isWorker: true, entries: isRoot }), [{ code: 'HARDEN_PRIMARY_ROOT', remedy: /fork mode of pm2/ }])
+  setEnvironment('pm_id', manager)
   t.same(codes({ isWorker: true, entries: primary('1\t1\t1\t1') }), [])
   t.same(codes({ isWorker: true, entries: primary('0\t0\t0\t0', 'Z') }), [], 'a zombie')
   t.same(codes({ isWorker: true, entries: primary('10\t100\t20\t1000') }), [], 'ids that only contain a 0')
@@ -295,15 +315,52 @@ t.test('sockets', async (t) => {
   const finding = (sockets: string) => ({
     code: 'HARDEN_SOCKETS',
     level: 'note' as const,
-    message: `what these sockets were opened for they stay able to do: ${sockets}`,
+    message: `these sockets keep the access they were opened with: ${sockets}`,
     remedy: /^close them before harden\(\)/,
   })
   for (const kind of ['raw', 'packet', 'netlink'] as const)
-    alone(t, find({ descriptors: [listens, { descriptor: 8, kind }] }), finding(`descriptor 8 (${kind})`))
-  const both = [{ descriptor: 8, kind: 'packet' } as const, listens, { descriptor: 19, kind: 'netlink' } as const]
+    alone(t, find({ descriptors: [listens, descriptorOf(8, kind)] }), finding(`descriptor 8 (${kind})`))
+  const both = [descriptorOf(8, 'packet'), listens, descriptorOf(19, 'netlink')]
   alone(t, find({ descriptors: both }), finding('descriptor 8 (packet), descriptor 19 (netlink)'))
+  const peer = descriptorOf(8, 'peer', { name: '/run/dbus/sock' })
+  alone(t, find({ descriptors: [listens, peer] }), finding("descriptor 8 (connected to '/run/dbus/sock')"))
+  for (const kind of ['file', 'datagram', 'listens'] as const)
+    t.same(codes({ descriptors: [listens, descriptorOf(8, kind)] }), [], kind)
+  t.same(codes({ descriptors: [listens, { ...peer, descriptor: 2 }] }), [], 'standard error')
+  const channel = process.env.NODE_CHANNEL_FD
+  t.teardown(() => setEnvironment('NODE_CHANNEL_FD', channel))
+  process.env.NODE_CHANNEL_FD = '8'
+  t.same(codes({ descriptors: [listens, peer] }), [], 'the channel to a parent')
+  setEnvironment('NODE_CHANNEL_FD', channel)
   t.same(codes({ descriptors: both, isWorker: true }), ['HARDEN_SOCKETS'], 'in a cluster, too')
-  t.same(codes({ descriptors: undefined }), [], 'nobody knows')
+  t.same(codes({ descriptors: undefined }), [], 'unknown')
+})
+
+t.test('root in the same session', async (t) => {
+  t.teardown(() => {
+    session = []
+  })
+  session = [11, 12]
+  alone(t, find({ entries: { '/proc/11/status': 'Name:\thelper\nUid:\t0\t0\t0\t0\n' } }), {
+    code: 'HARDEN_SESSION_ROOT',
+    level: 'note',
+    message: /are root, and no ancestors: 11 \(helper\), 12$/,
+    remedy: /^end them if they are helpers of an earlier start/,
+  })
+})
+
+t.test('file capabilities of node', async (t) => {
+  t.teardown(() => {
+    fileMask = 0n
+  })
+  fileMask = cap(10) | cap(13)
+  alone(t, find({ wanted: { bounding: cap(10) } }), {
+    code: 'HARDEN_FILE_CAPABILITIES',
+    level: 'note',
+    message: /has file capabilities that no child may have any more: cap_net_raw; fork\(\)/,
+    remedy: `remove them: setcap -r ${process.execPath}`,
+  })
+  t.same(codes({ wanted: { bounding: cap(10) | cap(13) } }), [], 'all may still be had')
 })
 
 t.test('RLIMIT_NPROC', async (t) => {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import * as addon from '../lib/native'
-import { lineOf, nameIn, parseStatus, readKinds } from '../lib/platform/linux/proc'
+import { lineOf, listMounts, nameIn, parseStatus, readKinds, typeOfMount } from '../lib/platform/linux/proc'
 import { placeOf } from '../lib/root'
 import { type Masked, stateOf } from './states'
 
@@ -438,4 +438,58 @@ t.test('the threads of this process', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'privdrop-proc-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   t.notOk(readKinds('self', placeOf(statSync(folder, { bigint: true }))).some(({ state }) => state.jailed))
+})
+
+/** listMounts() and typeOfMount() where the kernel says this of mounts. */
+function withMounts(t: Test, mountinfo: string | Error) {
+  return t.mockRequire<typeof import('../lib/platform/linux/proc')>('../lib/platform/linux/proc', {
+    '../lib/native': addon,
+    'node:fs': {
+      ...fs,
+      readFileSync: (path: string) => {
+        t.equal(path, '/proc/self/mountinfo')
+        if (mountinfo instanceof Error) throw mountinfo
+        return mountinfo
+      },
+    },
+  })
+}
+
+t.test('mounts', async (t) => {
+  const line = (place: string, type: string) =>
+    `26 25 0:24 / ${place} rw,nosuid shared:5 master:1 - ${type} source rw\n`
+  const { listMounts, typeOfMount } = withMounts(
+    t,
+    line('/', 'ext4') +
+      line('/mnt/a\\040b', 'fuse.sshfs') +
+      line('/mnt/a\\134b', 'nfs4') +
+      line('/mnt', 'tmpfs') +
+      line('/mnt', 'xfs'),
+  )
+  t.strictSame(listMounts(), [
+    { path: '/', type: 'ext4' },
+    { path: '/mnt/a b', type: 'fuse.sshfs' },
+    { path: '/mnt/a\\b', type: 'nfs4' },
+    { path: '/mnt', type: 'tmpfs' },
+    { path: '/mnt', type: 'xfs' },
+  ])
+  for (const [path, type] of [
+    ['/', 'ext4'],
+    ['/etc/key.pem', 'ext4'],
+    ['/mnt/a b', 'fuse.sshfs'],
+    ['/mnt/a b/c', 'fuse.sshfs'],
+    ['/mnt/a\\b/c', 'nfs4'],
+    ['/mnt/a bc', 'tmpfs'],
+    ['/mntx', 'ext4'],
+  ] as const)
+    t.equal(typeOfMount(path), type, path)
+  t.equal(withMounts(t, line('/srv', 'ext4')).typeOfMount('/etc'), '', 'nothing is above it')
+  t.equal(withMounts(t, new Error('ENOENT')).typeOfMount('/'), '', 'unknown')
+  t.throws(() => withMounts(t, new RangeError('hidden')).listMounts(), { message: 'hidden' })
+  t.strictSame(withMounts(t, '7\n').listMounts(), [{ path: '', type: '' }], 'an odd line')
+})
+
+t.test('the mounts of this process', async (t) => {
+  t.ok(listMounts().some(({ path, type }) => path === '/proc' && type === 'proc'))
+  t.equal(typeOfMount('/proc/self/status'), 'proc')
 })

@@ -37,12 +37,23 @@ interface Texts {
 let texts: Texts
 let paths: string[]
 
+/** user_namespaces(7): whether the namespace denies setgroups(2). */
+let setgroups: string | undefined
+/** proc_pid_mountinfo(5) */
+let mounts = ''
+
 const mocked = t.mockRequire<typeof import('../lib/platform/linux/refusal')>('../lib/platform/linux/refusal', {
   '../lib/errors': errors, // one class for all
   '../lib/native': addon, // for the names of capabilities
   'node:fs': {
     ...fs,
-    readFileSync: (path: string) => read('status', path),
+    readFileSync: (path: string) => {
+      if (path === '/proc/self/mountinfo') return mounts
+      if (path !== '/proc/self/setgroups') return read('status', path)
+      paths.push(path)
+      if (setgroups === undefined) throw new Error('ENOENT')
+      return setgroups
+    },
     readlinkSync: (path: string) => read('link', path),
   },
 })
@@ -67,7 +78,7 @@ function refusalOf(t: Test, failure: Failure, given: Case): errors.HardenError {
   const error = mocked.explain(failure, plan, questions)
   const { tid, item, step } = failure
   const path = step === 'descriptors' ? `/proc/self/fd/${item}` : `/proc/self/task/${tid}/status`
-  t.ok(paths.every((one) => one === path))
+  t.ok(paths.every((one) => one === path || one === '/proc/self/setgroups'))
   t.ok(error instanceof errors.HardenError)
   return error
 }
@@ -119,15 +130,17 @@ t.test('which step is refused, and what to do about it', async (t) => {
 
   const none = { permitted: 0n, effective: 0n }
   /** Where the three usual managers grant a capability: its name, and theirs. */
-  const grant = (name: string) => {
-    const short = name.slice('cap_'.length).toUpperCase()
-    return `start the process with ${name} (Docker: --cap-add ${short}; Kubernetes: securityContext.capabilities.add: [${short}]; systemd: CapabilityBoundingSet= must have it)`
+  const grant = (...names: string[]) => {
+    const short = names.map((name) => name.slice('cap_'.length).toUpperCase())
+    return `start the process with ${names.join(', ')} (Docker: --cap-add ${short.join(' --cap-add ')}; Kubernetes: securityContext.capabilities.add: [${short.join(', ')}]; systemd: CapabilityBoundingSet= must have it)`
   }
-  const leave = `, or leave it out of 'capabilities'`
-  const asRoot = (name: string) => exactly(grant(name))
-  const asUser = (name: string) =>
-    exactly(`start the process as root, with ${name}; for development, call harden() only if process.getuid() is 0`)
-  const lacks = (name: string) => exactly(grant(name) + leave)
+  const asRoot = (...names: string[]) => exactly(grant(...names))
+  /** What is set up for another user than root: the capabilities come as ambient ones. */
+  const ambient = (names: string[]) =>
+    `start the process as root, or with ${names.join(', ')} ambient (systemd: AmbientCapabilities=${names.join(' ').toUpperCase()}; setpriv --ambient-caps +${names.map((name) => name.slice('cap_'.length)).join(',+')}); for development, call harden() only if process.getuid() is 0`
+  const asUser = (...names: string[]) => exactly(ambient(names))
+  const lacks = (...names: string[]) =>
+    exactly(`${grant(...names)}, or leave ${names.join(', ')} out of 'capabilities'`)
   const filtered = (syscall: string) =>
     exactly(
       `find what refuses ${syscall}: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=), or a security module`,
@@ -153,6 +166,10 @@ t.test('which step is refused, and what to do about it', async (t) => {
       `allow ${syscall} in the seccomp filter of the process (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=)`,
     )
 
+  const jail: Plan = { ...anyPlan, steps: ['chroot', ...anyPlan.steps] }
+  /** What the plan takes and a process without anything lacks. */
+  const everything = ['cap_setpcap', 'cap_setgid', 'cap_setuid', 'cap_net_bind_service']
+
   type Row = [string, Failure, Partial<Masked>, RegExp, Plan?]
   const table: Row[] = [
     // a capability is lacking
@@ -160,30 +177,30 @@ t.test('which step is refused, and what to do about it', async (t) => {
     ['no CAP_SETGID', failure('setgroups', { errno: EPERM }), without(SETGID), asRoot('cap_setgid')],
     ['no CAP_SETGID', failure('setresgid', { errno: EPERM }), without(SETGID), asRoot('cap_setgid')],
     ['no CAP_SETUID', failure('setresuid', { errno: EPERM }), without(SETUID), asRoot('cap_setuid')],
-    ['no CAP_SYS_CHROOT', failure('chroot', { errno: EPERM }), without(SYS_CHROOT), asRoot('cap_sys_chroot')],
+    ['no CAP_SYS_CHROOT', failure('chroot', { errno: EPERM }), without(SYS_CHROOT), asRoot('cap_sys_chroot'), jail],
     [
       'nothing but others',
       failure('setgroups', { errno: EPERM }),
       { permitted: SETUID, effective: SETUID },
-      asRoot('cap_setgid'),
+      asRoot('cap_setpcap', 'cap_setgid', 'cap_net_bind_service'),
     ],
     [
       'it lacks, and securebits are set',
       failure('setgroups', { errno: EPERM }),
       { ...none, securebits: 1 },
-      asRoot('cap_setgid'),
+      asRoot(...everything),
     ],
 
     // nor is it lacking because the process is no root
     ...([1000, 1001] as const).flatMap((id): Row[] => [
-      ['a plain user', failure('setresuid', { errno: EPERM }), { ...none, user: only(id) }, asUser('cap_setuid')],
-      ['a plain user', failure('bounding', { errno: EPERM }), { ...none, user: only(id) }, asUser('cap_setpcap')],
+      ['a plain user', failure('setresuid', { errno: EPERM }), { ...none, user: only(id) }, asUser(...everything)],
+      ['a plain user', failure('bounding', { errno: EPERM }), { ...none, user: only(id) }, asUser(...everything)],
     ]),
     [
       'another effective user, and nothing permitted',
       failure('setgroups', { errno: EPERM }),
       { ...none, user: aside.user },
-      asUser('cap_setgid'),
+      asUser(...everything),
     ],
 
     // it is only set aside
@@ -192,7 +209,7 @@ t.test('which step is refused, and what to do about it', async (t) => {
       const back = new RegExp(`^the process has set root aside: call process.seteuid\\(0\\).* ${name} back$`)
       const raise = new RegExp(`^raise ${name} into the effective set of the process, or start it without$`)
       const user = { real: 990, effective: 990, saved: 990, fs: 990 }
-      return [
+      const rows: [string, Failure, Partial<Masked>, RegExp][] = [
         ["seteuid'd", refused, aside, back],
         ["seteuid'd, securebits set", refused, { ...aside, securebits: 1 }, back],
         ["seteuid'd, the real user is root", refused, { ...aside, user: { ...user, real: 0 } }, back],
@@ -200,16 +217,17 @@ t.test('which step is refused, and what to do about it', async (t) => {
         ['no root at all', refused, { ...aside, user }, raise],
         ['the effective user is root', refused, { ...aside, user: { ...user, effective: 0, fs: 0 } }, raise],
       ]
+      return rows.map((row): Row => [...row, jail])
     }),
     [
       'another one is permitted, and not effective',
       failure('setresuid', { errno: EPERM }),
       { ...aside, permitted: FULL & ~SETUID },
-      asUser('cap_setuid'),
+      asUser('cap_setpcap', 'cap_setgid', 'cap_setuid'),
     ],
 
     // it is there, and yet
-    ['with CAP_SETGID', failure('setgroups', { errno: EPERM }), {}, /\/proc\/self\/setgroups/],
+    ['with CAP_SETGID', failure('setgroups', { errno: EPERM }), {}, filtered(syscalls.setgroups)],
     ['with CAP_SETPCAP', failure('bounding', { errno: EPERM }), {}, filtered(syscalls.bounding)],
     ['with CAP_SETGID', failure('setresgid', { errno: EPERM }), {}, filtered(syscalls.setresgid)],
     ['with CAP_SETUID', failure('setresuid', { errno: EPERM }), {}, filtered(syscalls.setresuid)],
@@ -225,8 +243,7 @@ t.test('which step is refused, and what to do about it', async (t) => {
         ['for whatever reason', failure(step, { errno: EPERM }), {}, filtered(syscalls[step])],
       ],
     ),
-    ['for whatever reason', failure('no_new_privs', { errno: EINVAL }), {}, filtered(syscalls.no_new_privs)],
-    ['securebits are not why', failure('setgroups', { errno: EPERM }), { securebits: 47 }, /\/proc\/self\/setgroups/],
+    ['for whatever reason', failure('no_new_privs', { errno: EINVAL }), {}, /^run it on a Linux kernel/],
     [
       'nor does a step of no capability need one',
       failure('ambient', { errno: EPERM }),
@@ -258,6 +275,12 @@ t.test('which step is refused, and what to do about it', async (t) => {
     ],
     ['one lacks', failure('capset', { errno: EPERM }), without(BIND), lacks('cap_net_bind_service')],
     [
+      'everything lacks: all at once, not one a restart',
+      failure('capset', { errno: EPERM }),
+      none,
+      exactly(`${grant(...everything)}, or leave cap_net_bind_service out of 'capabilities'`),
+    ],
+    [
       'one lacks that is not even to be effective',
       failure('capset', { errno: EPERM }),
       without(RAW),
@@ -268,9 +291,7 @@ t.test('which step is refused, and what to do about it', async (t) => {
       'several lack',
       failure('capset', { errno: EPERM }),
       without(BIND, RAW),
-      exactly(
-        `start the process with cap_net_bind_service, cap_net_raw (Docker: --cap-add NET_BIND_SERVICE --cap-add NET_RAW; Kubernetes: securityContext.capabilities.add: [NET_BIND_SERVICE, NET_RAW]; systemd: CapabilityBoundingSet= must have it)${leave}`,
-      ),
+      lacks('cap_net_bind_service', 'cap_net_raw'),
       wants({ inheritable: RAW }),
     ],
     [
@@ -282,15 +303,15 @@ t.test('which step is refused, and what to do about it', async (t) => {
     ],
 
     // ids without a mapping
-    ['an unmapped uid', failure('setresuid', { errno: EINVAL }), {}, /uid_map/],
-    ['an unmapped gid', failure('setresgid', { errno: EINVAL }), {}, /gid_map/],
-    ['an unmapped group', failure('setgroups', { errno: EINVAL }), {}, /\bmap\b/],
+    ['an unmapped uid', failure('setresuid', { errno: EINVAL }), {}, /^map user 990 in .*uid_map/],
+    ['an unmapped gid', failure('setresgid', { errno: EINVAL }), {}, /^map group 991 in .*gid_map/],
+    ['an unmapped group', failure('setgroups', { errno: EINVAL }), {}, /^map the groups 8, 12 in .*gid_map/],
     ['EPERM is not about a map', failure('setresgid', { errno: EPERM }), {}, /^(?!.*\bmap\b)/],
     ['an unmapped uid, and no right', failure('setresuid', { errno: EINVAL }), without(SETUID), /uid_map/],
 
     // limits
     ['RLIMIT_NPROC', failure('rehearsal child', { errno: EAGAIN }), {}, processes],
-    ['memory', failure('rehearsal child', { errno: ENOMEM }), {}, processes],
+    ['memory', failure('rehearsal child', { errno: ENOMEM }), {}, /^give the machine more memory or swap/],
     ['RLIMIT_NPROC of the user', failure('setresuid', { errno: EAGAIN }), {}, processes],
     ['memory for groups', failure('setgroups', { errno: ENOMEM }), {}, processes],
     ['open files of the process', failure('read back', { syscall: 'open', errno: EMFILE }), {}, files],
@@ -310,6 +331,12 @@ t.test('which step is refused, and what to do about it', async (t) => {
 
     // neither a call that failed nor a signal
     ['no answer', failure('read back', {}), {}, filtered('other')],
+    [
+      'a security module that refuses signals',
+      failure('signal 33', { syscall: 'rt_tgsigqueueinfo', errno: EACCES }),
+      {},
+      /AppArmor: signal peer/,
+    ],
     ['refused for another reason than a limit', failure('signal 33', { errno: EPERM }), {}, filtered('other')],
   ]
   for (const [title, answer, before, remedy, ofPlan] of table) {
@@ -326,6 +353,27 @@ t.test('which step is refused, and what to do about it', async (t) => {
       `the kernel refuses step '${answer.step}': ${answer.syscall}: ${reason}. Remedy: ${error.remedy}.`,
     )
     t.strictSame({ ...error }, { ...whereOf(answer), code: error.code, remedy: error.remedy })
+  }
+})
+
+t.test('a user namespace that denies setgroups', async (t) => {
+  t.teardown(() => {
+    setgroups = undefined
+  })
+  const answer = failure('setgroups', { errno: EPERM })
+  for (const [text, securebits, remedy] of [
+    ['deny\n', 0, /^the user namespace of the process denies setgroups \(\/proc\/self\/setgroups\)/],
+    ['deny\n', 47, /^the user namespace of the process denies setgroups/],
+    ['allow\n', 0, /^find what refuses setgroups/],
+    ['allow\n', 47, /^start the process without securebits \(now 0x2f;/],
+    [undefined, 0, /^find what refuses setgroups/],
+  ] as const) {
+    setgroups = text
+    t.match(
+      refusalOf(t, answer, { before: { ...root, securebits } }).remedy,
+      remedy,
+      `${text} 0x${securebits.toString(16)}`,
+    )
   }
 })
 
@@ -347,7 +395,11 @@ t.test('a thread that could not be stopped, or is another', async (t) => {
   const park = { syscall: 'rt_tgsigqueueinfo', tid: 4719 }
   const differs = { code: 'ERR_HARDEN_THREAD_DIFFERS', remedy: /native module.*unshare/ }
   const noMemory = { code: 'ERR_HARDEN_NOT_PERMITTED', remedy: /^raise the limit on memory/ }
-  const unreachable = { code: 'ERR_HARDEN_THREAD_UNREACHABLE', remedy: /signal 33/ }
+  const unreachable = {
+    code: 'ERR_HARDEN_THREAD_UNREACHABLE',
+    remedy: /^call harden\(\) again; if it stays so, a debugger or a seccomp filter/,
+  }
+  const lines = (state: string, blocked: string) => `${named('odd one')}State:\t${state}\nSigBlk:\t${blocked}\n`
   const table: Row[] = [
     {
       title: 'not stopped in time',
@@ -368,6 +420,36 @@ t.test('a thread that could not be stopped, or is another', async (t) => {
       status: named('node'),
       ...unreachable,
     },
+    {
+      title: 'it blocks the signal',
+      answer: failure('park', { ...park, errno: ETIMEDOUT }),
+      status: lines('S (sleeping)', '0000000100000000'),
+      code: 'ERR_HARDEN_THREAD_UNREACHABLE',
+      remedy: /^find the native module whose thread blocks signal 33, and load it after harden/,
+      found: 'S (sleeping)',
+    },
+    {
+      title: 'it blocks others',
+      answer: failure('park', { ...park, errno: ETIMEDOUT }),
+      status: lines('t (tracing stop)', 'fffffffeffffffff'),
+      ...unreachable,
+      found: 't (tracing stop)',
+    },
+    {
+      title: 'it waits for a disk',
+      answer: failure('park', { ...park, errno: ETIMEDOUT }),
+      status: lines('D (disk sleep)', '0000000100000000'),
+      code: 'ERR_HARDEN_THREAD_UNREACHABLE',
+      remedy: /^it waits for a disk or a file system \(D \(disk sleep\)\)/,
+      found: 'D (disk sleep)',
+    },
+    ...[EPERM, EACCES].map((errno) => ({
+      title: 'a security module that refuses signals',
+      answer: failure('park', { ...park, errno }),
+      status: named('node'),
+      code: 'ERR_HARDEN_THREAD_UNREACHABLE',
+      remedy: /AppArmor: signal peer=.*seccomp filter/,
+    })),
     {
       title: 'too many signals pending',
       answer: failure('park', { ...park, errno: EAGAIN }),
@@ -650,12 +732,18 @@ t.test('more threads and groups than are compared in a second', async (t) => {
 })
 
 t.test('a file system that does not answer', async (t) => {
-  const read: Question = { kind: 'read', path: '/mnt/key.pem', number: 0, option: 'rehearse.read[0]' }
-  const exchange: Question = { kind: 'exchange', path: '/mnt/jail', number: 0, option: 'chroot' }
+  const read: Question = { kind: 'read', path: '/mnt/key.pem', number: 0, option: 'rehearse.read[0]', role: '' }
+  const exchange: Question = { kind: 'exchange', path: '/mnt/jail', number: 0, option: 'chroot', role: '' }
   const questions = [exchange, read]
   const waited = (step: Step, item: number, fields: Partial<Failure> = {}) =>
     refusalOf(t, failure(step, { syscall: 'open', errno: ETIMEDOUT, item, ...fields }), { questions })
   t.match(waited('read', 1), { code: 'ERR_HARDEN_ACCESS', found: '/mnt/key.pem', option: 'rehearse.read[0]' })
+  t.match(refusalOf(t, failure('descriptors', { syscall: 'open', errno: ETIMEDOUT, item: 9 }), { link: '/mnt/dir' }), {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'descriptors',
+    found: '/mnt/dir',
+    message: /waited in vain for descriptor 9 \('\/mnt\/dir'\)/,
+  })
   t.match(waited('exchange', 0), { code: 'ERR_HARDEN_NOT_PERMITTED', found: '/mnt/jail', option: 'chroot' })
   for (const [title, error] of [
     ['no question', waited('read', 7)],
@@ -678,30 +766,58 @@ t.test('nothing is known of a plan yet', async (t) => {
   })
 })
 
+t.test('a descriptor that a dead file system holds, when it is opened again', async (t) => {
+  const reopen: Question = { kind: 'reopen', path: '', number: 21, option: undefined, role: '' }
+  const answer = failure('reopen', { syscall: 'faccessat2', errno: ETIMEDOUT, item: 0 })
+  texts = { link: '/mnt/log' }
+  paths = []
+  t.match(mocked.explain(answer, undefined, [reopen]), {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'reopen',
+    found: '/mnt/log',
+    message: /waited in vain for descriptor 21 \('\/mnt\/log'\)/,
+  })
+  t.strictSame(paths, ['/proc/self/fd/21'])
+  texts = {}
+  t.match(mocked.explain(answer, undefined, [reopen]), { found: '21', message: /descriptor 21 \(closed by now\)/ })
+})
+
 t.test('why a question was answered so', async (t) => {
   const create = 'create it; under a chroot, inside of it'
   const mount = 'mount the file system writable'
-  const give =
-    'give it, and the way to it, to the new user (chown, chmod, or a supplementary group), or use it before harden()'
+  const make =
+    'make it, and every directory above it, accessible to the new user (chown, chmod, or a supplementary group), or use it before harden()'
   const retain = `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
   const find =
     'find what stands in the way: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=), a security module, a limit'
-  const table: [Question['kind'], number, string][] = [
-    ['read', EACCES, give],
+  const without = { ...anyPlan, wanted: stateOf({ ...mail, permitted: 0n, effective: 0n }) }
+  mounts = '26 1 8:1 / / rw - ext4 /dev/sda1 rw\n27 26 0:30 / /mnt/a rw - fuse.sshfs host rw\n'
+  t.teardown(() => {
+    mounts = ''
+  })
+  const fuse = 'mount that FUSE file system with allow_other, or use it before harden()'
+  const table: [Question['kind'], number, string, path?: string][] = [
+    ['read', EACCES, make],
     ['read', EPERM, find],
     ['read', EMFILE, find],
     ['read', ENOENT, create],
     ['read', ENOTDIR, create],
-    ['write', EACCES, give],
+    ['write', EACCES, make],
     ['write', ENOENT, create],
     ['write', EROFS, mount],
     ['bind', EACCES, retain],
     ['bind', EPERM, find],
+    ['read', EACCES, fuse, '/mnt/a/key.pem'],
+    ['write', EACCES, fuse, '/mnt/a'],
+    ['read', ENOENT, create, '/mnt/a/key.pem'],
+    ['read', EACCES, make, '/mnt/ab'],
   ]
-  for (const [kind, errno, remedy] of table)
+  for (const [kind, errno, remedy, path = '/etc/key.pem'] of table)
     t.equal(
-      mocked.remedyForAnswer({ kind, path: '', number: 0, option: undefined }, errno),
+      mocked.remedyForAnswer({ kind, path, number: 0, option: undefined, role: '' }, errno, without),
       remedy,
-      `${kind}: ${getSystemErrorName(-errno)}`,
+      `${kind} ${path}: ${getSystemErrorName(-errno)}`,
     )
+  const bind: Question = { kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]', role: '' }
+  t.match(mocked.remedyForAnswer(bind, EACCES, anyPlan), /^find what refuses the port: the capability is retained/)
 })

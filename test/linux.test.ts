@@ -7,7 +7,7 @@ import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, type NativeCo
 import { refusal } from './refused'
 import { plan as anyPlan, BIND, FULL, mail, observed, only, opened, root, stateOf, statusOf } from './states'
 
-const question: Question = { kind: 'read', path: '/etc/mail/key.pem', number: 0, option: 'rehearse.read[0]' }
+const question: Question = { kind: 'read', path: '/etc/mail/key.pem', number: 0, option: 'rehearse.read[0]', role: '' }
 const plan: Plan = { ...anyPlan, accountGroups: [8, 12, 100] }
 const hardened = statusOf(mail)
 const plain = { kcmp: false, regain: false }

@@ -20,6 +20,7 @@ t.test('what the new user will not be able to use', async (t) => {
   const question = (kind: Question['kind'], path: string, number: number, index: number): Question => ({
     ...{ kind, path, number },
     option: `rehearse.${kind}[${index}]`,
+    role: '',
   })
   const table: Row[] = [
     [question('read', '/etc/key.pem', 0, 0), 'open', EACCES, '/etc/key.pem', `read '/etc/key.pem'`],
@@ -45,26 +46,32 @@ t.test('a wait that ran out', async (t) => {
   const remedy = 'see that its file system answers (NFS, FUSE), and call harden() again'
   const table: [Question, Failure['step'], string, string, string][] = [
     [
-      { kind: 'read', path: '/mnt/a', number: 0, option: 'rehearse.read[0]' },
+      { kind: 'read', path: '/mnt/a', number: 0, option: 'rehearse.read[0]', role: '' },
       'read',
       'ERR_HARDEN_ACCESS',
       '/mnt/a',
       `'/mnt/a'`,
     ],
-    [{ kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]' }, 'bind', 'ERR_HARDEN_ACCESS', '25', 'port 25'],
     [
-      { kind: 'exchange', path: '/mnt', number: 0, option: 'chroot' },
+      { kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]', role: '' },
+      'bind',
+      'ERR_HARDEN_ACCESS',
+      '25',
+      'port 25',
+    ],
+    [
+      { kind: 'exchange', path: '/mnt', number: 0, option: 'chroot', role: '' },
       'exchange',
       'ERR_HARDEN_NOT_PERMITTED',
       '/mnt',
       `'/mnt'`,
     ],
     [
-      { kind: 'reopen', path: '', number: 9, option: undefined },
+      { kind: 'reopen', path: '', number: 9, option: undefined, role: '' },
       'reopen',
       'ERR_HARDEN_NOT_PERMITTED',
       '9',
-      'descriptor 9',
+      'descriptor 9 (closed by now)',
     ],
   ]
   for (const [question, step, code, found, what] of table) {
@@ -85,7 +92,7 @@ t.test('a wait that ran out', async (t) => {
   }
 })
 
-const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, option: 'chroot' }
+const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, option: 'chroot', role: '' }
 
 t.test('a name of the chroot that the new user decides', async (t) => {
   for (const found of ['/srv', undefined]) {

@@ -147,7 +147,7 @@ t.test('of Solaris', async (t) => {
   const state: State = { ...main, sets: { ...sets, bounding: undefined, ambient: undefined }, noNewPrivileges: false }
   const solaris = { ...linux, name: 'sunos' as const, rootChildren: () => undefined }
   const rehearsal = {
-    state: { ...state, securebits: undefined, aware: true },
+    state: { ...state, securebits: undefined, flags: [] },
     text: '',
     answers: [],
     dumpable: undefined,

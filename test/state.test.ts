@@ -146,7 +146,7 @@ t.test('a state in words', async (t) => {
     ambient: undefined,
     limit: ['basic'],
   }
-  const solaris = inWords({ ...wanted, sets, securebits: undefined, aware: true })
+  const solaris = inWords({ ...wanted, sets, securebits: undefined, flags: ['PRIV_AWARE'] })
   t.strictSame(
     [...solaris].slice(3),
     [
@@ -156,7 +156,7 @@ t.test('a state in words', async (t) => {
       ['limit', 'basic'],
       ['jailed', 'true'],
       ['noNewPrivileges', 'true'],
-      ['aware', 'true'],
+      ['flags', 'PRIV_AWARE'],
     ],
     'of Solaris',
   )

@@ -1,6 +1,6 @@
 /** A process that is root, and the plan by which it becomes a mail server's user: for the tests of what is said about them. */
 import type { Observation, Plan } from '../lib/contract'
-import { type LinuxAddon, native } from '../lib/native'
+import { type LinuxAddon, native, type OpenDescriptor } from '../lib/native'
 import type { Ids, State } from '../lib/state'
 
 export const BIND = 1n << 10n
@@ -37,7 +37,7 @@ export function stateOf({ permitted, effective, inheritable, bounding, ambient, 
     ambient: namesOf(ambient),
     limit: undefined,
   }
-  return { ...rest, sets, aware: undefined }
+  return { ...rest, sets, flags: undefined }
 }
 
 export const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
@@ -88,9 +88,16 @@ export const plan: Plan = {
   before: observed(),
   questions: [],
   accountGroups: [8, 12],
+  explicitGroups: false,
   root: undefined,
   findings: [],
 }
+/** A descriptor as it is mostly. */
+export const descriptorOf = (
+  descriptor: number,
+  kind: OpenDescriptor['kind'],
+  fields: Partial<OpenDescriptor> = {},
+): OpenDescriptor => ({ descriptor, kind, writable: false, sharesPort: false, name: '', ...fields })
 export const opened = { path: '/srv/mail', descriptor: 17, place: '8:2' }
 
 /** The kernel's text about a thread in this state. */
