@@ -275,7 +275,7 @@ export function run(mail: Mail): void {
 
 function start(mail: Mail, secret: string): void {
   process.exitCode = 1 // until the last line of demo() is reached
-  setTimeout(end, 120_000, 1, 'not finished after two minutes').unref()
+  setTimeout(end, 600_000, 1, 'not finished after ten minutes').unref()
   demo(mail, secret).catch((error) => {
     if (error.code === 'EADDRINUSE')
       end(1, `port ${port} of ${host} is in use: stop the mail server that listens there`)
