@@ -265,6 +265,7 @@ t.test('the table', async (t) => {
     ['refused', `${code}: ${message}`],
     ['note', 'HARDEN_ONE: one is not (leave it)'],
     ['danger', 'HARDEN_TWO: two is bad (mend it)'],
+    ['verdict', 'would be refused: 2 reasons'],
   ])
   const plain = rows(withParts().plan({}))
   t.strictSame(plain.slice(10, 12), [
@@ -272,4 +273,5 @@ t.test('the table', async (t) => {
     ['steps', 'chroot, bounding, setgroups, setresgid, setresuid, capset, no_new_privs'],
   ])
   t.notOk(plain.some(([name]) => name === 'refused'))
+  t.strictSame(plain.at(-1), ['verdict', 'would be done'])
 })
