@@ -352,6 +352,9 @@ t.test('plan: as a table, and as JSON', async (t) => {
   t.match(stdout, '\nroot directory        /srv/\\u{1b}[31m\\u{202e}\n', 'nothing moves the cursor or turns it round')
   t.notMatch(stdout, '\x1b')
   t.match(stdout, /\nsteps {17}setresuid\nverdict {15}would be done\n$/)
+  const { capabilities: _, ...sunos } = made
+  const { stdout: solaris } = planWith(t, () => ({ ...sunos, privileges: { permitted: ['net_privaddr'] } })).run()
+  t.match(solaris, '\npermitted             net_privaddr\n')
   const json = run('--json')
   t.equal(json.status, 0)
   t.strictSame(JSON.parse(json.stdout), made)

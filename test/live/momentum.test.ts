@@ -3,10 +3,8 @@
  * stand. What has a file of its own is not repeated here: sets.test.ts (retained, exclusive), chroot.test.ts, threads.test.ts
  * (groups by name and id), refusals.test.ts (a second call).
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Test } from 'tap'
+import { withAccounts } from './accounts'
 import { live } from './live'
 import { common, mask, NONE } from './outside'
 import { inUserNamespace, start } from './subject'
@@ -27,21 +25,8 @@ const clusterNode = {
   privileges: 'basic net_privaddr net_bindmlp sys_resource sys_net_config net_rawaccess',
 }
 
-/** A mount namespace in which there is an account ecuser. */
-function withEcuser(t: Test): string[] {
-  const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
-  t.teardown(() => rmSync(folder, { recursive: true }))
-  for (const [file, line] of [
-    ['passwd', 'ecuser:x:4242:4242::/:/bin/false\n'],
-    ['group', 'ecuser:x:4242:\n'],
-  ] as const)
-    writeFileSync(join(folder, file), readFileSync(join('/etc', file), 'latin1') + line)
-  const mounts = `mount --bind ${folder}/passwd /etc/passwd && mount --bind ${folder}/group /etc/group`
-  return ['unshare', '--mount', 'sh', '-c', `${mounts} && exec "$@"`, 'sh']
-}
-
 live('the stand-alone example', ['root'], async (t) => {
-  const subject = await start(t, { wrapper: withEcuser(t) })
+  const subject = await start(t, { wrapper: withAccounts(t) })
   await subject.ask('harden', standAlone)
   t.match(common(subject.pid), { uid: ECUSER, gid: ECUSER, groups: '', permitted: mask(10), effective: mask(10) })
   await subject.ask('listen', 25, '127.0.0.90')
@@ -50,7 +35,7 @@ live('the stand-alone example', ['root'], async (t) => {
 })
 
 live('the cluster example, where CAP_SYS_RESOURCE is lacking, names it', ['root', 'setpriv'], async (t) => {
-  const subject = await start(t, { wrapper: [...withEcuser(t), 'setpriv', '--bounding-set=-sys_resource', '--'] })
+  const subject = await start(t, { wrapper: [...withAccounts(t), 'setpriv', '--bounding-set=-sys_resource', '--'] })
   const before = common(subject.pid)
   t.match(await subject.refusal('harden', clusterNode), {
     code: 'ERR_HARDEN_NOT_PERMITTED',
@@ -63,7 +48,7 @@ live('the cluster example, where CAP_SYS_RESOURCE is lacking, names it', ['root'
 const everything = { uid_map: '0 0 4294967295', gid_map: '0 0 4294967295' }
 
 live('the cluster example', ['root'], async (t) => {
-  const subject = await start(t, inUserNamespace(everything, ...withEcuser(t)))
+  const subject = await start(t, inUserNamespace(everything, ...withAccounts(t)))
   await subject.ask('harden', clusterNode)
   const four = mask(...CLUSTER)
   t.match(common(subject.pid), {
@@ -84,7 +69,7 @@ live('both examples as files', ['root'], async (t) => {
     { cluster: file('ecelerity-cluster.conf'), retained: mask(...CLUSTER) },
   ]
   for (const { cluster, retained } of examples) {
-    const subject = await start(t, inUserNamespace(everything, ...withEcuser(t)))
+    const subject = await start(t, inUserNamespace(everything, ...withAccounts(t)))
     await subject.ask('hardenAsConfigured', file('ecelerity.conf'), { cluster })
     t.match(common(subject.pid), {
       uid: ECUSER,
