@@ -1,6 +1,7 @@
 /**
- * Promise: rehearsed, and unchanged or done. Whatever a seccomp filter forbids is found out before anything changes; what
- * cannot be found out, because the filter is on one thread alone, ends the process. Each system call that harden() makes is
+ * Promise: rehearsed, and unchanged or done. Whatever a seccomp filter forbids is found out before anything changes, also where it is
+ * on one thread alone: its status tells how many filters a thread has (Seccomp_filters, since Linux 5.9). What a filter kills for, it
+ * kills the rehearsing child for, if the commit alone makes the call; kcmp(2) is then done without. Each system call that harden() makes is
  * refused in turn, with one errno and another, or ends the thread or the process that makes it (seccomp(2)).
  *
  * Which calls these are is not listed here but recorded first; for each that is found there has to be a row below, written by
@@ -16,7 +17,17 @@ import { join } from 'node:path'
 import { getSystemErrorName, isDeepStrictEqual } from 'node:util'
 import type { Test } from 'tap'
 import { live, nodeHeaders } from '../live/live'
-import { CAP_NET_BIND_SERVICE, common, hardened, mask, roots, type Snapshot, settled, tasks } from '../live/outside'
+import {
+  CAP_NET_BIND_SERVICE,
+  common,
+  hardened,
+  mask,
+  NONE,
+  roots,
+  type Snapshot,
+  settled,
+  tasks,
+} from '../live/outside'
 import { Refusal, type Subject, start } from '../live/subject'
 
 const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
@@ -56,6 +67,10 @@ interface Row {
   unless?: string
   /** Of the refusal, where it is not the filter's. */
   errno?: string
+  /** The child that is killed for it is made again, and does without. */
+  survived?: true
+  /** Whatever it cannot look at is outside of the new root. */
+  outside?: true
 }
 
 const rows: Record<string, Row> = {}
@@ -66,15 +81,25 @@ const child = (step: string, syscall: string, calls: string, more: Partial<Row> 
   for (const call of calls.split(' ')) rows[call] = { by: 'child', step, syscall, ...more }
 }
 
-main('proc', 'open', 'openat fstatfs faccessat getgroups getresuid getresgid capget read close')
-main('proc', 'open', 'PR_CAPBSET_READ PR_GET_SECUREBITS PR_GET_NO_NEW_PRIVS PR_GET_SECCOMP')
+main('SIGUSR1', 'sigaction', 'rt_sigaction')
+main('proc', 'open', 'openat fstatfs faccessat getgroups read close PR_GET_SECUREBITS')
 main('proc', 'open', 'gettid', { errno: 'ENOENT' }) // there is no task of the number that it did not get
-main('', '', 'setfsuid setfsgid', { harmless: 'all threads get the same answer; what counts is read from /proc' })
-main('descriptors', 'readlink', 'lseek getdents64 readlinkat statx')
+main('', '', 'capget PR_CAPBSET_READ', { harmless: 'libcap asks for the version, and for how many there are' })
+main('', '', 'newfstatat', { harmless: "the name service: the account's groups are left out" })
+main('descriptors', 'readlink', 'lseek getdents64 readlinkat')
+main('proc', 'statx', 'statx')
 main('', '', 'getsockopt', { harmless: 'a socket that is none of those that are worth knowing of' })
-main('', '', 'waitid readlink statfs', { harmless: 'a finding is left out' })
-main('rehearsal child', 'clone', 'rt_sigprocmask pipe2 clone wait4')
+main('', '', 'fcntl', { harmless: 'a finding is left out' })
+main('signal mask', 'rt_sigprocmask', 'rt_sigprocmask')
+main('rehearsal child', 'clone', 'pipe2 clone wait4')
 main('rehearsal child', 'clone', 'poll', { harmless: 'unless the child has not ended yet' })
+child('compare', 'kcmp', 'kcmp', {
+  harmless: 'it is not to be had everywhere; the threads are compared without',
+  survived: true,
+})
+child('park', 'rt_tgsigqueueinfo', 'getpid', { errno: 'EINVAL' }) // the signal is for a process that is none
+child('park', 'rt_tgsigqueueinfo', 'rt_tgsigqueueinfo')
+child('compare', 'umask', 'umask', { harmless: 'it is needed where kcmp(2) is refused' })
 child('chroot', 'fchdir', 'fchdir')
 child('chroot', 'chroot', 'chroot')
 child('chroot', 'chdir', 'chdir')
@@ -87,15 +112,10 @@ child('setresuid', 'setresuid', 'setresuid')
 child('capset', 'capset', 'capset')
 child('ambient', 'prctl', 'PR_CAP_AMBIENT')
 child('no_new_privs', 'prctl', 'PR_SET_NO_NEW_PRIVS')
-child('descriptors', 'open', 'getcwd')
+child('descriptors', 'open', 'getcwd', { outside: true })
 child('write', 'faccessat2', 'faccessat2', { harmless: 'it is asked in the older way', unless: 'EACCES' })
 child('bind', 'bind', 'socket setsockopt bind')
-child('descriptors', 'readlink', 'fcntl', { harmless: 'a finding is left out' })
 child('read back', 'read', 'PR_GET_DUMPABLE')
-main('signal 33', 'rt_sigaction', 'rt_sigaction')
-main('park', 'rt_tgsigqueueinfo', 'getpid', { errno: 'EINVAL' }) // the signal is for a process that is none
-main('park', 'rt_tgsigqueueinfo', 'rt_tgsigqueueinfo')
-main('', '', 'kcmp', { harmless: 'it is not to be had everywhere; what the threads share is read back' })
 
 /** By the step. */
 const codes: Record<string, string> = {
@@ -115,44 +135,38 @@ const actionOf = (fault: Fault): number =>
 
 type Outcome = string
 const SIGSYS = 'signal 31'
-const differs = (whose: string, errno = ''): Outcome => `refused: THREAD_DIFFERS compare getresuid${errno} ${whose}`
+const differs = (whose: string): Outcome => `refused: THREAD_DIFFERS compare read ${whose}`
 
 /** A filter that main is under, and so the child. */
 function ofMain(call: string, fault: Fault): Outcome[] {
-  const { by, step, syscall, harmless, unless, errno = fault } = rows[call] as Row
+  const { by, step, syscall, harmless, unless, errno = fault, survived, outside } = rows[call] as Row
   if (fault === 'kills the thread' || fault === 'kills the process') {
+    if (survived) return ['done']
     if (by === 'child') return [`refused: NOT_PERMITTED ${step} ${syscall} ${SIGSYS}`]
     return [fault === 'kills the thread' ? 'main ended, nothing changed' : 'gone: SIGSYS']
   }
   // Node's own, for which libuv knows no other way after this one
   if (call === 'statx' && fault === 'EACCES') return ['refused: NOT_PERMITTED chroot fstat EACCES']
-  const whose = step === 'park' ? ' another' : ''
-  const refused = `refused: ${codes[step] ?? 'NOT_PERMITTED'} ${step} ${syscall} ${errno}${whose}`
-  if (call === 'poll') return ['done', refused]
+  if (outside) return [`refused: OPEN_DIRECTORY ${step} ${syscall}`]
+  const refused = `refused: ${codes[step] ?? 'NOT_PERMITTED'} ${step} ${syscall} ${errno}`
+  if (call === 'poll') return ['done', 'refused: it waits for the child without a pause, and not for long']
   return harmless && fault !== unless ? ['done'] : [refused]
 }
 
-/** That main alone is under. What the others get differs. */
+/** That main alone is under: its status tells how many filters it has. */
 const ofMainAlone = (call: string, fault: Fault): Outcome[] =>
-  call.startsWith('setfs') && fault === 'EPERM' ? [differs('another')] : ofMain(call, fault)
-
-const ofMainAmongFree = (call: string, fault: Fault): Outcome[] =>
   ofMain(call, fault).map((outcome) => (outcome === 'done' ? differs('another') : outcome))
 
-/** That one other thread is under: when it says who it is, or past the line. */
+/** That one other thread is under: when it says who it is; else it is told by its status. */
 function ofOther(call: string, fault: Fault): Outcome[] {
-  const { by, step, syscall } = rows[call] as Row
+  const { by } = rows[call] as Row
+  if (by === 'child') return [differs('its own')]
   if (fault === 'kills the process') return ['gone: SIGSYS']
-  const killed = fault === 'kills the thread'
-  if (by === 'child') return [`aborted: ${step} ${syscall} ${killed ? 'no answer, errno 0' : 'errno 1'}`]
-  if (killed) return ['refused: THREAD_UNREACHABLE park rt_tgsigqueueinfo ETIMEDOUT']
+  if (fault === 'kills the thread') return ['refused: THREAD_UNREACHABLE park rt_tgsigqueueinfo ETIMEDOUT']
   // it does not know that it is meant
   if (call === 'gettid') return ['refused: THREAD_UNREACHABLE park rt_tgsigqueueinfo ETIMEDOUT its own']
-  return [differs('its own', call.startsWith('setfs') ? '' : ' EPERM')]
+  return [differs('its own')]
 }
-
-const ofOtherAmongFree = (call: string, fault: Fault): Outcome[] =>
-  rows[call]?.by === 'child' ? [differs('its own')] : ofOther(call, fault)
 
 type Rule = readonly [call: number, argument: number, action: number]
 
@@ -191,7 +205,7 @@ const columns: Column[] = [
   {
     name: 'main alone, and the others have none',
     place: thisThread,
-    expected: ofMainAmongFree,
+    expected: ofMainAlone,
     faults: ['EPERM'],
     ofOthers: true,
   },
@@ -205,7 +219,7 @@ const columns: Column[] = [
   {
     name: 'a native thread alone, and the others have none',
     place: newThread,
-    expected: ofOtherAmongFree,
+    expected: ofOther,
     faults: ['EPERM', ...kills],
     ofOthers: true,
   },
@@ -233,7 +247,7 @@ async function ready(t: Test): Promise<Subject> {
   const subject = await start(t)
   await subject.ask('warmPool', 4)
   await subject.ask('listen', 0, '127.0.0.1') // else that is a danger, and the warning makes calls of its own
-  await subject.refusal('harden', { ...options, capabilities: 'cap_sys_chroot+ep' })
+  await subject.ask('plan', options)
   await subject.ask('load', library)
   return subject
 }
@@ -302,6 +316,8 @@ async function run(t: Test, { place, name }: Column, call: string, fault: Fault)
       return isDeepStrictEqual(common(subject.pid), threads) ? 'main ended, nothing changed' : 'main ended'
     if (answer instanceof Refusal) {
       const { code, step, syscall, errno, message, remedy, tid: about } = answer.fields
+      if (call === 'poll' && errno === -constants.errno.ETIMEDOUT)
+        return 'refused: it waits for the child without a pause, and not for long'
       const its = fault === 'kills the thread' && name.includes('native') ? tid : undefined
       const [was, is] = [before, await settled(subject.pid)].map((state) => withoutLeftovers(state, call, its))
       return [
@@ -331,6 +347,29 @@ async function run(t: Test, { place, name }: Column, call: string, fault: Fault)
   }
 }
 
+live('a service whose filter kills for what it does not need', ['root', 'setpriv', 'cc'], async (t) => {
+  const filter = join(folder, 'filter')
+  execFileSync('cc', ['-o', filter, join(__dirname, '../children/filter.c')])
+  const numbers = readNumbers()
+  // all that nobody needs to stay so: systemd.exec(5), SystemCallFilter=~@privileged, and capset allowed
+  const killed = ['setresuid', 'setresgid', 'setgroups', 'setuid', 'setgid', 'chroot', 'kcmp']
+  const filters = killed.flatMap((call) => [filter, String(numbers[call]), '0'])
+  const user = ['--reuid=65534', '--regid=65534', '--clear-groups']
+  const capability = ['--inh-caps=+net_bind_service', '--ambient-caps=+net_bind_service']
+  const subject = await start(t, { wrapper: ['setpriv', ...user, ...capability, '--no-new-privs', '--', ...filters] })
+  await subject.ask('warmPool', 4)
+  const { report } = await subject.ask('harden', { capabilities: 'cap_net_bind_service+ep' })
+  t.ok(report.threads.length > 4)
+  t.match(common(subject.pid), {
+    uid: hardened.uid,
+    gid: hardened.gid,
+    groups: '',
+    permitted: kept,
+    effective: kept,
+    ambient: NONE,
+  })
+})
+
 live('each system call is refused, or kills', ['root', 'strace', 'cc'], async (t) => {
   const flags = ['-Wall', '-Wextra', '-Werror', '-shared', '-fPIC', '-pthread', '-I', nodeHeaders]
   execFileSync('cc', [...flags, '-o', library, join(__dirname, 'filters.c')])
@@ -352,14 +391,10 @@ live('each system call is refused, or kills', ['root', 'strace', 'cc'], async (t
     const kind = /^\w+/.exec(outcome)?.[0] ?? ''
     seen.set(kind, (seen.get(kind) ?? 0) + 1)
   }
-  // A thread that never answers is waited for: these side by side, the others after one another.
-  const waits = ({ column, call, fault }: (typeof queue)[number]) =>
-    fault === 'kills the thread' && column.expected(call, fault)[0]?.startsWith('aborted')
-  const rest = queue.filter((next) => !waits(next))
   const lane = async () => {
-    for (let next = rest.shift(); next; next = rest.shift()) await judge(next)
+    for (let next = queue.shift(); next; next = queue.shift()) await judge(next)
   }
-  await Promise.all([...queue.filter(waits).map(judge), lane(), lane(), lane()])
+  await Promise.all([lane(), lane(), lane()])
   t.comment([...seen].map(([kind, times]) => `${kind}: ${times}`).join(', '))
-  for (const kind of ['refused', 'aborted', 'done', 'gone', 'main']) t.ok(seen.get(kind), `some are ${kind}`)
+  for (const kind of ['refused', 'done', 'gone', 'main']) t.ok(seen.get(kind), `some are ${kind}`)
 })

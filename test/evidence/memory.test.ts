@@ -144,9 +144,14 @@ function wraps(): string[] {
   return [...new Set(names.map(([, wrapped, listed]) => `-Wl,--wrap=${wrapped ?? listed}`))]
 }
 
+/** In a pid namespace, for the core looks at every process that there is. */
 function runProgram(program: string, ...args: string[]) {
-  const env = { ASAN_OPTIONS: 'use_sigaltstack=0:detect_stack_use_after_return=0:exitcode=99' }
-  return spawnSync(program, args, { env, encoding: 'utf8', maxBuffer: 2 ** 28 })
+  const env = {
+    PATH: process.env.PATH,
+    ASAN_OPTIONS: 'use_sigaltstack=0:detect_stack_use_after_return=0:exitcode=99',
+  }
+  const alone = ['--pid', '--fork', '--kill-child', '--mount-proc', '--', program, ...args]
+  return spawnSync('unshare', alone, { env, encoding: 'utf8', maxBuffer: 2 ** 28 })
 }
 
 /* ---- the core ---- */

@@ -329,6 +329,10 @@ export const mutants = {
     name: 'that a component can be exchanged is never said',
     changes: [[EXCHANGE, 'answer->by = inquiry->by;', 'answer->by = EXCHANGED_BY_NONE;']],
   },
+  unanswered: {
+    name: 'a question that is not answered counts as a good answer',
+    changes: [[EXCHANGE, 'answers[i].error = NOT_ANSWERED;', '']],
+  },
   inside: {
     name: 'open directories are looked for in the rehearsal alone',
     changes: [...unproved, directoriesNotCompared],

@@ -19,7 +19,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import type { AuditReport } from '../../lib/audit'
@@ -164,7 +164,35 @@ function jail(t: Test): string {
 }
 
 /** Each such call of any thread takes this much longer: time for an attacker. */
-const slowCapset = ['strace', '-D', '-f', '-qq', '-o', '/dev/null', ...inject('capset', 'delay_exit=200000')]
+const slow = (call: string, milliseconds: number) => [
+  ...['strace', '-D', '-f', '-qq', '-o', '/dev/null'],
+  ...inject(call, `delay_exit=${milliseconds}000`),
+]
+const slowCapset = slow('capset', 1000)
+
+/** By an attacker, the first child of that process that it may kill. */
+const killChild =
+  'while [ -e /proc/$1 ]; do for c in $(cat /proc/$1/task/*/children); do kill -9 $c && echo killed && exit; done; done'
+
+const byNumber = { user: 65534, group: 65534 }
+
+/** A folder in a folder of that user's. */
+function exchangeable(t: Test): string {
+  const parent = folder(t)
+  const root = join(parent, 'jail')
+  mkdirSync(root)
+  chownSync(parent, 65534, 65534)
+  return root
+}
+
+/** It does so, and back. */
+async function exchanges(path: string): Promise<string> {
+  const [there, back] = [
+    ['mv', '-T', path, `${path}.old`],
+    ['mv', '-T', `${path}.old`, path],
+  ]
+  return (await canItsUser(...there)) && (await canItsUser(...back)) ? 'its user decides where the path leads' : ''
+}
 
 /** A shell script in the hands of that user, with the number of the process; it has begun, and says something later. */
 async function attacker({ t, pid }: Scene, script: string): Promise<{ said: Promise<void> }> {
@@ -870,11 +898,7 @@ const found: Row[] = [
       wants: 'refused',
       refusal: { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'capset', message: /signal 9/ },
       begin: startedBy(...slowCapset),
-      before: (scene) =>
-        attacker(
-          scene,
-          'while [ -e /proc/$1 ]; do for c in $(cat /proc/$1/task/*/children); do kill -9 $c && echo killed && exit; done; done',
-        ),
+      before: (scene) => attacker(scene, killChild),
       shows: () => 'it goes on unrehearsed',
     }),
   },
@@ -901,19 +925,30 @@ const found: Row[] = [
     needs: ['root', 'setpriv'],
     caught: ['outside', 'exchange'],
     prepare: (t) => {
-      const parent = folder(t)
-      const root = join(parent, 'jail')
-      mkdirSync(root)
-      writeFileSync(join(parent, 'mine'), '')
-      chownSync(parent, 65534, 65534)
+      const root = exchangeable(t)
       return {
-        options: { user: 65534, group: 65534, chroot: root },
+        options: { ...byNumber, chroot: root },
         wants: 'refused',
-        refusal: { code: 'ERR_HARDEN_CHROOT_PATH', option: 'chroot', found: root },
-        shows: async () =>
-          (await canItsUser('mv', '-T', root, `${root}.old`)) && (await canItsUser('mv', '-T', `${root}.old`, root))
-            ? 'its user decides where the path leads at the next start'
-            : '',
+        // its parent, for it owns that one in /tmp, which is sticky
+        refusal: { code: 'ERR_HARDEN_CHROOT_PATH', option: 'chroot', found: dirname(root) },
+        shows: () => exchanges(root),
+      }
+    },
+  },
+  {
+    name: 'the new user kills the process that would say so',
+    needs: ['root', 'setpriv', 'strace'],
+    caught: ['exchange', 'unanswered'],
+    prepare: (t) => {
+      const root = exchangeable(t)
+      return {
+        options: { ...byNumber, chroot: root },
+        ours: true,
+        wants: 'refused',
+        refusal: { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'exchange', errno: -10 }, // ECHILD
+        begin: startedBy(...slow('faccessat', 500)),
+        before: (scene) => attacker(scene, killChild),
+        shows: () => exchanges(root),
       }
     },
   },
