@@ -1,12 +1,14 @@
 #!/usr/bin/env node
 /** The package's command, as npm installs it. */
 import { main } from './cli/main'
+import { UNREADABLE } from './cli/terminal'
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', ({ code, message }: NodeJS.ErrnoException) => {
     if (code === 'EPIPE') return // whoever reads no further, such as head(1), has read enough
-    console.error(`privdrop: what was found could not be written: ${message}`)
-    process.exitCode = 2
+    process.exitCode = UNREADABLE
+    // of stderr itself there is nowhere to say it
+    if (stream === process.stdout) console.error(`privdrop: what was found could not be written: ${message}`)
   })
 
 process.exitCode = main(process.argv.slice(2), process)

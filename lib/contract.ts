@@ -5,10 +5,44 @@ import type { HardenOptions } from './options'
 import type { Root } from './root'
 import type { State, Thread, Words } from './state'
 
+/** Every finding that harden() and plan() have. None changes its meaning; docs/errors.md says what each is. */
+export type FindingCode =
+  | 'HARDEN_USER_ROOT'
+  | 'HARDEN_CAPABILITY_IS_ROOT'
+  | 'HARDEN_GROUP_IS_ROOT'
+  | 'HARDEN_NEXT_START'
+  | 'HARDEN_CHILDREN_ROOT'
+  | 'HARDEN_TIOCSTI'
+  | 'HARDEN_SUID_DUMPABLE'
+  | 'HARDEN_SIGNAL_REPORT'
+  | 'HARDEN_PRIVILEGE_ESCALATES'
+  | 'HARDEN_NOT_LISTENING'
+  | 'HARDEN_OUT_OF_REACH'
+  | 'HARDEN_GROUPS_LOST'
+  | 'HARDEN_FILE_CAPABILITIES'
+  | 'HARDEN_SESSION_ROOT'
+  | 'HARDEN_REUSEPORT'
+  | 'HARDEN_UNIX_SOCKET'
+  | 'HARDEN_BASIC_GONE'
+  | 'HARDEN_CHILDREN'
+  | 'HARDEN_BOUNDING_KEPT'
+  | 'HARDEN_GROUPS_KEPT'
+  | 'HARDEN_UNKNOWN_CAPABILITY'
+  | 'HARDEN_PRIMARY_ROOT'
+  | 'HARDEN_DESCRIPTORS'
+  | 'HARDEN_SOCKETS'
+  | 'HARDEN_NPROC'
+  | 'HARDEN_PROC_IN_CHROOT'
+  | 'HARDEN_WRITABLE_ANCESTOR'
+  | 'HARDEN_ENVIRONMENT'
+  | 'HARDEN_GROUP_ZERO'
+  | 'HARDEN_PROCESS_FLAGS'
+  | 'HARDEN_NOT_EXAMINED'
+
 /** True, worth knowing, and no reason to stop. */
-export interface Finding {
-  /** It never changes its meaning; docs/errors.md has them all. */
-  readonly code: string
+export interface Finding<Code extends string = FindingCode> {
+  /** One meaning each; docs/errors.md has them all. */
+  readonly code: Code
   /** danger: another process of the new user, or an attacker in this one, gains more than was retained. note: the rest. */
   readonly level: 'danger' | 'note'
   /** One sentence without its full stop, and without the remedy. */
@@ -110,6 +144,8 @@ export interface Scene {
   readonly plan: Plan
   /** Those that mean something; undefined: they could not be listed. */
   readonly descriptors: readonly OpenDescriptor[] | undefined
+  /** What could not be read, though it is there: to be added to by look(). */
+  readonly unread: Set<string>
 }
 
 export type Hazard = (scene: Scene) => Finding | undefined

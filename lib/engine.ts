@@ -108,7 +108,7 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
   const descriptors = timed(timings, 'descriptors', () =>
     run(() => answer(platform.addon().descriptors(), platform, plan)),
   )
-  const scene = { platform, plan, descriptors }
+  const scene = { platform, plan, descriptors, unread: new Set<string>() }
   const hazards = timed(timings, 'hazards', () => platform.hazards.flatMap((hazard) => hazard(scene) ?? []))
   const questions = [...plan.questions, ...questionsAhead(scene)]
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))

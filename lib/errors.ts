@@ -35,9 +35,10 @@ export interface HardenErrorFields {
   message: string
   /** Another such sentence. */
   remedy: string
-  /** Lines that the message ends with: the place in a file. */
+  /** Lines that the message ends with: the line of a file, and a mark under the place. */
   excerpt?: string
   option?: string
+  place?: string
   step?: string
   syscall?: string
   /** As Node's own system errors have it: negative. */
@@ -55,6 +56,8 @@ export class HardenError extends Error {
   declare readonly remedy: string
   /** The option of harden() that it is about. */
   declare readonly option?: string
+  /** Where in a configuration file the value of that option, or the mistake, stands: 'file:line:column'. */
+  declare readonly place?: string
   /** The step under way: 'setgroups', 'capset', 'park', ... */
   declare readonly step?: string
   /** The system call of that step. */

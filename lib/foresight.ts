@@ -9,6 +9,7 @@ import type { Finding, Question, Scene } from './contract'
 import { attempt, danger, note } from './hazards'
 import type { Answer } from './native'
 import { show } from './options'
+import { filesRead } from './places'
 
 /** A question, and what the rehearsing child answered. */
 interface Asked {
@@ -46,6 +47,7 @@ function nextStart({ platform }: Scene): Question[] {
     process.execPath,
     ...modules(),
     ...platform.libraries(),
+    ...filesRead(),
   ])
   // beside one another, so that the folders that two paths share are walked once
   return [...paths]

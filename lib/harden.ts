@@ -6,6 +6,7 @@ import { commit, type Examined, examine, makePlan, timed } from './engine'
 import { HardenError } from './errors'
 import { endIfInspectorIsOpen, refuseInspector } from './inspector'
 import { type HardenOptions, validate } from './options'
+import { namingPlaces } from './places'
 import { platform } from './platform'
 import { isKept, makePromise } from './promise'
 import { type HardenReport, makeReport } from './report'
@@ -27,6 +28,10 @@ const debug = debuglog('privdrop')
  */
 export function harden(options: HardenOptions): HardenReport {
   const asked = validate(options)
+  return namingPlaces(asked, () => hardenAs(asked))
+}
+
+function hardenAs(asked: HardenOptions): HardenReport {
   refuseHere()
   const addon = platform.addon()
   const timings: Timing[] = []
@@ -44,7 +49,7 @@ export function harden(options: HardenOptions): HardenReport {
     makePromise(addon, plan, asked)
     done = commit(platform, plan, rehearsal, keepSigusr1, () => refuseInspector(asked))
   } catch (error) {
-    addon.giveSigusr1Back()
+    if (addon.giveSigusr1Back()) addon.endProcess('SIGUSR1 cannot be given back')
     closeRoot(plan?.root)
     throw error
   }

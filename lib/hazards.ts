@@ -4,13 +4,13 @@
  */
 import cluster from 'node:cluster'
 import { ascending } from './accounts'
-import type { Finding, Scene } from './contract'
+import type { Finding, FindingCode, Scene } from './contract'
 
-export function danger(code: string, message: string, remedy: string): Finding {
+export function danger(code: FindingCode, message: string, remedy: string): Finding {
   return { code, level: 'danger', message, remedy }
 }
 
-export function note(code: string, message: string, remedy: string): Finding {
+export function note(code: FindingCode, message: string, remedy: string): Finding {
   return { code, level: 'note', message, remedy }
 }
 
@@ -21,6 +21,27 @@ export function attempt<T>(part: () => T): T | undefined {
   } catch {
     return undefined
   }
+}
+
+/** The same, and what is there and refused is remembered: its finding is missing then. */
+export function look<T>({ unread }: Pick<Scene, 'unread'>, what: string, part: () => T): T | undefined {
+  try {
+    return part()
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code !== 'ENOENT' && code !== 'ESRCH') unread.add(what)
+    return undefined
+  }
+}
+
+/** Never silence: Node's --permission, hidepid, a seccomp filter or a security module takes findings away. */
+export function notExamined({ unread }: Scene): Finding | undefined {
+  if (unread.size === 0) return undefined
+  return note(
+    'HARDEN_NOT_EXAMINED',
+    `these could not be read, and what they would have shown is not among the findings: ${[...unread].join(', ')}`,
+    'let the process read them (Node: --allow-fs-read=/proc), or run npx privdrop audit from outside',
+  )
 }
 
 /** node(1): a signal, which any process of the same user may send, writes the contents of the process to a file. */

@@ -4,6 +4,7 @@
 import { isAbsolute } from 'node:path'
 import { inspect } from 'node:util'
 import { HardenError } from './errors'
+import { namingPlaces } from './places'
 
 /** What harden() and plan() take. Whatever else is in it is refused: a misspelt option must not be a default. */
 export interface HardenOptions {
@@ -79,7 +80,7 @@ export const LARGEST_ID = 0xfffffffe
 /** Each is a few system calls of the rehearsing child. */
 const ATTEMPTS_MAX = 1024
 /** The kernel's limit (getgroups(2), NGROUPS_MAX); it has been a constant since Linux 2.6.4. */
-const NGROUPS_MAX = 65536
+export const NGROUPS_MAX = 65536
 
 /**
  * A checked copy of the options.
@@ -101,7 +102,7 @@ export function validate(options: unknown): HardenOptions {
         `there is no option ${show(option)}`,
         `the options are ${Object.keys(known).join(', ')}`,
       )
-    if (value !== undefined) known[option as keyof Known](value, option)
+    if (value !== undefined) namingPlaces(copy, () => known[option as keyof Known](value, option))
   }
   return copy
 }

@@ -4,6 +4,7 @@ import { HardenError, type HardenErrorFields } from './errors'
 import { refuseInspector } from './inspector'
 import type { Step } from './native'
 import { type HardenOptions, validate } from './options'
+import { namingPlaces, withPlace } from './places'
 import { platform } from './platform'
 import { type CredentialsReport, findingRows, finish, type Row, reportWhole, wholeRows } from './report'
 import { closeRoot } from './root'
@@ -30,12 +31,13 @@ export interface HardenPlan extends CredentialsReport {
  */
 export function plan(options: HardenOptions): HardenPlan {
   const asked = validate(options)
-  const made = makePlan(platform, asked)
+  const made = namingPlaces(asked, () => makePlan(platform, asked))
   const refusals: HardenError[] = []
   const collect: Run = (part) => {
     try {
       return part()
-    } catch (error) {
+    } catch (caught) {
+      const error = withPlace(caught, asked)
       if (!(error instanceof HardenError)) throw error
       // The rehearsal may find what has been found before.
       if (!refusals.some(({ message }) => message === error.message)) refusals.push(error)
@@ -43,16 +45,21 @@ export function plan(options: HardenOptions): HardenPlan {
     }
   }
   try {
-    const { findings } = examine(platform, made, [], collect)
+    const { findings, rehearsal } = examine(platform, made, [], collect)
+    const rehearsed = rehearsal ? made.steps.length : stepsRehearsed(made.steps, refusals)
     collect(() => refuseInspector(asked))
-    return report(made, refusals, findings)
+    return report(made, made.steps.slice(0, rehearsed), refusals, findings)
   } finally {
     closeRoot(made.root)
   }
 }
 
-function report({ wanted, steps, root }: Plan, refusals: HardenError[], findings: readonly Finding[]): HardenPlan {
-  const rehearsed = steps.slice(0, stepsRehearsed(steps, refusals))
+function report(
+  { wanted, steps, root }: Plan,
+  rehearsed: readonly Step[],
+  refusals: readonly HardenError[],
+  findings: readonly Finding[],
+): HardenPlan {
   const made: HardenPlan = {
     ...reportWhole(platform, wanted),
     ...(root && { chroot: root.path }),
@@ -78,22 +85,25 @@ const afterwards: ReadonlySet<Step | 'verify'> = new Set([
   'verify',
 ])
 
-/** Those before the one that was refused; none if there was no child to do them. */
+/** Those before the one at which the rehearsal, which is the last part that can be refused, has ended; none if there was no child to do them. */
 function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]): number {
-  for (const { step } of refusals) {
-    const place = steps.indexOf(step as Step)
-    if (place >= 0) return place
-    if (step !== undefined && step !== 'exchange' && !afterwards.has(step as Step)) return 0
-  }
-  return steps.length
+  const step = refusals.at(-1)?.step as Step
+  const place = steps.indexOf(step)
+  if (place >= 0) return place
+  return afterwards.has(step) ? steps.length : 0
 }
 
-export function planRows({ steps, refusals, findings, ...made }: HardenPlan): Row[] {
+export function planRows(
+  { steps, refusals, findings, ...made }: HardenPlan,
+  rows?: (report: CredentialsReport) => Row[],
+): Row[] {
+  const reasons = refusals.length === 1 ? '1 reason' : `${refusals.length} reasons`
   return [
-    ...wholeRows(made),
+    ...wholeRows(made, rows),
     ['root directory', made.chroot ?? 'as before'],
     ['steps', steps.map(({ name, rehearsed }) => (rehearsed ? name : `${name} (not rehearsed)`)).join(', ')],
     ...refusals.map(({ code, message }): Row => ['refused', `${code}: ${message}`]),
     ...findingRows(findings),
+    ['verdict', refusals.length === 0 ? 'would be done' : `would be refused: ${reasons}`],
   ]
 }

@@ -34,10 +34,10 @@ export function noAccess(
   })
 }
 
-/** A wait that ran out: the child was held by what a question names. */
-export function heldBy(question: Question, failure: Failure): HardenError {
-  const { kind, path, number, option } = question
-  const what = kind === 'bind' ? `port ${number}` : kind === 'reopen' ? `descriptor ${number}` : show(path)
+/** A wait that ran out: the child was held by what a question names. `path` of a descriptor: where it leads. */
+export function heldBy({ kind, path, number, option }: Question, failure: Failure): HardenError {
+  const descriptor = `descriptor ${number} (${path ? show(path) : 'closed by now'})`
+  const what = kind === 'bind' ? `port ${number}` : kind === 'reopen' ? descriptor : show(path)
   return new HardenError({
     ...whereOf(failure),
     code: option?.startsWith('rehearse') ? 'ERR_HARDEN_ACCESS' : 'ERR_HARDEN_NOT_PERMITTED',

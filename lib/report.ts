@@ -103,10 +103,14 @@ export function reportCredentials({ name }: Pick<Platform, 'name'>, state: State
 /** What a row is about, and what there is to say. */
 export type Row = readonly [name: string, value: string]
 
-export function wholeRows(report: CredentialsReport & Pick<HardenReport, 'securebits'>): Row[] {
+/** @param rows those of the credentials */
+export function wholeRows(
+  report: CredentialsReport & Pick<HardenReport, 'securebits'>,
+  rows: (report: CredentialsReport) => Row[] = credentialRows,
+): Row[] {
   const { securebits } = report
   return [
-    ...credentialRows(report),
+    ...rows(report),
     ...(securebits === undefined ? [] : [['securebits', `0x${securebits.toString(16)}`] as const]),
   ]
 }
@@ -128,7 +132,7 @@ export function credentialRows(
   ]
 }
 
-export function findingRows(findings: readonly Finding[]): Row[] {
+export function findingRows(findings: readonly Finding<string>[]): Row[] {
   return findings.map(({ level, code, message, remedy }): Row => [level, `${code}: ${message} (${remedy})`])
 }
 

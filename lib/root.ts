@@ -4,7 +4,7 @@
  */
 import { closeSync, fstatSync } from 'node:fs'
 import { errnoName, HardenError } from './errors'
-import { type Addon, isFailure } from './native'
+import { type Addon, type Failure, isFailure } from './native'
 import { show } from './options'
 
 export interface Root {
@@ -21,18 +21,28 @@ export const placeOf = ({ dev, ino }: { readonly dev: bigint; readonly ino: bigi
 /** @throws HardenError ERR_HARDEN_NOT_PERMITTED, ERR_HARDEN_CHROOT_PATH */
 export function openRoot(path: string, addon: Addon): Root {
   const opened = addon.openRoot(path)
-  if (!isFailure(opened)) return { ...opened, place: placeOf(fstatSync(opened.descriptor, { bigint: true })) }
+  if (isFailure(opened)) throw notOpened(path, opened)
+  try {
+    return { ...opened, place: placeOf(fstatSync(opened.descriptor, { bigint: true })) }
+  } catch (error) {
+    closeSync(opened.descriptor)
+    const { syscall = 'fstat', errno = 0 } = error as NodeJS.ErrnoException
+    throw notOpened(path, { step: 'chroot', syscall, errno: -errno, signal: 0, tid: 0, item: 0, found: opened.path })
+  }
+}
+
+function notOpened(path: string, opened: Failure): HardenError {
   const { step, syscall, errno } = opened
   const found = Object.hasOwn(opened, 'found') ? opened.found : undefined
   const where = { option: 'chroot', step, syscall, ...(errno && { errno: -errno }), found }
   if (syscall === 'readlink')
-    throw new HardenError({
+    return new HardenError({
       ...where,
       code: 'ERR_HARDEN_CHROOT_PATH',
       message: `chroot ${show(path)} leads through ${show(found)}, a link on procfs, whose text is not where it leads`,
       remedy: 'name the directory itself',
     })
-  throw new HardenError({
+  return new HardenError({
     ...where,
     code: 'ERR_HARDEN_NOT_PERMITTED',
     message: `chroot ${show(path)} cannot be opened: ${show(found)}: ${errnoName(errno)}`,
@@ -55,8 +65,8 @@ export function closeRoot(root: Root | undefined): void {
 /** Called once the process is inside. Whatever fails now changes nothing about that. */
 export function enteredRoot(root: Root | undefined): void {
   if (!root) return
-  closeRoot(root)
   try {
+    closeRoot(root)
     process.chdir('/') // it is there already; Node remembers what process.cwd() was
   } catch {
     // one that the application has put in its place

@@ -54,21 +54,26 @@ static void begin_line(enum step step, pid_t tid)
 	append_number((unsigned)(tid ? tid : this_thread()));
 }
 
-/* In the child: that of a dead file system must hold no listener. */
+/* A file system that is dead holds even a process that was killed. */
+static bool may_be_held(void)
+{
+	return type_of_descriptor(STDERR_FILENO) == S_IFREG;
+}
+
+/* In the child: one that is held must hold no listener. */
 static void write_line(void)
 {
-	if (!close_sockets_and_pipes(STDERR_FILENO, STDERR_FILENO)) {
+	if (!may_be_held() || !close_sockets_and_pipes(STDERR_FILENO, STDERR_FILENO)) {
 		ssize_t written = write(STDERR_FILENO, last_line.text, last_line.length);
 		(void)written; /* the process ends either way */
 	}
 	exit_now(0);
 }
 
-/* Process 1 of a pid namespace ends only when all others in it have ended, and one that writes to a dead file system never
- * does. */
+/* Process 1 of a pid namespace ends only when all others in it have ended. */
 static bool may_write(void)
 {
-	return getpid() != 1 || type_of_descriptor(STDERR_FILENO) != S_IFREG;
+	return getpid() != 1 || !may_be_held();
 }
 
 /* Where no child can be made (Solaris: without proc_fork). A pipe or socket that is ready takes so short a line at once. */

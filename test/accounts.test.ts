@@ -1,16 +1,19 @@
 /** Promise: a name that does not exist never becomes an id, and a name service that fails is never taken for "no". */
 import { constants } from 'node:os'
-import t, { type Test } from 'tap'
-import { ascending, resolve } from '../lib/accounts'
+import t from 'tap'
+import { ascending, resolve as resolveBy } from '../lib/accounts'
 import { HardenError } from '../lib/errors'
-import type { Native } from '../lib/native'
+import { type Addon, native } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
 import { refusal } from './refused'
 
-type Lookups = Pick<Native, 'userByName' | 'userById' | 'groupByName'>
+type Lookups = Pick<Addon, 'userByName' | 'userById' | 'groupByName'>
 
-/** resolve() on a name service of one's own; what was asked of it is noted. */
-function withAccounts(t: Test, answers: Partial<Lookups>) {
+/** By the name service of this machine. */
+const resolve = (options: HardenOptions) => resolveBy(options, native())
+
+/** By another one; what was asked of it is noted. */
+function withAccounts(answers: Partial<Lookups>) {
   const asked: [string, string | number][] = []
   const note =
     <K extends string | number, A>(call: string, answer: (key: K) => A) =>
@@ -24,10 +27,7 @@ function withAccounts(t: Test, answers: Partial<Lookups>) {
     userById: note('userById', answers.userById ?? none),
     groupByName: note('groupByName', answers.groupByName ?? none),
   }
-  const mocked = t.mockRequire<typeof import('../lib/accounts')>('../lib/accounts', {
-    '../lib/native': { native: () => fake },
-  })
-  return { resolve: mocked.resolve, asked }
+  return { resolve: (options: HardenOptions) => resolveBy(options, fake as Addon), asked }
 }
 
 const smtp = () => ({ uid: 990, gid: 991 })
@@ -46,7 +46,6 @@ t.test('names that do not exist', async (t) => {
       ['group', { user: 1000, group: name }],
       ['supplementalGroups[1]', { user: 1000, group: 8, supplementalGroups: [8, name] }],
     ] as const) {
-      const start = process.hrtime.bigint()
       const error = refusal(() => resolve(options))
       const title = `${option} ${JSON.stringify(name.slice(0, 20))}`
       t.ok(error instanceof HardenError, title)
@@ -54,7 +53,6 @@ t.test('names that do not exist', async (t) => {
       t.equal(error.option, option)
       t.ok(error.remedy)
       t.ok(error.message.length < 500)
-      t.ok(process.hrtime.bigint() - start < 1_000_000_000n)
     }
 })
 
@@ -67,7 +65,7 @@ t.test('all digits, and no such name: an id, if there is such an id', async (t) 
     ['4294967294', 4294967294],
     ['00004294967294', 4294967294],
   ] as const)
-    t.strictSame(withAccounts(t, {}).resolve({ user: name, group: name, supplementalGroups: [name] }), {
+    t.strictSame(withAccounts({}).resolve({ user: name, group: name, supplementalGroups: [name] }), {
       uid: id,
       gid: id,
       groups: [id],
@@ -89,7 +87,7 @@ t.test('all digits, and no such name: an id, if there is such an id', async (t) 
 })
 
 t.test('a name first, even if it is all digits', async (t) => {
-  const { resolve } = withAccounts(t, { userByName: smtp, groupByName: mail })
+  const { resolve } = withAccounts({ userByName: smtp, groupByName: mail })
   t.strictSame(resolve({ user: '0', supplementalGroups: ['0', 0] }), { uid: 990, gid: 991, groups: [0, 8] })
   t.strictSame(resolve({ group: '0' }), { uid: undefined, gid: 8, groups: undefined })
 })
@@ -142,7 +140,7 @@ t.test('the group: as asked for, else the primary one of the account', async (t)
     ['the group alone', { group: 'mail' }, { groupByName: mail }, { gid: 8 }, [['groupByName', 'mail']]],
   ]
   for (const [title, options, answers, { uid, gid }, questions] of table) {
-    const { resolve, asked } = withAccounts(t, answers)
+    const { resolve, asked } = withAccounts(answers)
     t.strictSame(resolve(options), { uid, gid, groups: undefined }, title)
     t.strictSame(asked, questions, 'and nothing else was asked')
   }
@@ -150,7 +148,7 @@ t.test('the group: as asked for, else the primary one of the account', async (t)
 
 t.test('a number without account needs the group', async (t) => {
   for (const user of [54321, '54321', 4294967294]) {
-    const error = refusal(() => withAccounts(t, {}).resolve({ user }))
+    const error = refusal(() => withAccounts({}).resolve({ user }))
     t.equal(error.code, 'ERR_INVALID_ARG_VALUE')
     t.equal(error.option, 'group')
     t.ok(error.remedy)
@@ -158,7 +156,7 @@ t.test('a number without account needs the group', async (t) => {
 })
 
 t.test('supplementary groups: ascending, each once, and none is not "not asked"', async (t) => {
-  const { resolve } = withAccounts(t, { groupByName: (name) => (name === 'mail' ? { gid: 8 } : undefined) })
+  const { resolve } = withAccounts({ groupByName: (name) => (name === 'mail' ? { gid: 8 } : undefined) })
   t.strictSame(
     resolve({ supplementalGroups: [100, 9, 'mail', 8, '8', 0, '100', 4294967294] }).groups,
     [0, 8, 9, 100, 4294967294],
@@ -180,7 +178,7 @@ t.test('a name service that fails', async (t) => {
     ['supplementalGroups[1]', { supplementalGroups: [8, 'mail'] }, { groupByName: () => EIO }, 'getgrnam_r', EIO],
   ]
   for (const [option, options, answers, syscall, errno] of table) {
-    const error = refusal(() => withAccounts(t, answers).resolve(options))
+    const error = refusal(() => withAccounts(answers).resolve(options))
     t.equal(error.code, 'ERR_HARDEN_LOOKUP_FAILED', `${syscall} of ${JSON.stringify(options)}`)
     t.equal(error.option, option)
     t.equal(error.step, 'resolve')
@@ -200,7 +198,7 @@ t.test('an account whose id is (uid_t)-1, which means "leave it" to the kernel',
     ['supplementalGroups[0]', { supplementalGroups: ['x'] }, { groupByName: () => ({ gid: none }) }],
   ]
   for (const [option, options, answers] of table) {
-    const error = refusal(() => withAccounts(t, answers).resolve(options))
+    const error = refusal(() => withAccounts(answers).resolve(options))
     t.equal(error.code, 'ERR_INVALID_ARG_VALUE', JSON.stringify(options))
     t.equal(error.option, option)
     t.ok(error.remedy)

@@ -33,24 +33,24 @@ const server = createServer().listen(0, '127.0.0.1', () => {
   try {
     console.log(JSON.stringify([process.getuid(), harden({ user: 'nobody' }).user.saved, process.getuid()]))
   } catch (error) {
-    console.log(JSON.stringify({ ...error, message: error.message, name: error.name, shown: require('util').inspect(error) }))
+    console.log(JSON.stringify({ ...error, message: error.message, name: error.name, shown: inspect(error) }))
   }
   server.close()
 })`
 writeFileSync(
   join(cwd, 'server.mjs'),
   `import { createServer } from 'node:net'
-  import { createRequire } from 'node:module'
-  import { harden } from 'privdrop'
-  const require = createRequire(process.cwd() + '/x.js')${body}`,
+  import { inspect } from 'node:util'
+  import { harden } from 'privdrop'${body}`,
 )
 writeFileSync(
   join(cwd, 'server.cjs'),
   `${blocks('Single executables', 'js')[0]}
-  const { createServer } = require('node:net')${body}`,
+  const { createServer } = require('node:net')
+  const { inspect } = require('node:util')${body}`,
 )
 const hardened = [0, 65534, 65534]
-const external = 'node:net,node:module'
+const external = 'node:net,node:util'
 const answer = (...command: string[]) => JSON.parse(run(command[0] as string, command.slice(1), { cwd, path }))
 
 for (const [title, build] of [

@@ -22,25 +22,30 @@ function commandWith(t: Test, mocks: Record<string, unknown>, { isTTY = false, e
 }
 
 /** A line of a table, without its colour. */
-const uncoloured = (line: string) => (line.startsWith('\x1b') ? line.slice(5, -4) : line)
+const uncoloured = (line: string) => (line.startsWith('\x1b') ? line.slice(5, -5) : line)
 
 t.test('help and version', async (t) => {
   const run = commandWith(t, {})
-  t.strictSame(run('--version'), { status: 0, stdout: `${version}\n`, stderr: '' })
-  for (const args of [['--help'], ['-h'], ['plan', '--help'], ['audit', '1', '-h'], ['demo', '--help']]) {
+  for (const args of [['--version'], ['plan', '--version'], ['audit', '1', '--version'], ['help', '--version']])
+    t.strictSame(run(...args), { status: 0, stdout: `${version}\n`, stderr: '' }, args.join(' '))
+  const commands = ['plan', 'audit', 'config', 'demo']
+  for (const args of [['help'], ['--help'], ['-h'], ...commands.map((name) => [name, '--help'])]) {
     const { status, stdout, stderr } = run(...args)
     t.match({ status, stderr }, { status: 0, stderr: '' }, args.join(' '))
-    const command = args[0]?.startsWith('-') ? 'COMMAND' : args[0]
+    const command = commands.find((name) => name === args[0]) ?? 'COMMAND'
     t.match(stdout, new RegExp(`^Usage: privdrop ${command}\\b[^]*\\n$`))
-    t.ok(
-      stdout.split('\n').every((line) => line.length <= 125),
-      'it fits',
-    )
+    const wide = stdout.split('\n').filter((line) => line.length > 80)
+    t.strictSame(wide, [], 'it fits')
+    t.match(stdout, /\n\nExit status:\n {2}0 .*\n {2}1 .*\n {2}2 .*\n {2}3 .*\n.*\n$/)
   }
-  for (const command of ['plan', 'audit', 'demo']) {
+  t.equal(run('audit', '1', '-h').stdout, run('audit', '--help').stdout)
+  t.equal(run('--help').stdout, run('help').stdout)
+  for (const command of commands) {
     t.match(run('--help').stdout, `\n  ${command} `)
-    t.match(run(command, '--help').stdout, /\nExit status: 0 /)
+    t.equal(run('help', command).stdout, run(command, '--help').stdout)
   }
+  t.match(run('help', 'harden'), { status: 2, stdout: '', stderr: /^privdrop: there is no command harden\n/ })
+  t.match(run('audit', '--', '--help'), { status: 2, stdout: '' }, 'an argument')
 })
 
 t.test('a command line that is wrong: on stderr, and 2', async (t) => {
@@ -56,6 +61,11 @@ t.test('a command line that is wrong: on stderr, and 2', async (t) => {
     [['plan', 'nobody'], "privdrop: Unexpected argument 'nobody'\nSee: privdrop plan --help\n"],
     [['audit'], 'privdrop: audit takes the number of one process\nSee: privdrop audit --help\n'],
     [['audit', '--all', '1'], "privdrop: Unknown option '--all'\nSee: privdrop audit --help\n"],
+    [['config'], 'privdrop: config takes the path of one file\nSee: privdrop config --help\n'],
+    [['config', 'a', 'b'], 'privdrop: config takes the path of one file\nSee: privdrop config --help\n'],
+    [['plan', '--cluster', 'a'], 'privdrop: --cluster goes with --config\nSee: privdrop plan --help\n'],
+    [['plan', '--search-path', 'a'], 'privdrop: --search-path goes with --config\nSee: privdrop plan --help\n'],
+    [['plan', '--nodename', 'a'], 'privdrop: --nodename goes with --config\nSee: privdrop plan --help\n'],
     [['demo', 'now'], 'privdrop: demo takes no now\nSee: privdrop demo --help\n'],
   ]
   for (const [args, stderr] of table) {
@@ -66,6 +76,19 @@ t.test('a command line that is wrong: on stderr, and 2', async (t) => {
     t.match(found.stderr, /\nSee: privdrop (?:\w+ )?--help\n$/)
     t.equal(found.stderr.split('\n').at(-2), stderr.split('\n')[1])
   }
+  for (const [args, message] of [
+    [['plan', '--usr', 'x', '--json'], "Unknown option '--usr'"],
+    [['audit', '--json'], 'audit takes the number of one process'],
+    [['config', '--json'], 'config takes the path of one file'],
+    [['harden', '--json'], 'there is no command harden'],
+  ] as const) {
+    const { status, stdout, stderr } = run(...args)
+    t.strictSame(
+      { status, stderr, ...JSON.parse(stdout) },
+      { status: 2, stderr: '', error: { code: 'ERR_USAGE', message } },
+    )
+  }
+  t.match(run('plan', 'x', '--', '--json'), { status: 2, stdout: '', stderr: /Unexpected argument 'x'/ })
   for (const args of [
     ['0'],
     ['-1'],
@@ -99,23 +122,32 @@ t.test('the file that npm links: it is given the process, and survives head(1)',
   t.strictSame(seen, [['audit', '1'], process])
   t.equal(process.exitCode, 1)
   const said = t.capture(console, 'error')
-  for (const listener of listeners) {
-    const [call] = listener()
-    const [event, handle] = (call?.args ?? []) as [string, (error: object) => void]
+  const handlers = listeners.map((listener) => {
+    const [event, handle] = (listener()[0]?.args ?? []) as [string, (error: object) => void]
     t.equal(event, 'error')
+    return handle
+  })
+  t.equal(handlers.length, 2)
+  for (const [index, handle] of handlers.entries()) {
     process.exitCode = 1
     handle({ code: 'EPIPE', message: 'write EPIPE' })
     t.equal(process.exitCode, 1, 'a pipe that is closed alters nothing')
     t.equal(said().length, 0)
     handle({ code: 'ENOSPC', message: 'no space left' })
-    t.equal(process.exitCode, 2)
-    t.strictSame(said()[0]?.args, ['privdrop: what was found could not be written: no space left'])
+    t.equal(process.exitCode, 3)
+    const words = index === 0 ? [['privdrop: what was found could not be written: no space left']] : []
+    t.strictSame(
+      said().map(({ args }) => args),
+      words,
+      'of stderr itself nothing can be said',
+    )
   }
 })
 
 t.test('demo: a process of its own, whose exit status it is', async (t) => {
   for (const [ended, status] of [
-    [77, 77],
+    [77, 1],
+    [134, 1],
     [0, 0],
     [null, 1],
   ] as const) {
@@ -223,48 +255,103 @@ t.test('plan: a configuration, and what overrides it', async (t) => {
         return made
       },
     },
-    '../lib/config': {
+    '../lib/momentum': {
       readSecurityConfig: (...args: unknown[]) => {
         if (wrong) throw wrong
         asked.push(args)
-        return Object.freeze({ user: 'ecuser', chroot: '/srv', noNewPrivileges: false })
+        return Object.freeze({ user: 'ecuser', group: 'ecuser', chroot: '/srv', noNewPrivileges: false })
       },
     },
     '../lib/errors': errors,
   })
-  t.equal(run('plan', '--config', 'ec.conf').status, 0)
-  t.strictSame(asked.splice(0), [
-    ['ec.conf', { cluster: undefined }],
-    { user: 'ecuser', chroot: '/srv', noNewPrivileges: false, rehearse },
-  ])
-  t.equal(run('plan', '--config', 'ec.conf', '--cluster', 'all.conf', '--user', 'mail', '--bind', '25').status, 0)
-  t.strictSame(asked.splice(0), [
-    ['ec.conf', { cluster: 'all.conf' }],
-    { user: 'mail', chroot: '/srv', noNewPrivileges: false, rehearse: { ...rehearse, bind: [25] } },
-  ])
-  t.match(run('plan', '--cluster', 'all.conf'), { status: 2, stderr: /^privdrop: --cluster goes with --config\n/ })
-  wrong = new errors.HardenError({
-    code: 'ERR_HARDEN_CONFIG',
-    message: 'ec.conf:2:3: what it is',
-    remedy: 'do',
-    excerpt: '\tus\x1ber\n\t^',
-  })
-  t.strictSame(run('plan', '--config', 'ec.conf'), {
-    status: 1,
-    stdout: '',
-    stderr: 'ec.conf:2:3: what it is. Remedy: do.\n\tus\\u{1b}er\n\t^\n',
-  })
+  const none = { cluster: undefined, nodename: undefined, searchPath: undefined }
+  const read = { user: 'ecuser', group: 'ecuser', chroot: '/srv', noNewPrivileges: false, rehearse }
+  const { group: _, ...ungrouped } = read
+  const table: [args: string[], how: object, options: object][] = [
+    [[], none, read],
+    [['--cluster', 'all.conf'], { ...none, cluster: 'all.conf' }, read],
+    [
+      ['--nodename', 'mta1', '--search-path', 'a:b', '--search-path', 'c'],
+      { ...none, nodename: 'mta1', searchPath: ['a', 'b', 'c'] },
+      read,
+    ],
+    [['--bind', '25'], none, { ...read, rehearse: { ...rehearse, bind: [25] } }],
+    // the group goes with the user that was named last
+    [['--user', 'mail'], none, { ...ungrouped, user: 'mail' }],
+    [['--user', 'mail', '--group', 'adm'], none, { ...ungrouped, user: 'mail', group: 'adm' }],
+    [['--group', 'adm'], none, { ...read, group: 'adm' }],
+  ]
+  for (const [args, how, options] of table) {
+    t.equal(run('plan', '--config', 'ec.conf', ...args).status, 0, args.join(' '))
+    t.strictSame(asked.splice(0), [['ec.conf', how], options], args.join(' '))
+  }
+  const fields = { message: 'ec.conf:2:3: what it is', remedy: 'do', place: 'ec.conf:2:3', excerpt: '\tus\x1ber\n\t^' }
+  wrong = new errors.HardenError({ code: 'ERR_HARDEN_CONFIG', ...fields })
+  const message = 'ec.conf:2:3: what it is. Remedy: do.\n\tus\x1ber\n\t^'
+  for (const command of [['plan', '--config'], ['config']]) {
+    t.strictSame(run(...command, 'ec.conf'), {
+      status: 3,
+      stdout: '',
+      stderr: `${message.replace('\x1b', '\\u{1b}')}\n`,
+    })
+    const { status, stdout, stderr } = run(...command, 'ec.conf', '--json')
+    t.strictSame(
+      { status, stderr, ...JSON.parse(stdout) },
+      {
+        status: 3,
+        stderr: '',
+        error: { code: 'ERR_HARDEN_CONFIG', message, place: 'ec.conf:2:3', remedy: 'do' },
+      },
+    )
+  }
   t.same(asked, [])
+})
+
+t.test('config: what was read, and where', async (t) => {
+  const run = commandWith(t, {})
+  const path = t.testdir({
+    'a.conf': 'Security {\n  User = mta\n  Supplemental_Groups = ( mail "a\x1bb" )\n}\ninclude "b/{NODENAME}"',
+    b: { n1: 'security { chroot = "/c\nd" }' },
+    's/b': {},
+    'cluster.conf': 'security { user = smtp }',
+  })
+  const options = ['--nodename', 'n1', '--search-path', `${path}:${path}/s`]
+  const { status, stdout, stderr } = run('config', ...options, '--cluster', `${path}/cluster.conf`, `${path}/a.conf`)
+  t.match({ status, stderr }, { status: 0, stderr: '' })
+  t.equal(
+    stdout.replaceAll(path, ''),
+    `user                  smtp  (/cluster.conf:1:19)
+group                 ecuser  (the default)
+supplemental_groups   ( mail a\\u{1b}b )  (/a.conf:3:25)
+chroot                /c\\u{a}d  (/b/n1:1:21)
+files                 /a.conf /b/n1 /cluster.conf
+`,
+  )
+  const found = JSON.parse(run('config', '--json', ...options, `${path}/a.conf`).stdout.replaceAll(path, ''))
+  t.match(found, {
+    options: { user: 'mta', group: 'ecuser', supplementalGroups: ['mail', 'a\x1bb'], chroot: '/c\nd' },
+    places: { user: '/a.conf:2:10', supplementalGroups: '/a.conf:3:25', chroot: '/b/n1:1:21' },
+    files: ['/a.conf', '/b/n1', '/cluster.conf'],
+  })
+  t.notOk('group' in found.places)
+  t.match(run('config', `${path}/no.conf`), { status: 3, stdout: '', stderr: /no\.conf:1:1: .*ENOENT/ })
+  t.match(run('config', '--nodename', '', `${path}/a.conf`), {
+    status: 2,
+    stderr: /^privdrop: ERR_INVALID_ARG_VALUE: /,
+  })
 })
 
 t.test('plan: as a table, and as JSON', async (t) => {
   const { run } = planWith(t, () => made)
   const { status, stdout } = run()
   t.equal(status, 0)
-  t.match(stdout, /^user {18}real 990, effective 990, saved 990, file system 990\n/)
+  const passwd = fs.readFileSync('/etc/passwd', 'utf8')
+  const named = /^([^:]+):[^:]*:990:/m.exec(passwd)?.[1]
+  t.ok(stdout.startsWith(`user                  real 990${named ? ` (${named})` : ''}, effective 990`))
+  t.match(stdout, '\nsupplementary groups  8 (mail)\n', 'names beside the numbers')
   t.match(stdout, '\nroot directory        /srv/\\u{1b}[31m\\u{202e}\n', 'nothing moves the cursor or turns it round')
   t.notMatch(stdout, '\x1b')
-  t.match(stdout, /\nsteps {17}setresuid\n$/)
+  t.match(stdout, /\nsteps {17}setresuid\nverdict {15}would be done\n$/)
   const json = run('--json')
   t.equal(json.status, 0)
   t.strictSame(JSON.parse(json.stdout), made)
@@ -273,7 +360,7 @@ t.test('plan: as a table, and as JSON', async (t) => {
 })
 
 t.test('plan: what is about this process alone is left out, and nothing else', async (t) => {
-  const codes = fs.readFileSync(`${__dirname}/../README.md`, 'utf8').match(/(?<=^\| `)HARDEN_\w+(?=` \|)/gm) ?? []
+  const codes = fs.readFileSync(`${__dirname}/../docs/errors.md`, 'utf8').match(/(?<=^\| `)HARDEN_\w+(?=` \|)/gm) ?? []
   t.ok(codes.length > 15)
   const { run } = planWith(t, () => ({ ...made, findings: codes.map((code) => found(code, 'note')) }))
   const kept = JSON.parse(run('--json').stdout).findings.map(({ code }: { code: string }) => code)
@@ -296,7 +383,14 @@ t.test('plan: what is about this process alone is left out, and nothing else', a
 
 t.test('plan: refused is 1, wrong arguments are 2, and a bug is thrown', async (t) => {
   const refusals = [{ code: 'ERR_HARDEN_ACCESS', message: 'no', remedy: 'do' }]
-  t.match(planWith(t, () => ({ ...made, refusals })).run(), { status: 1, stdout: /^refused +ERR_HARDEN_ACCESS: no$/m })
+  t.match(planWith(t, () => ({ ...made, refusals })).run(), {
+    status: 1,
+    stdout: /\nrefused +ERR_HARDEN_ACCESS: no\nverdict +would be refused: 1 reason\n$/,
+  })
+  t.match(planWith(t, () => ({ ...made, refusals: [...refusals, ...refusals] })).run(), {
+    status: 1,
+    stdout: /\nverdict +would be refused: 2 reasons\n$/,
+  })
   for (const [code, status] of [
     ['ERR_UNKNOWN_CREDENTIAL', 1],
     ['ERR_HARDEN_UNSUPPORTED_PLATFORM', 1],
@@ -307,8 +401,21 @@ t.test('plan: refused is 1, wrong arguments are 2, and a bug is thrown', async (
       throw new errors.HardenError({ code, message: 'what\nit is\x07', remedy: 'do' })
     })
     const stderr = `privdrop: ${code}: what\nit is\\u{7}. Remedy: do.\n`
-    t.strictSame(run('--json'), { status, stdout: '', stderr })
+    t.strictSame(run(), { status, stdout: '', stderr })
+    const json = run('--json')
+    const error = { code, message: 'what\nit is\x07. Remedy: do.', remedy: 'do' }
+    t.strictSame({ ...json, stdout: JSON.parse(json.stdout) }, { status, stdout: { error }, stderr: '' })
   }
+  const placed = {
+    code: 'ERR_UNKNOWN_CREDENTIAL',
+    place: 'ec.conf:2:3',
+    message: 'ec.conf:2:3: no',
+    remedy: 'do',
+  } as const
+  const wrong = planWith(t, () => {
+    throw new errors.HardenError(placed)
+  })
+  t.strictSame(wrong.run(), { status: 3, stdout: '', stderr: 'ec.conf:2:3: no. Remedy: do.\n' }, 'it stands in a file')
   const bug = new TypeError('bug')
   const { run } = planWith(t, () => {
     throw bug
@@ -322,13 +429,14 @@ t.test('colours are for terminals, unless they are not wanted', async (t) => {
   const shown = (terminal: object) => planWith(t, () => ({ ...made, refusals, findings }), terminal).run().stdout
   const lines = shown({ isTTY: true }).split('\n')
   t.strictSame(
-    lines.filter((line) => line.includes('\x1b')).map((line) => [line.slice(0, 11), line.slice(-4)]),
+    lines.filter((line) => line.includes('\x1b')).map((line) => [line.slice(0, 11), line.slice(-5)]),
     [
-      ['\x1b[31mrefuse', '\x1b[0m'],
-      ['\x1b[31mdanger', '\x1b[0m'],
-      ['\x1b[33mnote  ', '\x1b[0m'],
+      ['\x1b[31mrefuse', '\x1b[39m'],
+      ['\x1b[31mdanger', '\x1b[39m'],
+      ['\x1b[31mverdic', '\x1b[39m'],
     ],
   )
+  t.notMatch(planWith(t, () => made, { isTTY: true }).run().stdout, '\x1b', 'nothing to act upon')
   const plain = shown({})
   t.notMatch(plain, '\x1b')
   t.equal(lines.map(uncoloured).join('\n'), plain)
@@ -533,7 +641,7 @@ t.test('audit: what is dangerous', async (t) => {
   ]
   for (const [title, task, wanted] of table) {
     const { json, codes, status } = auditOf(t, [task])
-    t.equal(status, 0, title)
+    t.equal(status, wanted.some(([level]) => level === 'danger') ? 1 : 0, title)
     t.match(
       json().findings,
       wanted.map(([level, code, message]) => ({ level, code, message, remedy: /\w/ })),
@@ -580,7 +688,7 @@ t.test('audit: a thread may call itself anything', async (t) => {
   }
 })
 
-t.test('audit: what cannot be looked at is 2', async (t) => {
+t.test('audit: what cannot be looked at is 3', async (t) => {
   const table: [fault: { code?: string; message: string }, stderr: RegExp, files?: object][] = [
     [{ code: 'ENOENT', message: '' }, /^privdrop: there is no process 4711; or .*hidepid/],
     [{ code: 'ENOENT', message: '' }, /^privdrop: there is no \/proc .*Linux/, { '/proc/self/task': undefined }],
@@ -590,11 +698,11 @@ t.test('audit: what cannot be looked at is 2', async (t) => {
     [{ code: 'EMFILE', message: 'too many \x1b' }, /^privdrop: process 4711 cannot be read: too many \\u\{1b\}\n$/],
   ]
   for (const [fault, stderr, files] of table)
-    t.match({ ...auditOf(t, fault, files) }, { status: 2, stdout: '', stderr })
-  t.match(auditOf(t, []), { status: 2, stderr: /there is no process 4711/ }, 'all of its threads have ended meanwhile')
+    t.match({ ...auditOf(t, fault, files) }, { status: 3, stdout: '', stderr })
+  t.match(auditOf(t, []), { status: 3, stderr: /there is no process 4711/ }, 'all of its threads have ended meanwhile')
   t.match(
     auditOf(t, [clean, { ...clean, uid: 'odd' }]),
-    { status: 2, stdout: '', stderr: /cannot be read: the status of thread 4712 has an odd line Uid/ },
+    { status: 3, stdout: '', stderr: /cannot be read: the status of thread 4712 has an odd line Uid/ },
     'not understood is not assumed',
   )
 })
@@ -609,8 +717,11 @@ t.test('audit: without the addon there are no names', async (t) => {
     },
     '../lib/errors': errors,
   })
+  const { status, stdout, stderr } = run('audit', '1', '--json')
+  const found = { code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM', message: /^ERR_HARDEN_UNSUPPORTED_PLATFORM: none/ }
+  t.match({ status, stderr, ...JSON.parse(stdout) }, { status: 3, stderr: '', error: found })
   t.strictSame(run('audit', '1'), {
-    status: 2,
+    status: 3,
     stdout: '',
     stderr: 'privdrop: ERR_HARDEN_UNSUPPORTED_PLATFORM: none. Remedy: do.\n',
   })

@@ -26,6 +26,7 @@ t.test('its class', async (t) => {
   t.match(String(error), /^HardenError: the threads/)
   t.match(error.stack, /errors\.test/)
   t.notOk(Object.hasOwn(error, 'name'))
+  t.match(Object.getOwnPropertyDescriptor(HardenError.prototype, 'name'), { value: 'HardenError', enumerable: false })
 })
 
 t.test('its fields are own, enumerable, and no more than were given', async (t) => {

@@ -2,75 +2,62 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import * as util from 'node:util'
 import t, { type Test } from 'tap'
-import { inWords, type ThreadState } from '../lib/audit'
+import type { Committed, Finding, Plan } from '../lib/contract'
 import type { HardenError } from '../lib/errors'
 import type { HardenOptions } from '../lib/options'
-import type { Platform } from '../lib/platform/index'
-import type { Plan } from '../lib/platform/linux/plan'
 import type { HardenReport } from '../lib/report'
+import { plan as anyPlan, nothing, opened, stateOf } from './states'
 
-// Nobody has this name: should a part not be replaced after all, it is refused.
+// No account has this name: should a part not be replaced after all, it is refused.
 const options = { user: 'no-such-account' }
-const HARDENED = Symbol.for('privdrop.hardened')
 
-const ids = { real: 990, effective: 990, saved: 990, fs: 990 }
-const none = { permitted: 0n, effective: 0n, inheritable: 0n, bounding: 0n, ambient: 0n }
-const wanted = { user: ids, group: ids, groups: [8], ...none, securebits: 0, noNewPrivileges: true, jailed: false }
-const thread: ThreadState = { ...wanted, tid: 4711, name: 'node' }
-const before: ThreadState = { ...thread, noNewPrivileges: false }
-const seen = { state: before, token: new ArrayBuffer(8) }
 const finding = { code: 'HARDEN_ONE', level: 'note', message: 'one', remedy: 'none' } as const
 const hazard = { code: 'HARDEN_TWO', level: 'note', message: 'two', remedy: 'none' } as const
-const plan: Plan = { wanted, steps: [], boundingDrop: 0n, attempts: [], findings: [finding] }
-const root = { path: '/srv/mail', descriptor: 17, place: '8:2', stat: 18 }
-const jail: Plan = { ...plan, wanted: { ...wanted, jailed: true }, root }
-const descriptors = [{ descriptor: 21, kind: 'listens' }] as const
+const plan: Plan = { ...anyPlan, findings: [finding] }
+const jail: Plan = { ...plan, wanted: stateOf({ ...nothing, jailed: true }), root: opened }
+const rehearsal = {
+  ...{ state: plan.wanted, text: 'text', answers: [], dumpable: 0, inside: new ArrayBuffer(0) },
+  avoid: { kcmp: false, regain: false },
+}
+const committed: Committed = {
+  threads: [{ tid: 4711, name: 'node' }],
+  rootChildren: [],
+  timings: [{ name: 'park', us: 7 }],
+}
 
-const order = [
-  ...['observe', 'plan', 'descriptors', 'hazards', 'rehearse', 'inspector'],
-  ...['commit', 'inspector', 'enter', 'remember'],
-]
+const before = ['kept?', 'hold SIGUSR1', 'plan', 'examine', 'promise', 'commit', 'inspector']
+const order = [...before, 'inspector once more', 'enter']
 
 interface Parts {
   /** The n-th part to be done throws. */
   breaks?: number
   made?: Plan
-  /** As the kernel describes them when all is done. */
-  threads?: ThreadState[]
+  findings?: readonly Finding[]
+  /** What holdSigusr1() answers. */
+  held?: number
+  kept?: boolean
 }
 
-/** harden() with every other part, and `process`, replaced. */
-function withParts(t: Test, { breaks, made = plan, threads = [thread] }: Parts = {}) {
+/** harden() with every other part replaced. */
+function withParts(t: Test, { breaks, made = plan, findings = [finding, hazard], held = 0, kept = false }: Parts = {}) {
   const done: string[] = []
   const given: unknown[][] = []
   const logged: unknown[][] = []
-  const part = (name: string, ...args: unknown[]) => {
+  const part = <T>(name: string, args: unknown[], result: T): T => {
     done.push(name)
     given.push(args)
-    // a second copy of the package would know
-    if (Object.hasOwn(own, HARDENED)) marked.push(name)
     if (done.length === breaks) throw new RangeError(name)
+    return result
   }
-  const marked: string[] = []
-  const platform: Omit<Platform, 'decide' | 'openRoot' | 'hazards'> = {
-    observe: () => {
-      part('observe')
-      return seen
-    },
-    descriptors: (...args) => {
-      part('descriptors', ...args)
-      return descriptors
-    },
-    rehearse: (...args) => {
-      part('rehearse', ...args)
-      return []
-    },
-    commit: (ofPlan, before, conclude) => {
-      part('commit', ofPlan, before)
-      return conclude(threads, [{ name: 'park', us: 7 }]) as never
-    },
-    remember: (...args) => part('remember', ...args),
-    look: () => t.fail('nobody has asked for it') as never,
+  const addon = {
+    holdSigusr1: (...args: unknown[]) => part('hold SIGUSR1', args, held),
+    giveSigusr1Back: (...args: unknown[]) => part('give SIGUSR1 back', args, 0),
+  }
+  const platform = {
+    name: 'linux',
+    addon: () => addon,
+    explain: (...args: unknown[]) => part('explain', args, new RangeError('explained')),
+    rootChildren: () => undefined,
   }
   const mocked = t.mockRequire<typeof import('../lib/harden')>('../lib/harden', {
     'node:util': {
@@ -80,67 +67,62 @@ function withParts(t: Test, { breaks, made = plan, threads = [thread] }: Parts =
         (...args: unknown[]) =>
           logged.push([section, ...args]),
     },
-    '../lib/plan': {
-      makePlan: (...args: unknown[]) => {
-        part('plan', ...args)
-        return made
+    '../lib/engine': {
+      timed: (timings: { name: string; us: number }[], name: string, run: () => unknown) => {
+        const result = run()
+        timings.push({ name, us: 5 })
+        return result
+      },
+      makePlan: (...args: unknown[]) => part('plan', args, made),
+      examine: (...args: unknown[]) => part('examine', args, { findings, rehearsal }),
+      commit: (...args: unknown[]) => {
+        part('commit', args, undefined)
+        ;(args[4] as () => void)()
+        return committed
       },
     },
-    '../lib/hazards': {
-      findHazards: (...args: unknown[]) => {
-        part('hazards', ...args)
-        return [hazard]
-      },
+    '../lib/root': {
+      enteredRoot: (...args: unknown[]) => part('enter', args, undefined),
+      closeRoot: (...args: unknown[]) => part('close', args, undefined),
     },
-    '../lib/chroot': {
-      enteredRoot: (...args: unknown[]) => part('enter', ...args),
-      closeRoot: (...args: unknown[]) => part('close', ...args),
+    '../lib/inspector': {
+      refuseInspector: (...args: unknown[]) => part('inspector', args, undefined),
+      endIfInspectorIsOpen: (...args: unknown[]) => part('inspector once more', args, undefined),
     },
-    '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', ...args) },
+    '../lib/promise': {
+      isKept: (...args: unknown[]) => part('kept?', args, kept),
+      makePromise: (...args: unknown[]) => part('promise', args, undefined),
+    },
     '../lib/platform': { platform },
   })
-  // what is marked as hardened stays so
-  const own: NodeJS.Process = Object.create(process)
-  const harden = (asked: HardenOptions): HardenReport => {
-    const real = globalThis.process
-    globalThis.process = own
-    try {
-      return mocked.harden(asked)
-    } finally {
-      globalThis.process = real
-    }
-  }
-  return { harden, done, given, own, marked, logged }
+  const harden = (asked: HardenOptions): HardenReport => mocked.harden(asked)
+  return { harden, done, given, logged, platform, addon }
 }
 
 t.test('all goes well', async (t) => {
-  const { harden, done, given, marked } = withParts(t)
+  const { harden, done, given, platform, addon } = withParts(t)
   const asked = { ...options, __proto__: null }
   const report = harden(options)
   t.strictSame(done, order)
-  t.strictSame(given, [
-    [],
-    [asked, before],
-    [plan, seen],
-    [plan, before, descriptors],
-    [plan, seen],
-    [asked],
-    [plan, seen],
-    [asked],
-    [undefined],
-    [inWords(wanted), undefined],
+  const [kept, hold, made, examined, promised, commit, ...rest] = given
+  t.strictSame([kept, hold, made], [[addon], [process.listenerCount('SIGUSR1') > 0], [platform, asked]])
+  t.strictSame(examined?.slice(0, 2), [platform, plan])
+  const part = {}
+  const run = examined?.[3] as (part: () => object) => object
+  t.equal(
+    run(() => part),
+    part,
+    'the first that throws is the last',
+  )
+  t.strictSame(promised, [addon, plan, asked])
+  t.strictSame(commit?.slice(0, 4), [platform, plan, rehearsal, false])
+  t.strictSame(rest, [[asked], [asked, addon], [undefined]])
+  t.strictSame(report.user, { ...plan.wanted.user })
+  t.strictSame(report.threads, committed.threads)
+  t.strictSame(report.timings, [
+    { name: 'resolve', us: 5 },
+    { name: 'park', us: 7 },
   ])
-  t.strictSame(marked, ['enter', 'remember'], 'it is marked when nothing is left to be refused')
-  t.strictSame({ ...report.user }, ids)
-  t.strictSame(
-    report.threads.map(({ tid }) => tid),
-    [4711],
-  )
-  t.strictSame(
-    report.steps.map(({ name }) => name),
-    ['resolve', 'descriptors', 'hazards', 'rehearse', 'park'],
-  )
-  t.ok(report.steps.every(({ us }) => Number.isInteger(us) && us >= 0))
   t.strictSame(report.findings, [finding, hazard])
   t.notOk('chroot' in report)
   t.ok(Object.isFrozen(report))
@@ -149,99 +131,57 @@ t.test('all goes well', async (t) => {
 t.test('all goes well, with another root', async (t) => {
   const { harden, done, given } = withParts(t, { made: jail })
   const report = harden({ ...options, chroot: '/srv/mail' })
-  t.strictSame(done, order, 'it is not closed: /proc/self/stat is needed later')
-  t.strictSame(given.slice(-2), [[root], [inWords(jail.wanted), root]], 'enter, remember')
+  t.strictSame(done, order, 'it is closed where it is entered')
+  t.strictSame(given.at(-1), [opened])
   t.equal(report.chroot, '/srv/mail')
 })
 
-t.test('what is remembered is what was wanted, not what was before', async (t) => {
-  const { harden, given } = withParts(t)
+t.test('SIGUSR1: a handler of the application stays', async (t) => {
+  const { harden, given } = withParts(t, { held: -1 })
+  const listener = () => {}
+  process.on('SIGUSR1', listener)
+  t.teardown(() => process.removeListener('SIGUSR1', listener))
   harden(options)
-  t.match(given.at(-1)?.[0], { user: '990 990 990 990', groups: '8', noNewPrivileges: 'true', jailed: 'false' })
+  t.strictSame(given[1], [true], 'it listens')
+  t.equal(given[5]?.[3], true)
 })
 
-t.test('microseconds', async (t) => {
-  const { harden, own } = withParts(t)
-  let now = 0n
-  Object.defineProperty(own, 'hrtime', {
-    value: {
-      bigint: () => {
-        now += 5_999_999n
-        return now
-      },
-    },
-  })
-  t.strictSame(harden(options).steps, [
-    { name: 'resolve', us: 5999 },
-    { name: 'descriptors', us: 5999 },
-    { name: 'hazards', us: 5999 },
-    { name: 'rehearse', us: 5999 },
-    { name: 'park', us: 7 },
-  ])
+t.test('SIGUSR1 that cannot be ignored', async (t) => {
+  const { harden, done, given } = withParts(t, { held: 22 })
+  t.throws(() => harden(options), { message: 'explained' })
+  t.strictSame(done, ['kept?', 'hold SIGUSR1', 'explain', 'give SIGUSR1 back', 'close'])
+  const failure = { step: 'SIGUSR1', syscall: 'sigaction', errno: 22, signal: 0, tid: 0, item: 0 }
+  t.strictSame(given[2], [failure, undefined, []])
+  t.strictSame(given.at(-1), [undefined], 'nothing was opened')
 })
 
 t.test('one part throws', async (t) => {
   for (let breaks = 1; breaks <= order.length; breaks++) {
-    const { harden, done, given, own, logged } = withParts(t, { breaks, made: jail })
+    const { harden, done, given, logged } = withParts(t, { breaks, made: jail })
     const last = order[breaks - 1] as string
     t.throws(() => harden(options), { name: 'RangeError', message: last })
-    // what a plan has opened is closed, whatever happens
-    const opened = breaks > order.indexOf('plan') + 1
-    t.strictSame(done, [...order.slice(0, breaks), ...(opened ? ['close'] : [])], `${last} is the last`)
-    if (opened) t.strictSame(given.at(-1), [root])
-    t.equal(Object.hasOwn(own, HARDENED), breaks > order.indexOf('enter'), 'marked past the line only')
+    // up to the commit everything is given back; past it there is nothing to give back
+    const refused = breaks > order.indexOf('kept?') + 1 && breaks <= before.length
+    const back = refused ? ['give SIGUSR1 back', 'close'] : []
+    t.strictSame(done, [...order.slice(0, breaks), ...back], `${last} is the last`)
+    if (refused) t.strictSame(given.at(-1), [breaks > order.indexOf('plan') + 1 ? opened : undefined])
     t.strictSame(logged, [], 'nothing is announced')
   }
 })
 
-t.test('no thread is left to report: that is no success', async (t) => {
-  const { harden, done } = withParts(t, { threads: [] })
-  t.throws(() => harden(options), { name: 'Error', message: /no thread/ })
-  t.strictSame(done, [...order, 'close'])
-})
-
 t.test('once in a process', async (t) => {
-  const { harden, done, own } = withParts(t)
-  t.notOk(Object.hasOwn(process, HARDENED))
-  harden(options)
-  t.strictSame(Object.getOwnPropertyDescriptor(own, HARDENED), {
-    value: true,
-    writable: false,
-    enumerable: false,
-    configurable: false,
-  })
-  t.notOk(Object.hasOwn(process, HARDENED), 'nothing of this process has been marked')
-
-  done.length = 0
+  const { harden, done } = withParts(t, { kept: true })
   for (const again of [options, {}, { user: 0 }]) {
+    done.length = 0
     t.throws(() => harden(again), {
       name: 'HardenError',
       code: 'ERR_HARDEN_ALREADY_APPLIED',
       message: /given up its privileges already/,
       remedy: /once.*restart/,
     })
-    t.strictSame(done, [], 'no part is done')
+    t.strictSame(done, ['kept?'], 'no part is done')
   }
-  t.throws(() => harden({ usr: 'x' } as never), { code: 'ERR_INVALID_ARG_VALUE' }, 'arguments are checked all the same')
-})
-
-t.test('a second copy of the package knows, whatever the first made of the mark', async (t) => {
-  for (const value of [true, false, undefined]) {
-    const { harden, done, own } = withParts(t)
-    Object.defineProperty(own, HARDENED, { value })
-    t.throws(() => harden(options), { code: 'ERR_HARDEN_ALREADY_APPLIED' })
-    t.strictSame(done, [])
-  }
-})
-
-t.test('a mark that is inherited is none', async (t) => {
-  const prototype = Object.prototype as { [HARDENED]?: boolean }
-  const { harden, done } = withParts(t)
-  t.teardown(() => delete prototype[HARDENED])
-  prototype[HARDENED] = true
-  harden(options)
-  delete prototype[HARDENED]
-  t.strictSame(done, order)
+  t.throws(() => harden({ usr: 'x' } as never), { code: 'ERR_INVALID_ARG_VALUE' }, 'arguments are checked first')
 })
 
 t.test('wrong arguments: no part is done', async (t) => {
@@ -277,33 +217,33 @@ t.test('in a Worker: no part is done', async (t) => {
     t.equal((error as HardenError).code, 'ERR_HARDEN_NOT_MAIN_THREAD')
     t.match((error as HardenError).remedy, /main thread/)
   }
-  t.throws(() => harden({ usr: 'x' } as never), { code: 'ERR_INVALID_ARG_VALUE' }, 'arguments are checked all the same')
+  t.throws(() => harden({ usr: 'x' } as never), { code: 'ERR_INVALID_ARG_VALUE' }, 'arguments are checked first')
 })
 
+const danger = { code: 'HARDEN_ODD', level: 'danger', message: 'odd', remedy: 'mend it' } as const
+
 t.test('a danger is a warning as well', async (t) => {
-  const danger = { code: 'HARDEN_ODD', level: 'danger', message: 'odd', remedy: 'mend it' } as const
-  const { harden, own } = withParts(t, { made: { ...plan, findings: [finding, danger] } })
+  const { harden } = withParts(t, { findings: [finding, danger] })
   const warned: unknown[] = []
-  Object.defineProperty(own, 'emitWarning', { value: (...args: unknown[]) => warned.push(args) })
+  t.intercept(process, 'emitWarning', { value: (...args: unknown[]) => warned.push(args) })
   harden(options)
   t.strictSame(warned, [['odd', { type: 'PrivdropWarning', code: 'HARDEN_ODD', detail: 'mend it' }]])
 })
 
-t.test('who has replaced emitWarning() and throws does not make it look refused', async (t) => {
-  const danger = { code: 'HARDEN_ODD', level: 'danger', message: 'odd', remedy: 'mend it' } as const
-  const { harden, own } = withParts(t, { made: { ...plan, findings: [danger] } })
+t.test('an emitWarning() that was replaced and throws does not make it look refused', async (t) => {
+  const { harden } = withParts(t, { findings: [danger] })
   const emitWarning = () => {
     throw new RangeError('replaced')
   }
-  Object.defineProperty(own, 'emitWarning', { value: emitWarning })
+  t.intercept(process, 'emitWarning', { value: emitWarning })
   t.equal(harden(options).platform, 'linux')
 })
 
-t.test('the report is published, once, when all is done; its steps are lines for NODE_DEBUG', async (t) => {
+t.test('the report is published, once, when all is done; its timings are lines for NODE_DEBUG', async (t) => {
   const { harden, done, logged } = withParts(t)
   const published: unknown[] = []
   const listener = (report: unknown) => {
-    t.equal(done.at(-1), 'remember')
+    t.equal(done.at(-1), 'enter')
     published.push(report)
   }
   subscribe('privdrop:hardened', listener)
@@ -313,8 +253,8 @@ t.test('the report is published, once, when all is done; its steps are lines for
   t.equal(published[0], report)
   t.strictSame(
     logged,
-    report.steps.map(({ name, us }) => ['privdrop', '%s: %d us', name, us]),
+    report.timings.map(({ name, us }) => ['privdrop', '%s: %d us', name, us]),
   )
-  t.throws(() => harden(options), { code: 'ERR_HARDEN_ALREADY_APPLIED' })
+  t.throws(() => withParts(t, { kept: true }).harden(options), { code: 'ERR_HARDEN_ALREADY_APPLIED' })
   t.equal(published.length, 1, 'a refusal is not published')
 })

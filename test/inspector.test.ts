@@ -1,6 +1,7 @@
 /** Promise: whoever could run code in this process by its inspector is a reason to stop, unless the caller accepts it. */
 import t from 'tap'
 import type { HardenError } from '../lib/errors'
+import type { Addon } from '../lib/native'
 
 t.test('the inspector', async (t) => {
   const address = 'ws://127.0.0.1:9229/0f936c39'
@@ -19,6 +20,20 @@ t.test('the inspector', async (t) => {
       const { code, message, remedy } = error as HardenError
       t.equal(code, 'ERR_HARDEN_INSPECTOR')
       t.match(message, address)
+      t.equal((error as HardenError).found, address)
       t.ok(remedy)
     }
+})
+
+t.test('after the commit: an inspector that is open ends the process, unless the caller accepts it', async (t) => {
+  const ended: string[] = []
+  const addon = { endProcess: (reason: string) => ended.push(reason) } as unknown as Addon
+  const open = (url: string | undefined) =>
+    t.mockRequire<typeof import('../lib/inspector')>('../lib/inspector', { 'node:inspector': { url: () => url } })
+  open(undefined).endIfInspectorIsOpen({}, addon)
+  open('ws://127.0.0.1:9229/x').endIfInspectorIsOpen({ allowInspector: true }, addon)
+  t.strictSame(ended, [])
+  open('ws://127.0.0.1:9229/x').endIfInspectorIsOpen({}, addon)
+  t.strictSame(ended, ['the inspector has been opened during harden()'])
+  t.equal(open('ws://127.0.0.1:9229/x').inspectorUrl(), 'ws://127.0.0.1:9229/x')
 })

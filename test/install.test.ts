@@ -19,7 +19,7 @@ t.test('what users need is packed, and nothing else', async (t) => {
   // no binding.gyp: npm and yarn would build it at each install
   const single = ['CHANGELOG.md', 'LICENSE', 'README.md', 'SECURITY.md', 'package.json']
   const allowed =
-    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|docs\/[\w/-]+\.md|lib\/[\w/-]+\.ts|examples\/.+|src-native\/[\w/]+\.(?:c|cc|h|map|gypi|mjs)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
+    /^(?:dist\/[\w/-]+\.(?:js|d\.ts)(?:\.map)?|docs\/(?:[\w/-]+\.md|cost\.svg)|lib\/[\w/-]+\.ts|examples\/.+|src-native\/[\w/]+\.(?:c|cc|h|map|gypi|mjs)|prebuilds\/(?:manifest\.json|[\w-]+\/privdrop(?:\.\w+)?\.node))$/
   t.strictSame(
     files.filter((file) => !allowed.test(file)),
     single,

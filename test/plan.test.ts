@@ -1,824 +1,275 @@
-/** Promise: the plan is exactly what was asked for, with every step that it takes and none that it does not. */
-import { readdirSync } from 'node:fs'
-import { inspect } from 'node:util'
+/** Promise: plan() says what harden() would do and all that it would throw, and leaves nothing behind. */
 import t from 'tap'
-import type { Credentials, Ids, ThreadState } from '../lib/audit'
-import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT, kernelMask } from '../lib/capabilities'
-import { closeRoot } from '../lib/chroot'
-import type { HardenError } from '../lib/errors'
+import type { Finding, Plan } from '../lib/contract'
+import type { Run } from '../lib/engine'
+import * as errors from '../lib/errors'
+import type { Step } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
-import { makePlan as makeOpenPlan } from '../lib/plan'
-import type { Plan } from '../lib/platform/linux/plan'
-import { root as anyRoot, BIND, nothing, only, RAW } from './states'
+import type { HardenPlan } from '../lib/plan'
+import { plan as anyPlan, BIND, type Masked, only, opened, stateOf } from './states'
 
-const FULL = kernelMask()
-const KILL = 1n << 5n
-const NO_SETUID_FIXUP = 1 << 2
-const KEEP_CAPS = 1 << 4
-const KEEP_CAPS_LOCKED = 1 << 5
+const { HardenError } = errors
 
-/** A plan as it is made, but with its root closed again. */
-function makePlan(options: HardenOptions, before: ThreadState): Plan {
-  const plan = makeOpenPlan(options, before) as Plan
-  closeRoot(plan.root)
-  return plan
+const masked: Masked = {
+  user: only(990),
+  group: only(991),
+  groups: [8, 12],
+  permitted: BIND,
+  effective: BIND,
+  inheritable: 1n << 13n,
+  bounding: 1n,
+  ambient: 1n << 7n,
+  securebits: 47,
+  noNewPrivileges: true,
+  jailed: false,
 }
-const openDescriptors = () => readdirSync('/proc/self/fd').length
+const note: Finding = { code: 'HARDEN_ONE', level: 'note', message: 'one is not', remedy: 'leave it' }
+const danger: Finding = { code: 'HARDEN_TWO', level: 'danger', message: 'two is bad', remedy: 'mend it' }
+const steps: Step[] = ['chroot', 'bounding', 'setgroups', 'setresgid', 'setresuid', 'capset', 'no_new_privs']
+const made: Plan = { ...anyPlan, wanted: stateOf(masked), steps, findings: [note] }
+const jail: Plan = { ...made, root: opened }
 
-const lacking = (...capabilities: bigint[]) => {
-  const rest = capabilities.reduce((set, capability) => set & ~capability, FULL)
-  return { permitted: rest, effective: rest }
+/** Of examine() the parts that can be refused. */
+const order = ['plan', 'descriptors', 'hazards', 'rehearse', 'inspector', 'close']
+
+/** What each part of plan() does. */
+let part: <T>(name: string, args: unknown[], result: T) => T
+let toBeMade: Plan
+
+// nothing else is asked of it: to commit, or to promise
+const platform = { name: 'linux' }
+
+const { plan } = t.mockRequire<typeof import('../lib/plan')>('../lib/plan', {
+  '../lib/errors': errors, // one class for all
+  '../lib/engine': {
+    makePlan: (...args: unknown[]) => part('plan', args, toBeMade),
+    examine: (system: unknown, plan: Plan, timings: unknown, run: Run) => {
+      run(() => part('descriptors', [system, plan, timings], []))
+      const found = part('hazards', [], danger)
+      const rehearsal = run(() => part('rehearse', [], {}))
+      return { findings: [...plan.findings, found], rehearsal }
+    },
+  },
+  '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', args, undefined) },
+  '../lib/root': { closeRoot: (...args: unknown[]) => part('close', args, undefined) },
+  '../lib/platform': { platform },
+})
+
+/** plan() where these parts throw these errors. */
+function withParts(throws: Partial<Record<string, Error>> = {}, ofPlan: Plan = made) {
+  const done: string[] = []
+  const given: unknown[][] = []
+  const ask = (options: HardenOptions): HardenPlan => {
+    toBeMade = ofPlan
+    part = (name, args, result) => {
+      done.push(name)
+      given.push(args)
+      const error = throws[name]
+      if (error) throw error
+      return result
+    }
+    return plan(options)
+  }
+  return { plan: ask, done, given }
 }
 
-const root = { ...anyRoot, tid: 4711, groups: [], permitted: FULL, effective: FULL, bounding: FULL }
-const plain: ThreadState = { ...root, user: only(1000), group: only(1000), permitted: 0n, effective: 0n }
-const withAmbient: ThreadState = { ...plain, permitted: BIND, effective: BIND, inheritable: BIND, ambient: BIND }
-
-const bindOnly = { permitted: BIND, effective: BIND, bounding: BIND }
-const rootStill = { ...nothing, user: only(0), group: only(0), permitted: FULL, effective: FULL, bounding: FULL }
-
-const become = { user: 1000, group: 1000 }
-const bind = { ...become, capabilities: 'cap_net_bind_service+ep' }
-
-const DROP = 'bounding, setresgid, setresuid, capset, no_new_privs'
-const DROP_AND_KEEP = 'bounding, setresgid, keepcaps, setresuid, capset, keepcaps back, no_new_privs'
-
-interface Case {
-  title: string
-  options: HardenOptions
-  before: ThreadState
-  /** What differs from `nothing`. */
-  wanted?: Partial<Credentials>
-  steps: string
-  findings?: string
-}
-
-const cases: Case[] = [
-  // root, with everything
-  { title: 'root retains nothing', options: become, before: root, steps: DROP },
-  { title: "'' retains nothing", options: { ...become, capabilities: '' }, before: root, steps: DROP },
-  { title: 'root retains one', options: bind, before: root, wanted: bindOnly, steps: DROP_AND_KEEP },
-  {
-    title: 'permitted, but not effective',
-    options: { ...become, capabilities: 'cap_net_bind_service+p' },
-    before: root,
-    wanted: { ...bindOnly, effective: 0n },
-    steps: DROP_AND_KEEP,
-  },
-  {
-    title: 'inheritable alone: it counts for the bounding set and for keepcaps',
-    options: { ...become, capabilities: 'cap_net_bind_service+i' },
-    before: root,
-    wanted: { inheritable: BIND, bounding: BIND },
-    steps: DROP_AND_KEEP,
-  },
-  {
-    title: 'some permitted, others inheritable',
-    options: { ...become, capabilities: 'cap_net_bind_service+ep cap_net_raw+i' },
-    before: root,
-    wanted: { ...bindOnly, inheritable: RAW, bounding: BIND | RAW },
-    steps: DROP_AND_KEEP,
-  },
-  { title: 'privileges are for Solaris', options: { ...become, privileges: 'all' }, before: root, steps: DROP },
-  {
-    title: 'a capability that no kernel has',
-    options: { ...become, capabilities: '63+eip cap_net_bind_service+ep' },
-    before: root,
-    wanted: bindOnly,
-    steps: DROP_AND_KEEP,
-    findings: 'HARDEN_UNKNOWN_CAPABILITY note',
-  },
-  {
-    title: 'that one alone leaves nothing to keep',
-    options: { ...become, capabilities: '63+eip' },
-    before: root,
-    steps: DROP,
-    findings: 'HARDEN_UNKNOWN_CAPABILITY note',
-  },
-  {
-    title: 'inheritable and ambient ones of root go',
-    options: become,
-    before: { ...root, inheritable: RAW, ambient: RAW },
-    steps: 'bounding, setresgid, setresuid, capset, ambient, no_new_privs',
-  },
-
-  // ids and groups
-  {
-    title: 'a group that holds already, which is set all the same',
-    options: { user: 1000, group: 0 },
-    before: root,
-    wanted: { group: only(0) },
-    steps: DROP,
-  },
-  {
-    title: 'the largest ids',
-    options: { user: 4294967294, group: 4294967293 },
-    before: root,
-    wanted: { user: only(4294967294), group: only(4294967293) },
-    steps: DROP,
-  },
-  {
-    title: 'groups that nobody asked for go',
-    options: become,
-    before: { ...root, groups: [0, 4, 27] },
-    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-  },
-  {
-    title: 'so do they if none are asked for',
-    options: { ...become, supplementalGroups: [] },
-    before: { ...root, groups: [0] },
-    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-  },
-  {
-    title: 'groups asked for come',
-    options: { ...become, supplementalGroups: [12, 8, 12] },
-    before: root,
-    wanted: { groups: [8, 12] },
-    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-  },
-  {
-    title: 'groups that hold already',
-    options: { ...become, supplementalGroups: [12, 8] },
-    before: { ...root, groups: [8, 12] },
-    wanted: { groups: [8, 12] },
-    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-  },
-  ...[[12], [1, 3], [0, 1, 2]].map(
-    (groups): Case => ({
-      title: `other groups than ${groups}`,
-      options: { ...become, supplementalGroups: [1, 2] },
-      before: { ...root, groups },
-      wanted: { groups: [1, 2] },
-      steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-    }),
-  ),
-  ...(['real', 'effective', 'saved', 'fs'] as const).flatMap((which): Case[] => [
-    {
-      title: `only the ${which} group id differs`,
-      options: become,
-      before: { ...root, group: { ...only(1000), [which]: 0 } },
-      steps: DROP,
-    },
-    {
-      title: `only the ${which} user id is 0`,
-      options: bind,
-      before: { ...root, user: { ...only(1000), [which]: 0 } },
-      wanted: bindOnly,
-      steps: DROP_AND_KEEP,
-    },
-    {
-      title: `only the ${which} user id differs, and none is 0`,
-      options: { ...bind, user: 1000 },
-      before: { ...root, user: { ...only(1000), [which]: 1001 } },
-      wanted: bindOnly,
-      steps: DROP,
-    },
-  ]),
-  {
-    title: 'groups that hold already are set all the same: what looks equal may be an id that is not mapped',
-    options: { ...become, supplementalGroups: [65534] },
-    before: { ...root, groups: [65534] },
-    wanted: { groups: [65534] },
-    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-  },
-  {
-    title: 'no groups before and none afterwards need no step',
-    options: { ...become, supplementalGroups: [] },
-    before: root,
-    steps: DROP,
-  },
-
-  // a new root directory
-  {
-    title: 'a chroot comes first',
-    options: { ...become, chroot: '/' },
-    before: { ...root, groups: [4], ambient: RAW },
-    wanted: { jailed: true },
-    steps: 'chroot, bounding, setgroups, setresgid, setresuid, capset, ambient, no_new_privs',
-  },
-  {
-    title: 'a chroot for a server on port 25',
-    options: { ...bind, chroot: '/proc' },
-    before: root,
-    wanted: { ...bindOnly, jailed: true },
-    steps: `chroot, ${DROP_AND_KEEP}`,
-  },
-  {
-    title: 'a chroot by a plain user: for the rehearsal to refuse',
-    options: { chroot: '/' },
-    before: { ...plain, bounding: 0n },
-    wanted: { jailed: true },
-    steps: 'chroot, setresgid, setresuid, capset, no_new_privs',
-  },
-
-  // ambient capabilities
-  {
-    title: 'an ambient one is inheritable, and bounding, too',
-    options: { ...bind, ambientCapabilities: 'cap_net_bind_service' },
-    before: root,
-    wanted: { ...bindOnly, inheritable: BIND, ambient: BIND },
-    steps: 'bounding, setresgid, keepcaps, setresuid, capset, keepcaps back, ambient, no_new_privs',
-  },
-  {
-    title: 'one is ambient, another inheritable, a third neither',
-    options: {
-      ...become,
-      capabilities: 'cap_net_bind_service,cap_kill+p cap_net_raw+i',
-      ambientCapabilities: 'cap_kill',
-    },
-    before: root,
-    wanted: {
-      permitted: BIND | KILL,
-      inheritable: RAW | KILL,
-      bounding: BIND | KILL | RAW,
-      ambient: KILL,
-    },
-    steps: 'bounding, setresgid, keepcaps, setresuid, capset, keepcaps back, ambient, no_new_privs',
-  },
-  {
-    title: "'' is none",
-    options: { ...bind, ambientCapabilities: '' },
-    before: root,
-    wanted: bindOnly,
-    steps: DROP_AND_KEEP,
-  },
-  {
-    title: 'a plain user with an ambient capability keeps it',
-    options: { capabilities: 'cap_net_bind_service+ep', ambientCapabilities: 'cap_net_bind_service' },
-    before: { ...withAmbient, bounding: BIND },
-    wanted: { ...bindOnly, inheritable: BIND, ambient: BIND },
-    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
-  },
-  {
-    title: 'of what root goes on having one is ambient',
-    options: { user: 0, group: 0, ambientCapabilities: 'cap_net_raw' },
-    before: { ...root, inheritable: BIND },
-    wanted: { ...rootStill, inheritable: BIND | RAW, ambient: RAW },
-    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-
-  // what root may lack
-  {
-    title: 'root without CAP_SETPCAP keeps the bounding set',
-    options: become,
-    before: { ...root, ...lacking(CAP_SETPCAP) },
-    wanted: { bounding: FULL },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_BOUNDING_KEPT note',
-  },
-  {
-    title: 'which is a danger if programs can gain from it',
-    options: { ...become, noNewPrivileges: false },
-    before: { ...root, ...lacking(CAP_SETPCAP) },
-    wanted: { bounding: FULL, noNewPrivileges: false },
-    steps: 'setresgid, setresuid, capset',
-    findings: 'HARDEN_BOUNDING_KEPT danger',
-  },
-  {
-    title: 'and nothing at all where it is as it should be',
-    options: bind,
-    before: { ...root, ...lacking(CAP_SETPCAP), bounding: BIND },
-    wanted: bindOnly,
-    steps: 'setresgid, keepcaps, setresuid, capset, keepcaps back, no_new_privs',
-  },
-  {
-    title: 'a bounding set that has less already',
-    options: bind,
-    before: { ...root, bounding: RAW },
-    wanted: { ...bindOnly, bounding: 0n },
-    steps: DROP_AND_KEEP,
-  },
-  {
-    title: 'root without CAP_SETGID keeps its groups',
-    options: become,
-    before: { ...root, ...lacking(CAP_SETGID), groups: [0, 4] },
-    wanted: { groups: [0, 4] },
-    steps: DROP,
-    findings: 'HARDEN_GROUPS_KEPT note',
-  },
-  {
-    title: 'unless they are asked to go: that is for the rehearsal to refuse',
-    options: { ...become, supplementalGroups: [] },
-    before: { ...root, ...lacking(CAP_SETGID), groups: [0, 4] },
-    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-  },
-  {
-    title: 'or are what is asked for',
-    options: { ...become, supplementalGroups: [4, 0] },
-    before: { ...root, ...lacking(CAP_SETGID), groups: [0, 4] },
-    wanted: { groups: [0, 4] },
-    steps: DROP,
-  },
-  {
-    title: 'or there are none',
-    options: become,
-    before: { ...root, ...lacking(CAP_SETGID) },
-    steps: DROP,
-  },
-  {
-    title: 'root without CAP_SETUID: for the rehearsal to refuse',
-    options: become,
-    before: { ...root, ...lacking(CAP_SETUID) },
-    steps: DROP,
-  },
-  ...(['setgroups', 'bounding'] as const).map(
-    (step): Case => ({
-      title: `what is permitted and not effective counts for ${step}: for the rehearsal to refuse`,
-      options: become,
-      before: { ...root, effective: 0n, groups: [7] },
-      steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-    }),
-  ),
-  {
-    title: 'root with no capability at all',
-    options: become,
-    before: { ...root, permitted: 0n, effective: 0n, groups: [7] },
-    wanted: { groups: [7], bounding: FULL },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_GROUPS_KEPT note, HARDEN_BOUNDING_KEPT note',
-  },
-
-  // securebits and no_new_privs
-  {
-    title: 'SECBIT_NO_SETUID_FIXUP: nothing is lost that would have to be kept',
-    options: bind,
-    before: { ...root, securebits: NO_SETUID_FIXUP },
-    wanted: { ...bindOnly, securebits: NO_SETUID_FIXUP },
-    steps: DROP,
-  },
-  {
-    title: 'SECBIT_KEEP_CAPS is set, and stays',
-    options: bind,
-    before: { ...root, securebits: KEEP_CAPS },
-    wanted: { ...bindOnly, securebits: KEEP_CAPS },
-    steps: DROP,
-  },
-  {
-    title: 'other securebits are neither',
-    options: bind,
-    before: { ...root, securebits: KEEP_CAPS_LOCKED | 3 },
-    wanted: { ...bindOnly, securebits: KEEP_CAPS_LOCKED | 3 },
-    steps: DROP_AND_KEEP,
-  },
-  {
-    title: 'no_new_privs is set',
-    options: become,
-    before: { ...root, noNewPrivileges: true },
-    steps: 'bounding, setresgid, setresuid, capset',
-  },
-  {
-    title: 'no_new_privs is set, and cannot be unset',
-    options: { ...become, noNewPrivileges: false },
-    before: { ...root, noNewPrivileges: true },
-    steps: 'bounding, setresgid, setresuid, capset',
-  },
-  {
-    title: 'no_new_privs is not wanted',
-    options: { ...become, noNewPrivileges: false },
-    before: root,
-    wanted: { noNewPrivileges: false },
-    steps: 'bounding, setresgid, setresuid, capset',
-  },
-  { title: 'no_new_privs by name', options: { ...become, noNewPrivileges: true }, before: root, steps: DROP },
-
-  // user root
-  {
-    title: 'root stays root, with all it has',
-    options: { user: 0, group: 0 },
-    before: root,
-    wanted: rootStill,
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-  {
-    title: 'by whatever spelling',
-    options: { user: '0', group: '00' },
-    before: root,
-    wanted: rootStill,
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-  {
-    title: '-0 is 0',
-    options: { user: -0, group: -0 },
-    before: root,
-    wanted: rootStill,
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-  {
-    title: 'root by name, with its primary group',
-    options: { user: 'root' },
-    before: root,
-    wanted: rootStill,
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-  {
-    title: 'root stays, and has less already',
-    options: { user: 0, group: 0 },
-    before: { ...root, permitted: BIND | RAW, effective: RAW, inheritable: RAW, bounding: BIND, ambient: RAW },
-    wanted: { ...rootStill, permitted: BIND | RAW, effective: RAW, inheritable: RAW, bounding: BIND },
-    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-  {
-    title: 'root comes back from another effective user, and with it what is permitted',
-    options: { user: 0, group: 0 },
-    before: { ...root, user: { real: 0, effective: 1000, saved: 0, fs: 1000 }, effective: 0n },
-    wanted: rootStill,
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-  {
-    title: 'root stays, with a text: exactly that',
-    options: { user: 0, group: 0, capabilities: 'cap_net_bind_service+ep' },
-    before: root,
-    wanted: { ...rootStill, ...bindOnly },
-    steps: DROP,
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-  {
-    title: "root stays, with '': nothing",
-    options: { user: 0, group: 0, capabilities: '' },
-    before: root,
-    wanted: { user: only(0), group: only(0) },
-    steps: DROP,
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-  {
-    title: 'root stays, and lacks CAP_SETPCAP, which it takes only with a text',
-    options: { user: 0, group: 0 },
-    before: { ...root, ...lacking(CAP_SETPCAP) },
-    wanted: { ...rootStill, ...lacking(CAP_SETPCAP) },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_USER_ROOT danger',
-  },
-
-  // not root to begin with
-  {
-    title: 'a plain user',
-    options: {},
-    before: plain,
-    wanted: { bounding: FULL },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_BOUNDING_KEPT note',
-  },
-  {
-    title: 'a plain user who names himself',
-    options: become,
-    before: plain,
-    wanted: { bounding: FULL },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_BOUNDING_KEPT note',
-  },
-  {
-    title: 'a plain user with groups',
-    options: {},
-    before: { ...plain, groups: [27, 1000] },
-    wanted: { groups: [27, 1000], bounding: FULL },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_GROUPS_KEPT note, HARDEN_BOUNDING_KEPT note',
-  },
-  {
-    title: 'a plain user hardened from outside: he sets what he has',
-    options: {},
-    before: { ...plain, bounding: 0n, noNewPrivileges: true },
-    steps: 'setresgid, setresuid, capset',
-  },
-  {
-    title: 'a plain user with an ambient capability retains it, but not as ambient',
-    options: { capabilities: 'cap_net_bind_service+ep' },
-    before: withAmbient,
-    wanted: { ...bindOnly, bounding: FULL },
-    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
-    findings: 'HARDEN_BOUNDING_KEPT note',
-  },
-  {
-    title: 'or does not',
-    options: {},
-    before: { ...withAmbient, bounding: BIND },
-    wanted: { bounding: BIND },
-    steps: 'setresgid, setresuid, capset, ambient, no_new_privs',
-    findings: 'HARDEN_BOUNDING_KEPT note',
-  },
-  {
-    title: 'a plain user with CAP_SETPCAP and CAP_SETGID can do more',
-    options: {},
-    before: { ...plain, permitted: CAP_SETPCAP | CAP_SETGID, effective: CAP_SETPCAP | CAP_SETGID, groups: [27] },
-    steps: 'bounding, setgroups, setresgid, setresuid, capset, no_new_privs',
-  },
-  {
-    title: 'a plain user who asks for somebody else: for the rehearsal to refuse',
-    options: { user: 1001, group: 1001 },
-    before: plain,
-    wanted: { user: only(1001), group: only(1001), bounding: FULL },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-    findings: 'HARDEN_BOUNDING_KEPT note',
-  },
-  {
-    title: 'ids that differ from each other, none asked for: the effective ones',
-    options: {},
-    before: {
-      ...plain,
-      user: { real: 1000, effective: 1001, saved: 1002, fs: 1003 },
-      group: { real: 100, effective: 101, saved: 102, fs: 103 },
-      bounding: 0n,
-    },
-    wanted: { user: only(1001), group: only(101) },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-  },
-  {
-    title: 'the group alone',
-    options: { group: 8 },
-    before: { ...plain, bounding: 0n },
-    wanted: { group: only(8) },
-    steps: 'setresgid, setresuid, capset, no_new_privs',
-  },
-]
-
-for (const { title, options, before, wanted, steps, findings } of cases)
-  t.test(title, async (t) => {
-    const plan = makePlan(options, before)
-    t.strictSame(plan.wanted, { ...nothing, ...wanted })
-    t.equal(plan.steps.join(', '), steps)
-    t.equal(plan.boundingDrop, before.bounding & ~plan.wanted.bounding)
-    t.equal(plan.findings.map(({ code, level }) => `${code} ${level}`).join(', '), findings ?? '')
-    t.ok(plan.findings.every(({ message, remedy }) => message && remedy))
-    t.equal(plan.root?.path, options.chroot)
+const refused = (step: string | undefined, fields: Partial<errors.HardenErrorFields> = {}) =>
+  new HardenError({
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    message: `no to ${step}`,
+    remedy: 'ask again',
+    ...(step !== undefined && { step }),
+    ...fields,
   })
 
-t.test('what the bounding set loses is what it has', async (t) => {
-  t.equal(makePlan(bind, root).boundingDrop, FULL & ~BIND)
-  t.equal(makePlan(bind, { ...root, bounding: BIND | RAW }).boundingDrop, RAW)
-  t.equal(makePlan(bind, { ...root, bounding: 0n }).boundingDrop, 0n)
-  t.equal(makePlan(become, { ...root, ...lacking(CAP_SETPCAP) }).boundingDrop, 0n)
-})
-
-t.test('every set with every other: ambient is inheritable, inheritable is bounding', async (t) => {
-  const flags = ['', 'p', 'i', 'pe', 'pi', 'pei'] as const
-  for (const flag of flags)
-    for (const ambientCapabilities of ['', 'cap_net_raw'])
-      for (const has of [FULL, RAW, BIND, 0n])
-        for (const maySet of [true, false]) {
-          const title = JSON.stringify([flag, ambientCapabilities, has.toString(16), maySet])
-          const before = { ...root, bounding: has, ...(maySet ? {} : lacking(CAP_SETPCAP)) }
-          const options = { ...become, capabilities: flag && `cap_net_raw+${flag}`, ambientCapabilities }
-          if (ambientCapabilities && !flag.includes('p')) {
-            t.match(refusal(options, before), { code: 'ERR_HARDEN_CAPABILITIES', option: 'ambientCapabilities' }, title)
-            continue
-          }
-          const { wanted, findings } = makePlan(options, before)
-          const raw = (yes: boolean) => (yes ? RAW : 0n)
-          const trimmed = has & raw(flag !== '')
-          t.match(
-            wanted,
-            {
-              permitted: raw(flag.includes('p')),
-              effective: raw(flag.includes('e')),
-              inheritable: raw(flag.includes('i') || ambientCapabilities !== ''),
-              ambient: raw(ambientCapabilities !== ''),
-              bounding: maySet ? trimmed : has,
-            },
-            title,
-          )
-          t.equal(
-            findings.some(({ code }) => code === 'HARDEN_BOUNDING_KEPT'),
-            !maySet && trimmed !== has,
-            title,
-          )
-        }
-})
-
-t.test('whoever may call chroot(2) gets out of a chroot', async (t) => {
-  const inheriting = { ...root, ...lacking(CAP_SYS_CHROOT), inheritable: CAP_SYS_CHROOT }
-  const asRoot = { user: 0, group: 0 }
-  const open = openDescriptors()
-  const refused: [string, HardenOptions, ThreadState][] = [
-    ...['+ep', '+p', '+i', '+eip', '+ip'].map((flags): [string, HardenOptions, ThreadState] => [
-      flags,
-      { ...become, capabilities: `cap_sys_chroot${flags}` },
-      root,
-    ]),
-    ['one of several', { ...become, capabilities: 'cap_kill,cap_sys_chroot+p cap_net_raw+ep' }, root],
-    ['all', { ...become, capabilities: 'all=ep' }, root],
-    ['all inheritable', { ...become, capabilities: 'all=i' }, root],
-    ['ambient', { ...become, capabilities: 'cap_sys_chroot+p', ambientCapabilities: 'cap_sys_chroot' }, root],
-    ['root with all it has', asRoot, root],
-    ['root with what it inherits', asRoot, inheriting],
-    ['a plain user', { capabilities: 'cap_sys_chroot+ep' }, plain],
-  ]
-  for (const [title, options, before] of refused) {
-    const error = refusal({ ...options, chroot: '/' }, before)
-    t.match(error, { code: 'ERR_HARDEN_CHROOT_ESCAPE', option: 'chroot' }, title)
-    t.match(error.message, /^cap_sys_chroot is to be retained/)
-    t.match(error.remedy, /leave cap_sys_chroot out of 'capabilities', or 'chroot' out/)
-    t.equal(makePlan(options, before).wanted.jailed, false, `${title}, without chroot`)
-  }
-  const accepted: [string, HardenOptions, ThreadState][] = [
-    ['others', { ...become, capabilities: 'all=ep cap_sys_chroot-ep' }, root],
-    ['root with nothing', { ...asRoot, capabilities: '' }, root],
-    ['root without that', asRoot, { ...root, ...lacking(CAP_SYS_CHROOT) }],
-    ['a user who inherits it no more', become, inheriting],
-  ]
-  for (const [title, options, before] of accepted)
-    t.equal(makePlan({ ...options, chroot: '/' }, before).wanted.jailed, true, title)
-  t.equal(openDescriptors(), open, 'none is left open')
-})
-
-t.test('the root of a plan is open', async (t) => {
-  const open = openDescriptors()
-  const { root: opened } = makeOpenPlan({ ...become, chroot: '/proc' }, root)
-  t.equal(openDescriptors(), open + 2, 'the directory, and what audit() will need in it')
-  t.equal(opened?.path, '/proc')
-  closeRoot(opened)
-  t.equal(openDescriptors(), open)
-  t.equal(makeOpenPlan(become, root).root, undefined)
-})
-
-t.test('what the rehearsal tries', async (t) => {
-  const read = (path: string, index: number) => ({ step: 'read', path, port: 0, option: `rehearse.read[${index}]` })
-  const write = (path: string, index: number) => ({ step: 'write', path, port: 0, option: `rehearse.write[${index}]` })
-  const listen = (port: number, index: number) => ({ step: 'bind', path: '', port, option: `rehearse.bind[${index}]` })
-  const table: [string, HardenOptions['rehearse'], object[]][] = [
-    ['nothing asked for', undefined, []],
-    ['nothing', {}, []],
-    ['nothing of each kind', { read: [], write: [], bind: [] }, []],
-    ['undefined of each kind', { read: undefined, write: undefined, bind: undefined }, []],
-    ['files to read', { read: ['/etc/a', '/etc/b'] }, [read('/etc/a', 0), read('/etc/b', 1)]],
-    ['files to write', { write: ['/var/a', '/var/b'] }, [write('/var/a', 0), write('/var/b', 1)]],
-    ['ports', { bind: [25, 65535] }, [listen(25, 0), listen(65535, 1)]],
-    [
-      'everything, in the order read, write, bind, and each as often as it is named',
-      { bind: [587, 25, 25], write: ['/spool', '/spool'], read: ['/b', '/a', '/b'] },
-      [
-        ...[read('/b', 0), read('/a', 1), read('/b', 2)],
-        ...[write('/spool', 0), write('/spool', 1)],
-        ...[listen(587, 0), listen(25, 1), listen(25, 2)],
-      ],
-    ],
-  ]
-  for (const [title, rehearse, attempts] of table) {
-    const plan = makePlan({ ...bind, rehearse }, root)
-    t.strictSame(plan.attempts, attempts, title)
-    t.ok(Object.isFrozen(plan.attempts))
-    t.strictSame(plan, { ...makePlan(bind, root), attempts }, 'it makes no other difference')
-  }
-})
-
-t.test('a plan is frozen', async (t) => {
-  const plan = makePlan({ ...bind, user: 0, rehearse: { bind: [25] } }, root)
-  for (const part of [plan, plan.wanted, plan.steps, plan.attempts, plan.findings]) t.ok(Object.isFrozen(part))
-})
-
-function refusal(options: HardenOptions, before: ThreadState): HardenError {
-  try {
-    makePlan(options, before)
-  } catch (error) {
-    if ((error as Error).name === 'HardenError') return error as HardenError
-    throw error
-  }
-  throw new Error('it was not refused')
+const data = {
+  platform: 'linux',
+  user: only(990),
+  group: only(991),
+  groups: [8, 12],
+  capabilities: {
+    permitted: ['cap_net_bind_service'],
+    effective: ['cap_net_bind_service'],
+    inheritable: ['cap_net_raw'],
+    bounding: ['cap_chown'],
+    ambient: ['cap_setuid'],
+  },
+  securebits: 47,
+  noNewPrivileges: true,
+  steps: steps.map((name) => ({ name, rehearsed: true })),
+  refusals: [],
+  findings: [note, danger],
 }
 
-t.test('with 0 among its user ids a process has to name a user', async (t) => {
-  const befores = [root, ...(['real', 'effective', 'saved', 'fs'] as const).map(oneOfThemRoot)]
-  for (const before of befores)
-    for (const options of [{}, { group: 1000 }, { capabilities: 'cap_net_bind_service+ep' }]) {
-      const error = refusal(options, before)
-      t.equal(error.code, 'ERR_HARDEN_USER_REQUIRED', JSON.stringify([options, before.user]))
-      t.equal(error.option, 'user')
-      t.ok(error.remedy)
+t.test('nothing is refused', async (t) => {
+  const { plan, done, given } = withParts()
+  const report = plan({ user: 'no-such-account' })
+  const asked = { user: 'no-such-account', __proto__: null }
+  t.strictSame({ ...report }, data)
+  t.strictSame(JSON.parse(JSON.stringify(report)), data, 'as JSON')
+  t.strictSame(done, order)
+  t.strictSame(given, [[platform, asked], [platform, made, []], [], [], [asked], [undefined]])
+  const { done: all, given: closed, plan: inJail } = withParts({}, jail)
+  t.strictSame(JSON.parse(JSON.stringify(inJail({ chroot: '/srv/mail' }))), { ...data, chroot: '/srv/mail' })
+  t.strictSame([all.at(-1), closed.at(-1)], ['close', [opened]])
+})
+
+t.test('all that is refused, in the order in which harden() would meet it', async (t) => {
+  const throws = {
+    descriptors: refused('descriptors', { code: 'ERR_HARDEN_OPEN_DIRECTORY', option: 'chroot', found: '/etc' }),
+    rehearse: refused('setgroups', {
+      syscall: 'setgroups',
+      errno: -1,
+      tid: 4711,
+      wanted: '8',
+      cause: new Error('why'),
+    }),
+    inspector: refused(undefined, { code: 'ERR_HARDEN_INSPECTOR' }),
+  }
+  const first = {
+    code: 'ERR_HARDEN_OPEN_DIRECTORY',
+    message: throws.descriptors.message,
+    remedy: 'ask again',
+    step: 'descriptors',
+    option: 'chroot',
+    found: '/etc',
+  }
+  const second = {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    message: throws.rehearse.message,
+    remedy: 'ask again',
+    step: 'setgroups',
+    syscall: 'setgroups',
+    errno: -1,
+    tid: 4711,
+    wanted: '8',
+  }
+  const third = { code: 'ERR_HARDEN_INSPECTOR', message: throws.inspector.message, remedy: 'ask again' }
+  const { plan, done, given } = withParts(throws, jail)
+  const report = plan({})
+  t.strictSame([...report.refusals], [first, second, third])
+  t.strictSame(JSON.parse(JSON.stringify(report)).refusals, [first, second, third], 'as JSON')
+  t.strictSame(done, order)
+  t.strictSame(given.at(-1), [opened], 'the root is closed')
+  t.strictSame([...report.findings], [note, danger], 'findings are none the less')
+
+  for (const name of Object.keys(throws) as (keyof typeof throws)[]) {
+    const { code, message } = throws[name]
+    const { refusals } = withParts({ [name]: throws[name] }).plan({})
+    t.match(refusals, [{ code, message }], name)
+    t.equal(refusals.length, 1)
+  }
+  const twice = withParts({ descriptors: throws.descriptors, rehearse: throws.descriptors }).plan({})
+  t.equal(twice.refusals.length, 1, 'what is found again is said once')
+})
+
+t.test('what is no refusal is thrown on, and the root is closed', async (t) => {
+  const mine = new RangeError('mine')
+  for (const name of ['descriptors', 'hazards', 'rehearse', 'inspector']) {
+    const { plan, done, given } = withParts({ [name]: mine }, jail)
+    t.throws(() => plan({}), mine, name)
+    t.strictSame(done, [...order.slice(0, order.indexOf(name) + 1), 'close'])
+    t.strictSame(given.at(-1), [opened])
+  }
+  const { plan, done } = withParts({ descriptors: refused('descriptors'), rehearse: mine })
+  t.throws(() => plan({}), mine, 'after a refusal, too')
+  t.strictSame(done, [...order.slice(0, order.indexOf('rehearse') + 1), 'close'])
+  t.throws(() => withParts({}, { ...made, wanted: undefined as never }).plan({}), TypeError)
+})
+
+t.test('without a plan there is nothing to report, and nothing to close', async (t) => {
+  for (const name of ['plan'])
+    for (const error of [refused('proc'), new RangeError('mine')]) {
+      const { plan, done } = withParts({ [name]: error })
+      t.throws(() => plan({}), error, name)
+      t.strictSame(done, order.slice(0, order.indexOf(name) + 1))
     }
 })
 
-function oneOfThemRoot(which: keyof Ids): ThreadState {
-  return { ...plain, user: { ...plain.user, [which]: 0 } }
-}
-
-t.test('what is wrong with names and text comes out of the plan', async (t) => {
-  for (const [options, code, option] of [
-    [{ user: 'no-such-account' }, 'ERR_UNKNOWN_CREDENTIAL', 'user'],
-    [{ ...become, group: '0day' }, 'ERR_UNKNOWN_CREDENTIAL', 'group'],
-    [{ ...become, supplementalGroups: ['4294967295'] }, 'ERR_INVALID_ARG_VALUE', 'supplementalGroups[0]'],
-    [{ ...become, capabilities: 'cap_net_raw+EP' }, 'ERR_HARDEN_CAPABILITIES', 'capabilities'],
-    [{ ...become, capabilities: 'cap_net_raw+e' }, 'ERR_HARDEN_CAPABILITIES', 'capabilities'],
-    [{ user: 0, group: 0, capabilities: 'nonsense' }, 'ERR_HARDEN_CAPABILITIES', 'capabilities'],
-    [{ ...become, ambientCapabilities: 'cap_net_raw' }, 'ERR_HARDEN_CAPABILITIES', 'ambientCapabilities'],
-    [{ ...bind, ambientCapabilities: 'cap_net_raw' }, 'ERR_HARDEN_CAPABILITIES', 'ambientCapabilities'],
-    [{ ...bind, ambientCapabilities: 'nonsense' }, 'ERR_HARDEN_CAPABILITIES', 'ambientCapabilities'],
-    [
-      { ...become, capabilities: 'cap_net_raw+i', ambientCapabilities: 'cap_net_raw' },
-      'ERR_HARDEN_CAPABILITIES',
-      'ambientCapabilities',
-    ],
-    [{ ...become, chroot: '/no/such/directory' }, 'ERR_HARDEN_NOT_PERMITTED', 'chroot'],
-    // the directory is opened last
-    [{ user: 'no-such-account', chroot: '/no/such/directory' }, 'ERR_UNKNOWN_CREDENTIAL', 'user'],
-    [{ ...become, capabilities: 'nonsense', chroot: '/no/such/directory' }, 'ERR_HARDEN_CAPABILITIES', 'capabilities'],
-    [{ ...become, capabilities: 'all=ep', chroot: '/no/such/directory' }, 'ERR_HARDEN_CHROOT_ESCAPE', 'chroot'],
+t.test('wrong arguments: no part is done', async (t) => {
+  for (const [wrong, code] of [
+    [undefined, 'ERR_INVALID_ARG_TYPE'],
+    [{ usr: 'x' }, 'ERR_INVALID_ARG_VALUE'],
+    [{ rehearse: { bind: [0] } }, 'ERR_INVALID_ARG_VALUE'],
   ] as const) {
-    const error = refusal(options, root)
-    t.equal(error.code, code, JSON.stringify(options))
-    t.equal(error.option, option)
-    t.ok(error.remedy)
+    const { plan, done } = withParts()
+    t.throws(() => plan(wrong as never), { name: 'HardenError', code })
+    t.strictSame(done, [])
   }
 })
 
-t.test('whatever the state and the options, a plan hangs together', async (t) => {
-  const order =
-    'chroot,bounding,setgroups,setresgid,keepcaps,setresuid,capset,keepcaps back,ambient,no_new_privs'.split(',')
-  const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
-  const ids = (): Ids => pick([only(0), only(1000), { real: 1000, effective: 0, saved: 1000, fs: 0 }, only(1001)])
-  const set = () => pick([0n, BIND, RAW, BIND | RAW, FULL, FULL & ~CAP_SETPCAP, FULL & ~CAP_SETGID])
-  const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
-  /** A text, and what it permits and lets inherit; undefined: whatever holds already. */
-  const texts: [string | undefined, bigint?, bigint?][] = [
-    [undefined],
-    ['', 0n, 0n],
-    ['cap_net_bind_service+ep', BIND, 0n],
-    ['cap_net_raw+p cap_net_bind_service+i', RAW, BIND],
-    ['all=ep', FULL, 0n],
-    ['63+p', 0n, 0n],
+t.test('which steps a child could do', async (t) => {
+  const table: [title: string, step: string | undefined, rehearsed: number][] = [
+    ['there was no child', 'rehearsal child', 0],
+    ['there was no memory', 'memory', 0],
+    ['there is no /proc', 'proc', 0],
+    ['the main thread could not block its signals', 'signal mask', 0],
+    ['what is open could not be looked at', 'descriptors', 0],
+    ['what comes before the steps', 'exchange', 0],
+    ...steps.map((step, index): [string, string, number] => ['a step', step, index]),
+    ...['enter', 'regain', 'read', 'write', 'bind', 'reopen', 'verify', 'read back'].map(
+      (step): [string, string, number] => ['what comes after the steps', step, steps.length],
+    ),
   ]
-  const ambients: [string | undefined, bigint][] = [
-    [undefined, 0n],
-    ['', 0n],
-    ['cap_net_raw', RAW],
-    ['cap_net_bind_service,cap_net_raw', BIND | RAW],
-  ]
-  const open = openDescriptors()
-  const outcomes: Record<string, number> = {}
-  for (let round = 0; round < 5000; round++) {
-    const has = set()
-    const before: ThreadState = {
-      ...root,
-      user: ids(),
-      group: ids(),
-      groups: pick([[], [0], [8, 12]]),
-      permitted: has,
-      effective: has & set(),
-      inheritable: set(),
-      bounding: set(),
-      ambient: pick([0n, 0n, has & RAW]),
-      securebits: pick([0, 0, NO_SETUID_FIXUP, KEEP_CAPS]),
-      noNewPrivileges: pick([true, false]),
+  for (const [title, step, rehearsed] of table)
+    for (const more of [{}, { descriptors: refused('descriptors') }, { inspector: refused(undefined) }]) {
+      const { plan } = withParts({ rehearse: refused(step), ...more })
+      t.strictSame(
+        [...plan({}).steps],
+        steps.map((name, index) => ({ name, rehearsed: index < rehearsed })),
+        `${title}: ${step}`,
+      )
     }
-    const user = pick([0, 1000, 1001])
-    const group = pick([0, 1000, 8])
-    const [capabilities, permitted = user ? 0n : before.permitted, ownInheritable = user ? 0n : before.inheritable] =
-      pick(texts)
-    const [ambientCapabilities, ambient] = pick(ambients)
-    const inheritable = ownInheritable | ambient
-    const options: HardenOptions = {
-      user,
-      group,
-      supplementalGroups: pick([undefined, [], [12, 8], [0]]),
-      capabilities,
-      ambientCapabilities,
-      chroot: pick([undefined, undefined, '/']),
-      noNewPrivileges: pick([undefined, true, false]),
-    }
-    const escapes = options.chroot && (permitted | inheritable) & CAP_SYS_CHROOT
-    const code = ambient & ~permitted ? 'ERR_HARDEN_CAPABILITIES' : escapes ? 'ERR_HARDEN_CHROOT_ESCAPE' : 'none'
-    outcomes[code] = (outcomes[code] ?? 0) + 1
-    if (code !== 'none') {
-      if (refusal(options, before).code === code) continue
-      return t.fail(code, { found: inspect({ before, options }) })
-    }
-    const { wanted, steps, boundingDrop, root: opened } = makePlan(options, before)
-    const due = (step: string) => (steps as readonly string[]).includes(step)
-    const losesRoot = user !== 0 && Object.values(before.user).includes(0)
-    const promises: Record<string, boolean> = {
-      'the asked user': same(wanted.user, only(user)),
-      'the asked group': same(wanted.group, only(group)),
-      'in order, each once': same(steps, order.filter(due)),
-      'permitted as asked': wanted.permitted === permitted,
-      'inheritable as asked, with the ambient ones': wanted.inheritable === inheritable,
-      'ambient as asked': wanted.ambient === ambient,
-      'effective within permitted': (wanted.effective & ~wanted.permitted) === 0n,
-      'bounding never grows': (wanted.bounding & ~before.bounding) === 0n,
-      'bounding has what it had of the others': (before.bounding & (permitted | inheritable) & ~wanted.bounding) === 0n,
-      'what the bounding set loses': boundingDrop === (before.bounding & ~wanted.bounding),
-      'no_new_privs never goes':
-        wanted.noNewPrivileges || (!before.noNewPrivileges && options.noNewPrivileges === false),
-      'inside, if asked for': wanted.jailed === (options.chroot !== undefined),
-      'its root': opened?.path === options.chroot,
-      always: ['setresgid', 'setresuid', 'capset'].every(due),
-      chroot: due('chroot') === wanted.jailed,
-      bounding: due('bounding') === (boundingDrop !== 0n),
-      setgroups:
-        due('setgroups') ===
-        (!same(wanted.groups, before.groups) || (before.groups.length > 0 && (before.permitted & CAP_SETGID) !== 0n)),
-      ambient: due('ambient') === ((ambient | before.ambient) !== 0n),
-      no_new_privs: due('no_new_privs') === (wanted.noNewPrivileges !== before.noNewPrivileges),
-      keepcaps: due('keepcaps') === (losesRoot && (permitted | inheritable) !== 0n && before.securebits === 0),
-      'keepcaps there and back': due('keepcaps') === due('keepcaps back'),
-    }
-    for (const [promise, kept] of Object.entries(promises))
-      if (!kept) return t.fail(promise, { found: inspect({ before, options, wanted, steps }) })
+  for (const more of [{}, { descriptors: refused('descriptors') }, { inspector: refused(undefined) }])
+    t.strictSame([...withParts(more).plan({}).steps], data.steps, 'the rehearsal was not refused')
+  t.strictSame([...withParts({}, { ...made, steps: [] }).plan({}).steps], [], 'nothing is due')
+})
+
+t.test('it is frozen, all the way down', async (t) => {
+  const { plan } = withParts({ rehearse: refused('setgroups') }, jail)
+  const seen: object[] = []
+  const walk = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null) return
+    seen.push(value)
+    for (const part of Object.values(value)) walk(part)
   }
-  t.ok(Object.keys(outcomes).length === 3 && Object.values(outcomes).every((count) => count > 50), inspect(outcomes))
-  t.equal(openDescriptors(), open)
+  walk(plan({}))
+  t.ok(seen.length > 20)
+  t.ok(seen.every(Object.isFrozen))
+})
+
+t.test('the table', async (t) => {
+  const rows = (report: HardenPlan) =>
+    String(report)
+      .split('\n')
+      .map((row) => [row.slice(0, 22).trimEnd(), row.slice(22)])
+  const [code, message] = ['ERR_HARDEN_INSPECTOR', 'no to undefined. Remedy: ask again.'] as const
+  const throws = { rehearse: refused('setresgid'), inspector: refused(undefined, { code }) }
+  t.strictSame(rows(withParts(throws, jail).plan({})), [
+    ['user', 'real 990, effective 990, saved 990, file system 990'],
+    ['group', 'real 991, effective 991, saved 991, file system 991'],
+    ['supplementary groups', '8 12'],
+    ['permitted', 'cap_net_bind_service'],
+    ['effective', 'cap_net_bind_service'],
+    ['inheritable', 'cap_net_raw'],
+    ['bounding', 'cap_chown'],
+    ['ambient', 'cap_setuid'],
+    ['no_new_privs', '1'],
+    ['securebits', '0x2f'],
+    ['root directory', '/srv/mail'],
+    [
+      'steps',
+      'chroot, bounding, setgroups, setresgid (not rehearsed), setresuid (not rehearsed), capset (not rehearsed), no_new_privs (not rehearsed)',
+    ],
+    ['refused', 'ERR_HARDEN_NOT_PERMITTED: no to setresgid. Remedy: ask again.'],
+    ['refused', `${code}: ${message}`],
+    ['note', 'HARDEN_ONE: one is not (leave it)'],
+    ['danger', 'HARDEN_TWO: two is bad (mend it)'],
+  ])
+  const plain = rows(withParts().plan({}))
+  t.strictSame(plain.slice(10, 12), [
+    ['root directory', 'as before'],
+    ['steps', 'chroot, bounding, setgroups, setresgid, setresuid, capset, no_new_privs'],
+  ])
+  t.notOk(plain.some(([name]) => name === 'refused'))
 })

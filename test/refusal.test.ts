@@ -1,627 +1,116 @@
-/** Promise: every refusal of the kernel becomes an error that says which step, call, errno and thread, and what to do. */
+/** Promise: what speaks against a plan on both systems becomes an error that says which question, call, errno, and what to do. */
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
-import t, { type Test } from 'tap'
-import type { ThreadState } from '../lib/audit'
-import { CAP_SETGID, CAP_SETPCAP, CAP_SETUID, CAP_SYS_CHROOT } from '../lib/capabilities'
-import * as errors from '../lib/errors'
-import { type Failure, native, type Step } from '../lib/native'
-import type { Plan } from '../lib/platform/linux/plan'
-import { BIND, FULL, only, opened, plan, RAW, root, statusOf } from './states'
+import t from 'tap'
+import type { Question } from '../lib/contract'
+import type { Failure } from '../lib/native'
+import { exchanged, heldBy, noAccess, notAsked, whereOf } from '../lib/refusal'
+import { opened, plan } from './states'
 
-const { EPERM, EACCES, EAGAIN, EMFILE, ENFILE, ENOMEM, EINVAL, ENOENT, ENOSYS, ENOTDIR, EROFS, ESRCH, ETIMEDOUT } =
-  constants.errno
+const { EACCES, ENOENT, EPERM, EROFS, ETIMEDOUT } = constants.errno
+const failure: Failure = { step: 'read', syscall: 'open', errno: 0, signal: 0, tid: 0, item: 0 }
 
-/** What /proc says of any thread and of any descriptor; undefined: it has ended, or has been closed. */
-interface Texts {
-  status?: string
-  link?: string
-}
-let texts: Texts
-let paths: string[]
-
-const mocked = t.mockRequire<typeof import('../lib/platform/refusal')>('../lib/platform/refusal', {
-  '../lib/errors': errors, // one class for all
-  '../lib/native': { native }, // for the names of capabilities
-  'node:fs': {
-    readFileSync: (path: string) => read('status', path),
-    readlinkSync: (path: string) => read('link', path),
-  },
-})
-function read(which: keyof Texts, path: string): string {
-  paths.push(path)
-  const text = texts[which]
-  if (text === undefined) throw new Error('ENOENT')
-  return text
-}
-
-interface Case extends Texts {
-  ofPlan?: Plan
-  before?: ThreadState
-}
-
-function refusalOf(t: Test, failure: Failure, { ofPlan = plan, before = root, ...said }: Case): errors.HardenError {
-  texts = said
-  paths = []
-  const error = mocked.refusal(failure, ofPlan, before)
-  const { tid, item, step } = failure
-  const path = step === 'descriptors' ? `/proc/self/fd/${item}` : `/proc/self/task/${tid}/status`
-  t.ok(paths.every((one) => one === path))
-  t.ok(error instanceof errors.HardenError)
-  return error
-}
-
-const syscalls: Record<Step, string> = {
-  chroot: 'chroot',
-  bounding: 'prctl',
-  setgroups: 'setgroups',
-  setresgid: 'setresgid',
-  keepcaps: 'prctl',
-  setresuid: 'setresuid',
-  capset: 'capset',
-  'keepcaps back': 'prctl',
-  ambient: 'prctl',
-  no_new_privs: 'prctl',
-}
-const failure = (step: string, fields: Partial<Failure>): Failure => ({
-  step,
-  syscall: syscalls[step as Step] ?? { 'rehearsal child': 'clone', memory: 'mmap', proc: 'open' }[step] ?? 'other',
-  errno: 0,
-  signal: 0,
-  tid: 0,
-  item: 0,
-  ...fields,
-})
-
-/** What an error says of the place, and nothing that is not known. */
-const whereOf = ({ step, syscall, errno, tid }: Failure) => ({
-  step,
-  syscall,
-  ...(errno && { errno: -errno }),
-  ...(tid && { tid }),
-})
-
-/** One pattern for one text. */
-const exactly = (text: string) => new RegExp(`^${text.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}$`)
-
-t.test('which step is refused, and what to do about it', async (t) => {
-  const without = (...capabilities: bigint[]): Partial<ThreadState> => {
-    const rest = capabilities.reduce((set, capability) => set & ~capability, FULL)
-    return { permitted: rest, effective: rest }
-  }
-  /** After process.seteuid(): permitted, but not effective. */
-  const aside: Partial<ThreadState> = { effective: 0n, user: { real: 0, effective: 990, saved: 0, fs: 990 } }
-  const wants = (sets: Partial<Plan['wanted']>): Plan => ({ ...plan, wanted: { ...plan.wanted, ...sets } })
-
-  const none = { permitted: 0n, effective: 0n }
-  /** Where the three usual managers grant a capability: its name, and theirs. */
-  const grant = (name: string) => {
-    const short = name.slice('cap_'.length).toUpperCase()
-    return `start the process with ${name} (Docker: --cap-add ${short}; Kubernetes: securityContext.capabilities.add: [${short}]; systemd: CapabilityBoundingSet= must have it)`
-  }
-  const leave = `, or leave it out of 'capabilities'`
-  const asRoot = (name: string) => exactly(grant(name))
-  const asUser = (name: string) =>
-    exactly(`start the process as root, with ${name}; for development, call harden() only if process.getuid() is 0`)
-  const lacks = (name: string) => exactly(grant(name) + leave)
-  const filtered = (syscall: string) =>
-    exactly(
-      `find what refuses ${syscall}: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=), or a security module`,
-    )
-  const needs: Partial<Record<Step, string>> = {
-    chroot: 'cap_sys_chroot',
-    bounding: 'cap_setpcap',
-    setgroups: 'cap_setgid',
-    setresgid: 'cap_setgid',
-    setresuid: 'cap_setuid',
-  }
-
-  const processes = exactly(
-    'raise the limit on processes or memory (pids.max; RLIMIT_NPROC; memory.max), and call harden() again',
-  )
-  const files = exactly('raise the limit on open files (RLIMIT_NOFILE, ulimit -n)')
-  const memory = exactly('raise the limit on memory (RLIMIT_AS, memory.max)')
-  const killer = exactly(
-    'find out who killed the rehearsing child (out of memory? a watchdog?), and call harden() again',
-  )
-  const allow = (syscall: string) =>
-    exactly(
-      `allow ${syscall} in the seccomp filter of the process (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=)`,
-    )
-
-  type Row = [string, Failure, Partial<ThreadState>, RegExp, Plan?]
-  const table: Row[] = [
-    // a capability is lacking
-    ['no CAP_SETPCAP', failure('bounding', { errno: EPERM }), without(CAP_SETPCAP), asRoot('cap_setpcap')],
-    ['no CAP_SETGID', failure('setgroups', { errno: EPERM }), without(CAP_SETGID), asRoot('cap_setgid')],
-    ['no CAP_SETGID', failure('setresgid', { errno: EPERM }), without(CAP_SETGID), asRoot('cap_setgid')],
-    ['no CAP_SETUID', failure('setresuid', { errno: EPERM }), without(CAP_SETUID), asRoot('cap_setuid')],
-    ['no CAP_SYS_CHROOT', failure('chroot', { errno: EPERM }), without(CAP_SYS_CHROOT), asRoot('cap_sys_chroot')],
-    [
-      'nothing but others',
-      failure('setgroups', { errno: EPERM }),
-      { permitted: CAP_SETUID, effective: CAP_SETUID },
-      asRoot('cap_setgid'),
-    ],
-    [
-      'it lacks, and securebits are set',
-      failure('setgroups', { errno: EPERM }),
-      { ...none, securebits: 1 },
-      asRoot('cap_setgid'),
-    ],
-
-    // nor is it lacking because the process is no root
-    ...([1000, 1001] as const).flatMap((id): Row[] => [
-      ['a plain user', failure('setresuid', { errno: EPERM }), { ...none, user: only(id) }, asUser('cap_setuid')],
-      ['a plain user', failure('bounding', { errno: EPERM }), { ...none, user: only(id) }, asUser('cap_setpcap')],
-    ]),
-    [
-      'another effective user, and nothing permitted',
-      failure('setgroups', { errno: EPERM }),
-      { ...none, user: aside.user },
-      asUser('cap_setgid'),
-    ],
-
-    // it is only set aside
-    ...Object.entries(needs).flatMap(([step, name]): Row[] => {
-      const refused = failure(step, { errno: EPERM })
-      const back = new RegExp(`^the process has set root aside: call process.seteuid\\(0\\).* ${name} back$`)
-      const raise = new RegExp(`^raise ${name} into the effective set of the process, or start it without$`)
-      const user = { real: 990, effective: 990, saved: 990, fs: 990 }
-      return [
-        ["seteuid'd", refused, aside, back],
-        ["seteuid'd, securebits set", refused, { ...aside, securebits: 1 }, back],
-        ["seteuid'd, the real user is root", refused, { ...aside, user: { ...user, real: 0 } }, back],
-        ["seteuid'd, the saved user is root", refused, { ...aside, user: { ...user, saved: 0 } }, back],
-        ['no root at all', refused, { ...aside, user }, raise],
-        ['the effective user is root', refused, { ...aside, user: { ...user, effective: 0, fs: 0 } }, raise],
-      ]
-    }),
-    [
-      'another one is permitted, and not effective',
-      failure('setresuid', { errno: EPERM }),
-      { ...aside, permitted: FULL & ~CAP_SETUID },
-      asUser('cap_setuid'),
-    ],
-
-    // it is there, and yet
-    ['with CAP_SETGID', failure('setgroups', { errno: EPERM }), {}, /\/proc\/self\/setgroups/],
-    ['with CAP_SETPCAP', failure('bounding', { errno: EPERM }), {}, filtered(syscalls.bounding)],
-    ['with CAP_SETGID', failure('setresgid', { errno: EPERM }), {}, filtered(syscalls.setresgid)],
-    ['with CAP_SETUID', failure('setresuid', { errno: EPERM }), {}, filtered(syscalls.setresuid)],
-    ['with CAP_SYS_CHROOT', failure('chroot', { errno: EPERM }), {}, filtered(syscalls.chroot)],
-    ...(['keepcaps', 'keepcaps back', 'ambient', 'no_new_privs', 'chroot', 'setresuid'] as const).flatMap(
-      (step): Row[] => [
-        [
-          'securebits locked',
-          failure(step, { errno: EPERM }),
-          { securebits: 47 },
-          /^start .*without securebits \(now 0x2f;/,
-        ],
-        ['for whatever reason', failure(step, { errno: EPERM }), {}, filtered(syscalls[step])],
-      ],
-    ),
-    ['for whatever reason', failure('no_new_privs', { errno: EINVAL }), {}, filtered(syscalls.no_new_privs)],
-    ['securebits are not why', failure('setgroups', { errno: EPERM }), { securebits: 47 }, /\/proc\/self\/setgroups/],
-    [
-      'nor does a step of no capability need one',
-      failure('ambient', { errno: EPERM }),
-      none,
-      filtered(syscalls.ambient),
-    ],
-
-    // the directory of a chroot
-    [
-      'not to be entered',
-      failure('chroot', { syscall: 'chdir', errno: EACCES }),
-      {},
-      /^let the new user enter .*chmod o\+x/,
-    ],
-    ['not to be entered, nor allowed', failure('chroot', { syscall: 'chdir', errno: EACCES }), none, /chmod o\+x/],
-    ['not to be entered, why ever', failure('chroot', { syscall: 'chdir', errno: EPERM }), {}, filtered('chdir')],
-    ['chroot, not chdir', failure('chroot', { errno: EACCES }), {}, filtered(syscalls.chroot)],
-    ['EINVAL of a step that sets no id', failure('chroot', { errno: EINVAL }), {}, filtered(syscalls.chroot)],
-
-    // capset
-    ['nothing lacks', failure('capset', { errno: EPERM }), {}, filtered(syscalls.capset)],
-    ['nothing lacks, securebits set', failure('capset', { errno: EPERM }), { securebits: 1 }, /securebits \(now 0x1;/],
-    ['set aside', failure('capset', { errno: EPERM }), aside, filtered(syscalls.capset)],
-    [
-      'only capset is about what is retained',
-      failure('ambient', { errno: EPERM }),
-      without(BIND),
-      filtered(syscalls.ambient),
-    ],
-    ['one lacks', failure('capset', { errno: EPERM }), without(BIND), lacks('cap_net_bind_service')],
-    [
-      'one lacks that is not even to be effective',
-      failure('capset', { errno: EPERM }),
-      without(RAW),
-      lacks('cap_net_raw'),
-      wants({ permitted: RAW, effective: 0n }),
-    ],
-    [
-      'several lack',
-      failure('capset', { errno: EPERM }),
-      without(BIND, RAW),
-      exactly(
-        `start the process with cap_net_bind_service, cap_net_raw (Docker: --cap-add NET_BIND_SERVICE --cap-add NET_RAW; Kubernetes: securityContext.capabilities.add: [NET_BIND_SERVICE, NET_RAW]; systemd: CapabilityBoundingSet= must have it)${leave}`,
-      ),
-      wants({ inheritable: RAW }),
-    ],
-    [
-      'an inheritable one lacks',
-      failure('capset', { errno: EPERM }),
-      without(RAW),
-      lacks('cap_net_raw'),
-      wants({ inheritable: RAW }),
-    ],
-
-    // ids without a mapping
-    ['an unmapped uid', failure('setresuid', { errno: EINVAL }), {}, /uid_map/],
-    ['an unmapped gid', failure('setresgid', { errno: EINVAL }), {}, /gid_map/],
-    ['an unmapped group', failure('setgroups', { errno: EINVAL }), {}, /\bmap\b/],
-    ['EPERM is not about a map', failure('setresgid', { errno: EPERM }), {}, /^(?!.*\bmap\b)/],
-    ['an unmapped uid, and no right', failure('setresuid', { errno: EINVAL }), without(CAP_SETUID), /uid_map/],
-
-    // limits
-    ['RLIMIT_NPROC', failure('rehearsal child', { errno: EAGAIN }), {}, processes],
-    ['memory', failure('rehearsal child', { errno: ENOMEM }), {}, processes],
-    ['RLIMIT_NPROC of the user', failure('setresuid', { errno: EAGAIN }), {}, processes],
-    ['memory for groups', failure('setgroups', { errno: ENOMEM }), {}, processes],
-    ['open files of the process', failure('read back', { syscall: 'open', errno: EMFILE }), {}, files],
-    ['open files of the system', failure('rehearsal child', { syscall: 'pipe2', errno: ENFILE }), none, files],
-    ['no memory for the plan', failure('memory', { errno: ENOMEM }), {}, memory],
-    ['no memory for the plan, why ever', failure('memory', { errno: EPERM }), { securebits: 1 }, memory],
-
-    // the child was ended
-    ['SIGSYS', failure('setresuid', { signal: 31 }), {}, allow('setresuid')],
-    ['SIGSYS, and no right', failure('capset', { signal: 31 }), without(BIND), allow('capset')],
-    ['SIGSYS in an attempt', failure('bind', { syscall: 'socket', signal: 31 }), {}, allow('socket')],
-    ['SIGSYS, where it looks at descriptors', failure('descriptors', { signal: 31 }), {}, allow('other')],
-    ['SIGKILL, where it tries to get root back', failure('regain', { signal: 9 }), {}, killer],
-    ['SIGKILL, where it opens /proc', failure('proc', { signal: 9 }), {}, killer],
-    ['SIGKILL', failure('rehearsal child', { signal: 9 }), {}, killer],
-    ['SIGKILL', failure('setgroups', { signal: 9 }), without(CAP_SETGID), killer],
-
-    // neither a call that failed nor a signal
-    ['no answer', failure('read back', {}), {}, filtered('other')],
-    ['refused for another reason than a limit', failure('signal 33', { errno: EPERM }), {}, filtered('other')],
-  ]
-  for (const [title, answer, before, remedy, ofPlan] of table) {
-    const error = refusalOf(t, answer, { ofPlan, before: { ...root, ...before } })
-    t.equal(error.code, 'ERR_HARDEN_NOT_PERMITTED', `${answer.step}: ${title}`)
-    t.match(error.remedy, remedy)
-    const reason = answer.signal
-      ? `the child was ended by signal ${answer.signal}`
-      : answer.errno
-        ? getSystemErrorName(-answer.errno)
-        : 'no answer'
-    t.equal(
-      error.message,
-      `the kernel refuses step '${answer.step}': ${answer.syscall}: ${reason}. Remedy: ${error.remedy}.`,
-    )
-    t.strictSame({ ...error }, { ...whereOf(answer), code: error.code, remedy: error.remedy })
-  }
-})
-
-t.test('a thread that could not be stopped, or is another', async (t) => {
-  const named = (name: string): string => statusOf({ ...root, name })
-  const differing = statusOf({ ...root, name: 'odd one', user: { ...only(0), effective: 65534 } })
-
-  interface Row {
-    title: string
-    answer: Failure
-    /** Of the thread; undefined: it has ended. */
-    status?: string
-    code: string
-    message?: RegExp
-    remedy: RegExp
-    wanted?: string
-    found?: string
-  }
-  const park = { syscall: 'rt_tgsigqueueinfo', tid: 4719 }
-  const differs = { code: 'ERR_HARDEN_THREAD_DIFFERS', remedy: /native module.*unshare/ }
-  const noMemory = { code: 'ERR_HARDEN_NOT_PERMITTED', remedy: /^raise the limit on memory/ }
-  const unreachable = { code: 'ERR_HARDEN_THREAD_UNREACHABLE', remedy: /signal 33/ }
-  const table: Row[] = [
-    {
-      title: 'not stopped in time',
-      answer: failure('park', { ...park, errno: ETIMEDOUT }),
-      status: named('blocker'),
-      ...unreachable,
-      message: /4719.*blocker.*ETIMEDOUT/,
-    },
-    {
-      title: 'not stopped in time, and ended meanwhile',
-      answer: failure('park', { ...park, errno: ETIMEDOUT }),
-      ...unreachable,
-      message: /^a thread that has ended since could not be stopped: rt_tgsigqueueinfo: ETIMEDOUT/,
-    },
-    {
-      title: 'not to be signalled',
-      answer: failure('park', { ...park, errno: ESRCH }),
-      status: named('node'),
-      ...unreachable,
-    },
-    {
-      title: 'too many signals pending',
-      answer: failure('park', { ...park, errno: EAGAIN }),
-      status: named('node'),
-      code: 'ERR_HARDEN_THREAD_UNREACHABLE',
-      remedy: /RLIMIT_SIGPENDING/,
-    },
-    {
-      title: 'a poller of io_uring',
-      answer: failure('park', { ...park, errno: ETIMEDOUT }),
-      status: named('iou-sqp-4711'),
-      code: 'ERR_HARDEN_IO_URING',
-      message: /4719.*iou-sqp-4711/,
-      remedy: /UV_USE_IO_URING/,
-    },
-    {
-      title: 'a worker of io_uring',
-      answer: failure('park', { ...park, errno: EPERM }),
-      status: named('iou-wrk-4711'),
-      code: 'ERR_HARDEN_IO_URING',
-      remedy: /UV_USE_IO_URING/,
-    },
-    {
-      title: 'an io_uring that nothing is known of but the name, and no call failed',
-      answer: failure('park', park),
-      status: named('iou-wrk-1'),
-      code: 'ERR_HARDEN_IO_URING',
-      remedy: /UV_USE_IO_URING/,
-    },
-    {
-      title: 'a name that only contains iou-',
-      answer: failure('park', { ...park, errno: ETIMEDOUT }),
-      status: named('my-iou-thread'),
-      ...unreachable,
-    },
-    {
-      title: 'another effective user',
-      answer: failure('compare', { syscall: 'getresuid', tid: 4719 }),
-      status: differing,
-      ...differs,
-      message: /4719.*odd one/,
-      wanted: '0 0 0 0',
-      found: '0 65534 0 0',
-    },
-    {
-      title: 'more capabilities',
-      answer: failure('compare', { syscall: 'getresuid', tid: 4719 }),
-      status: statusOf({ ...root, inheritable: RAW }),
-      ...differs,
-      wanted: '0x0000000000000000',
-      found: '0x0000000000002000',
-    },
-    {
-      title: 'what the text does not have: securebits, seccomp mode',
-      answer: failure('compare', { syscall: 'getresuid', tid: 4719 }),
-      status: statusOf(root),
-      ...differs,
-      message: /thread 4719 \(node\) has .*securebits.*seccomp/,
-    },
-    {
-      title: 'nor this: a root directory, a file table',
-      answer: failure('compare', { syscall: 'kcmp', tid: 4719 }),
-      status: statusOf(root),
-      ...differs,
-      message: /thread 4719 \(node\) has a root directory or a file table of its own/,
-    },
-    {
-      title: 'a root directory of its own, and ended meanwhile',
-      answer: failure('compare', { syscall: 'kcmp', tid: 4719 }),
-      ...differs,
-      message: /^a thread that has ended since has a root directory/,
-    },
-    {
-      title: 'a root directory of its own, and another user',
-      answer: failure('compare', { syscall: 'kcmp', tid: 4719 }),
-      status: differing,
-      ...differs,
-      message: /odd one.*user/,
-      wanted: '0 0 0 0',
-      found: '0 65534 0 0',
-    },
-    {
-      title: 'different, and ended meanwhile',
-      answer: failure('compare', { syscall: 'getresuid', tid: 4719 }),
-      ...differs,
-      message: /^a thread that has ended since has securebits/,
-    },
-    {
-      title: 'a call of its own failed',
-      answer: failure('compare', { syscall: 'getresuid', errno: EPERM, tid: 4719 }),
-      status: statusOf(root),
-      ...differs,
-    },
-    {
-      title: 'no memory',
-      answer: failure('memory', { errno: ENOMEM }),
-      ...noMemory,
-      message: /'memory': mmap: ENOMEM/,
-    },
-    {
-      title: 'no memory, and it was about one thread',
-      answer: failure('memory', { errno: ENOMEM, tid: 4719 }),
-      ...noMemory,
-    },
-    {
-      title: 'a name of io_uring, but it was stopped',
-      answer: failure('memory', { errno: ENOMEM, tid: 4719 }),
-      status: named('iou-sqp-4711'),
-      ...noMemory,
-    },
-  ]
-  for (const { title, answer, status, code, message, remedy, wanted, found } of table) {
-    const error = refusalOf(t, answer, { status })
-    t.equal(error.code, code, `${answer.step}: ${title}`)
-    t.match(error.remedy, remedy)
-    if (message) t.match(error.message, message)
-    const { code: _code, remedy: _remedy, wanted: inPlan, found: inKernel, ...where } = error
-    t.strictSame(where, whereOf(answer))
-    t.strictSame([inPlan, inKernel], [wanted, found])
-  }
-})
-
-t.test('no thread in particular could not be stopped', async (t) => {
-  const answer = failure('park', { syscall: 'rt_tgsigqueueinfo', errno: ETIMEDOUT })
-  const error = refusalOf(t, answer, {})
-  t.match(error, { code: 'ERR_HARDEN_THREAD_UNREACHABLE', errno: -ETIMEDOUT, message: /^one of the threads could not/ })
-  t.notOk('tid' in error)
-  const differing = refusalOf(t, failure('compare', { syscall: 'kcmp' }), {})
-  t.match(differing, { code: 'ERR_HARDEN_THREAD_DIFFERS', message: /^one of the threads has a root directory/ })
-})
-
-t.test('what a thread differs in is what it is compared with: the securebits are not in its text', async (t) => {
-  const before = { ...root, securebits: 5 }
-  const answer = failure('compare', { syscall: 'getresuid', tid: 4719 })
-  const error = refusalOf(t, answer, { before, status: statusOf({ ...root, groups: [4] }) })
-  t.match(error, { wanted: '0 4', found: '4', message: /^thread 4719 \(node\): groups: wanted 0 4, found 4\./ })
-  const alike = refusalOf(t, answer, { before, status: statusOf(root) })
-  t.match(alike, { message: /has securebits or a seccomp mode of its own/ })
-})
-
-t.test('no /proc', async (t) => {
-  const reason = 'the threads of this process cannot be read from /proc'
-  const mount = 'mount procfs on /proc in the pid namespace of the process: mount -t proc proc /proc'
-  const files = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
-  const find =
-    'find what refuses it: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=), or a security module'
-  for (const [errno, remedy] of [
-    [ENOENT, mount],
-    [EMFILE, files],
-    [ENFILE, files],
-    [EPERM, find],
-    [EACCES, find],
-    [ENOSYS, find],
-  ] as const) {
-    const error = refusalOf(t, failure('proc', { errno }), {})
-    t.strictSame({ ...error }, { code: 'ERR_HARDEN_PROC', step: 'proc', syscall: 'open', errno: -errno, remedy })
-    t.equal(error.message, `${reason}: open: ${getSystemErrorName(-errno)}. Remedy: ${remedy}.`)
-  }
-  const error = mocked.noProc('it is odd')
-  t.strictSame({ ...error }, { code: 'ERR_HARDEN_PROC', step: 'proc', remedy: mount })
-  t.equal(error.message, `${reason}: it is odd. Remedy: ${mount}.`)
-})
-
-t.test('the child could take root back', async (t) => {
-  const error = refusalOf(t, failure('regain', { syscall: 'setresuid' }), {})
-  t.match(error, {
-    code: 'ERR_HARDEN_NOT_PERMITTED',
-    step: 'regain',
-    syscall: 'setresuid',
-    message: /could take root back/,
-    remedy: /^find what grants it: a security module, or a system call filter/,
-  })
-})
-
-t.test('a descriptor by which the plan would be undone', async (t) => {
-  const directory = failure('descriptors', { syscall: 'fstat', item: 21 })
-  const ring = failure('descriptors', { syscall: 'io_uring_setup', item: 22 })
-  const jail = { ofPlan: { ...plan, root: opened } }
-  const remedy = 'close it before harden(): an fs.Dir, a FileHandle, or an inherited descriptor'
-  const where = { step: 'descriptors', code: 'ERR_HARDEN_OPEN_DIRECTORY', option: 'chroot', syscall: 'fstat', remedy }
-  for (const [link, shown] of [
-    ['/etc', `'/etc'`],
-    ['/srv/a b (deleted)', `'/srv/a b (deleted)'`],
-    ['(unreachable)/srv', `'(unreachable)/srv'`],
-    [undefined, 'closed by now'],
-  ] as const) {
-    const error = refusalOf(t, directory, { ...jail, link })
-    t.strictSame({ ...error }, { ...where, found: link })
-    t.match(
-      error.message,
-      exactly(`descriptor 21 is an open directory (${shown}): it leads out of the chroot. Remedy: ${remedy}.`),
-    )
-  }
-  t.ok(refusalOf(t, directory, { ...jail, link: `/${'x'.repeat(5000)}` }).message.length < 500, 'a path of any length')
-
-  const error = refusalOf(t, ring, { link: 'anon_inode:[io_uring]' })
-  t.strictSame(
-    { ...error },
-    {
-      step: 'descriptors',
-      syscall: 'io_uring_setup',
-      code: 'ERR_HARDEN_IO_URING',
-      remedy:
-        'start Node without UV_USE_IO_URING, or with UV_USE_IO_URING=0, and without native modules that use io_uring',
-    },
-  )
-  t.match(error.message, /^descriptor 22 is an io_uring that keeps root's credentials/)
-})
-
-t.test('descriptors that could not be looked at', async (t) => {
-  for (const [syscall, errno] of [
-    ['open', ENOENT],
-    ['open', EMFILE],
-    ['io_uring_setup', EPERM],
-    ['fstat', ENOMEM],
-  ] as const) {
-    const error = refusalOf(t, failure('descriptors', { syscall, errno, item: 21 }), { link: '/etc' })
-    const remedy = 'mount procfs on /proc, and raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
-    t.strictSame({ ...error }, { step: 'descriptors', syscall, errno: -errno, code: 'ERR_HARDEN_PROC', remedy })
-    t.match(error.message, `cannot be looked at: ${syscall}: ${getSystemErrorName(-errno)}.`)
-  }
+t.test('where it was, and nothing that is not known', async (t) => {
+  t.strictSame(whereOf(failure), { step: 'read', syscall: 'open' })
+  t.strictSame(whereOf({ ...failure, errno: EPERM, tid: 7 }), { step: 'read', syscall: 'open', errno: -EPERM, tid: 7 })
 })
 
 t.test('what the new user will not be able to use', async (t) => {
-  const attempts: Plan['attempts'] = [
-    { step: 'read', path: '/etc/mail/key.pem', port: 0, option: 'rehearse.read[0]' },
-    { step: 'read', path: '/etc/mail/aliases', port: 0, option: 'rehearse.read[1]' },
-    { step: 'write', path: '/var/spool/mail', port: 0, option: 'rehearse.write[0]' },
-    { step: 'bind', path: '', port: 25, option: 'rehearse.bind[0]' },
-    { step: 'bind', path: '', port: 587, option: 'rehearse.bind[1]' },
-  ]
-  const create = 'create it; under a chroot, inside of it'
-  const mount = 'mount the file system writable'
-  const give =
-    'give it, and the way to it, to the new user (chown, chmod, or a supplementary group), or use it before harden()'
-  const retain = `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
-  const find =
-    'find what stands in the way: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=), a security module, a limit'
-  type Row = [item: number, syscall: string, errno: number, found: string, what: string, remedy: string]
+  type Row = [question: Question, syscall: string, errno: number, found: string, what: string]
+  const question = (kind: Question['kind'], path: string, number: number, index: number): Question => ({
+    ...{ kind, path, number },
+    option: `rehearse.${kind}[${index}]`,
+  })
   const table: Row[] = [
-    [0, 'open', EACCES, '/etc/mail/key.pem', `read '/etc/mail/key.pem'`, give],
-    [0, 'open', EPERM, '/etc/mail/key.pem', `read '/etc/mail/key.pem'`, find],
-    [0, 'open', EMFILE, '/etc/mail/key.pem', `read '/etc/mail/key.pem'`, find],
-    [1, 'open', ENOENT, '/etc/mail/aliases', `read '/etc/mail/aliases'`, create],
-    [1, 'open', ENOTDIR, '/etc/mail/aliases', `read '/etc/mail/aliases'`, create],
-    [2, 'faccessat2', EACCES, '/var/spool/mail', `write '/var/spool/mail'`, give],
-    [2, 'faccessat2', ENOENT, '/var/spool/mail', `write '/var/spool/mail'`, create],
-    [2, 'open', EROFS, '/var/spool/mail', `write '/var/spool/mail'`, mount],
-    [3, 'bind', EACCES, '25', 'bind to TCP port 25', retain],
-    [4, 'bind', EPERM, '587', 'bind to TCP port 587', find],
+    [question('read', '/etc/key.pem', 0, 0), 'open', EACCES, '/etc/key.pem', `read '/etc/key.pem'`],
+    [question('read', '/etc/aliases', 0, 1), 'open', ENOENT, '/etc/aliases', `read '/etc/aliases'`],
+    [question('write', '/var/spool', 0, 0), 'faccessat2', EROFS, '/var/spool', `write '/var/spool'`],
+    [question('bind', '', 25, 0), 'bind', EACCES, '25', 'bind to TCP port 25'],
+    [question('bind', '', 587, 1), 'bind', EPERM, '587', 'bind to TCP port 587'],
   ]
-  for (const [item, syscall, errno, found, what, remedy] of table)
-    for (const jailed of [false, true]) {
-      const { step, option } = attempts[item] as Plan['attempts'][number]
-      const ofPlan = { ...plan, attempts, ...(jailed && { root: opened }) }
-      const error = refusalOf(t, failure(step, { syscall, errno, item }), { ofPlan })
-      t.strictSame({ ...error }, { code: 'ERR_HARDEN_ACCESS', step, syscall, errno: -errno, option, found, remedy })
-      const where = jailed && step !== 'bind' ? ' in the chroot' : ''
-      t.match(
-        error.message,
-        exactly(
-          `user 990 will not be able to ${what}${where}: ${syscall}: ${getSystemErrorName(-errno)}. Remedy: ${remedy}.`,
-        ),
-      )
+  for (const [question, syscall, errno, found, what] of table)
+    for (const root of [undefined, opened]) {
+      const { kind: step, option } = question
+      const error = noAccess(question, errno, { ...plan, root }, 'mend it')
+      const fields = { code: 'ERR_HARDEN_ACCESS', step, syscall, errno: -errno, option, found, remedy: 'mend it' }
+      t.strictSame({ ...error }, fields)
+      const where = root && step !== 'bind' ? ' in the chroot' : ''
+      const reason = `${syscall}: ${getSystemErrorName(-errno)}`
+      t.equal(error.message, `user 990 will not be able to ${what}${where}: ${reason}. Remedy: mend it.`)
     }
-  t.match(
-    refusalOf(t, failure('read', { errno: EACCES, item: 7 }), { ofPlan: { ...plan, attempts } }),
-    { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'read' },
-    'an attempt that nobody has asked for',
-  )
-  t.match(
-    refusalOf(t, failure('setgroups', { errno: EPERM, item: 0 }), { ofPlan: { ...plan, attempts } }),
-    { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'setgroups' },
-    'a step is no attempt',
-  )
-  t.match(
-    refusalOf(t, failure('read', { signal: 31, item: 0 }), { ofPlan: { ...plan, attempts } }),
-    { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'read', message: /ended by signal 31/ },
-    'a filter that ends the child says nothing about the file',
-  )
+})
+
+t.test('a wait that ran out', async (t) => {
+  const held = { ...failure, errno: ETIMEDOUT, tid: 4711 }
+  const remedy = 'see that its file system answers (NFS, FUSE), and call harden() again'
+  const table: [Question, Failure['step'], string, string, string][] = [
+    [
+      { kind: 'read', path: '/mnt/a', number: 0, option: 'rehearse.read[0]' },
+      'read',
+      'ERR_HARDEN_ACCESS',
+      '/mnt/a',
+      `'/mnt/a'`,
+    ],
+    [{ kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]' }, 'bind', 'ERR_HARDEN_ACCESS', '25', 'port 25'],
+    [
+      { kind: 'exchange', path: '/mnt', number: 0, option: 'chroot' },
+      'exchange',
+      'ERR_HARDEN_NOT_PERMITTED',
+      '/mnt',
+      `'/mnt'`,
+    ],
+    [
+      { kind: 'reopen', path: '', number: 9, option: undefined },
+      'reopen',
+      'ERR_HARDEN_NOT_PERMITTED',
+      '9',
+      'descriptor 9',
+    ],
+  ]
+  for (const [question, step, code, found, what] of table) {
+    const error = heldBy(question, { ...held, step })
+    const { option } = question
+    const fields = {
+      step,
+      syscall: 'open',
+      errno: -ETIMEDOUT,
+      tid: 4711,
+      code,
+      ...(option && { option }),
+      found,
+      remedy,
+    }
+    t.strictSame({ ...error }, fields)
+    t.equal(error.message, `the rehearsal waited in vain for ${what}: open: ETIMEDOUT. Remedy: ${remedy}.`)
+  }
+})
+
+const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, option: 'chroot' }
+
+t.test('a name of the chroot that the new user decides', async (t) => {
+  for (const found of ['/srv', undefined]) {
+    const component = found ?? '/srv/mail'
+    const error = exchanged(exchange, found, plan)
+    t.match(error, {
+      code: 'ERR_HARDEN_CHROOT_PATH',
+      option: 'chroot',
+      step: 'exchange',
+      syscall: 'faccessat',
+      found: component,
+      message: `user 990 can put something else in the place of '${component}', so`,
+      remedy: `give the folder in which '${component}' lies to root (chown root), and take write permission from user 990`,
+    })
+    t.notOk('errno' in error, 'no call has failed')
+  }
+})
+
+t.test('what could not be asked', async (t) => {
+  const error = notAsked(exchange, ENOENT)
+  const fields = { code: 'ERR_HARDEN_NOT_PERMITTED', option: 'chroot', step: 'exchange', syscall: 'faccessat' }
+  const remedy = 'see that it stays where it is, and call harden() again'
+  t.strictSame({ ...error }, { ...fields, errno: -ENOENT, found: '/srv/mail', remedy })
+  t.match(error.message, /^'\/srv\/mail' could not be looked at as another process of the new user: ENOENT\./)
+  const silent = notAsked(exchange)
+  t.strictSame({ ...silent }, { ...fields, found: '/srv/mail', remedy })
+  t.match(silent.message, /: no answer\./)
 })

@@ -1,20 +1,12 @@
 /** Promise: the report is what the kernel said, for programs as JSON and for logs as a table. */
 import t from 'tap'
-import type { ThreadState } from '../lib/audit'
-import {
-  credentialRows,
-  type Finding,
-  findingRows,
-  finish,
-  makeReport,
-  type Row,
-  reportCredentials,
-} from '../lib/report'
-import { nothing, only } from './states'
+import type { Committed, Finding, Plan } from '../lib/contract'
+import { linux } from '../lib/platform/linux'
+import { credentialRows, findingRows, finish, makeReport, type Row, reportCredentials } from '../lib/report'
+import type { State } from '../lib/state'
+import { type Masked, nothing, only, opened, plan, stateOf } from './states'
 
-const main: ThreadState = {
-  tid: 4711,
-  name: 'node',
+const masked: Masked = {
   user: { real: 990, effective: 991, saved: 992, fs: 993 },
   group: { real: 890, effective: 891, saved: 892, fs: 893 },
   groups: [4, 27],
@@ -27,12 +19,26 @@ const main: ThreadState = {
   noNewPrivileges: true,
   jailed: true,
 }
-const worker: ThreadState = { ...main, tid: 4712, name: 'libuv-worker' }
-const rootWithout: ThreadState = { ...main, ...nothing, user: only(0), group: only(0), noNewPrivileges: false }
-const steps = [
+const main = stateOf(masked)
+const rootWithout = stateOf({ ...nothing, user: only(0), group: only(0), noNewPrivileges: false })
+const timings = [
   { name: 'resolve', us: 7 },
   { name: 'park', us: 0 },
 ]
+const node = { tid: 4711, name: 'node' }
+const worker = { tid: 4712, name: 'libuv-worker' }
+
+/** The first timing is of before the commit, the others are of the commit. */
+function reportOf(state: State, done: Partial<Committed> = {}, found: readonly Finding[] = [], root?: Plan['root']) {
+  const [first = [], ...rest] = (done.timings ?? []).map((timing) => [timing])
+  const rehearsal = {
+    ...{ state, text: '', answers: [], dumpable: 0, inside: new ArrayBuffer(0) },
+    avoid: { kcmp: false, regain: false },
+  }
+  const committed = { threads: [node], rootChildren: [], ...done, timings: rest.flat() }
+  return makeReport(linux, { ...plan, root }, rehearsal, committed, first, found)
+}
+const full = () => reportOf(main, { threads: [node, worker], timings }, findings, opened)
 const findings: Finding[] = [
   { code: 'HARDEN_ONE', level: 'danger', message: 'one is bad', remedy: 'mend it' },
   { code: 'HARDEN_TWO', level: 'note', message: 'two is not', remedy: 'leave it' },
@@ -53,22 +59,19 @@ const data = {
   securebits: 47,
   noNewPrivileges: true,
   chroot: '/srv/mail',
-  threads: [
-    { tid: 4711, name: 'node' },
-    { tid: 4712, name: 'libuv-worker' },
-  ],
-  steps,
+  threads: [node, worker],
+  timings,
   findings,
 }
 
 t.test('its data', async (t) => {
-  const report = makeReport([main, worker], steps, findings, '/srv/mail')
+  const report = full()
   t.strictSame({ ...report }, data)
   t.strictSame(JSON.parse(JSON.stringify(report)), data, 'as JSON')
   t.strictSame(Object.keys(report).sort(), Object.keys(data).sort(), 'and nothing beside it')
   const { chroot: _, ...others } = data
   t.strictSame(
-    { ...makeReport([rootWithout], [], [], undefined) },
+    { ...reportOf(rootWithout) },
     {
       ...others,
       user: only(0),
@@ -77,13 +80,12 @@ t.test('its data', async (t) => {
       capabilities: { permitted: [], effective: [], inheritable: [], bounding: [], ambient: [] },
       securebits: 0,
       noNewPrivileges: false,
-      threads: [{ tid: 4711, name: 'node' }],
-      steps: [],
+      threads: [node],
+      timings: [],
       findings: [],
     },
   )
-  t.notOk('chroot' in makeReport([main], [], [], undefined))
-  t.equal(makeReport([main], [], [], '').chroot, '', 'a path of whatever kind is one')
+  t.notOk('chroot' in reportOf(main))
 })
 
 t.test('it is frozen, all the way down', async (t) => {
@@ -93,14 +95,14 @@ t.test('it is frozen, all the way down', async (t) => {
     seen.push(value)
     for (const part of Object.values(value)) walk(part)
   }
-  walk(makeReport([main, worker], structuredClone(steps), structuredClone(findings), '/srv/mail'))
+  walk(full())
   t.ok(seen.length > 15)
   t.ok(seen.every(Object.isFrozen))
 })
 
 t.test('the table', async (t) => {
   const rows = (text: string) => new Map(text.split('\n').map((row) => [row.slice(0, 22).trimEnd(), row.slice(22)]))
-  const full = rows(String(makeReport([main, worker], steps, findings, '/srv/mail')))
+  const whole = rows(String(full()))
   const expected: [string, RegExp][] = [
     ['threads', /^2\b/],
     ['user', /990.*991.*992.*993/],
@@ -118,13 +120,13 @@ t.test('the table', async (t) => {
     ['note', /HARDEN_TWO.*two is not.*leave it/],
   ]
   t.strictSame(
-    [...full.keys()],
+    [...whole.keys()],
     expected.map(([name]) => name),
     'its rows',
   )
-  for (const [name, pattern] of expected) t.match(full.get(name), pattern, name)
+  for (const [name, pattern] of expected) t.match(whole.get(name), pattern, name)
 
-  const empty = rows(String(makeReport([rootWithout], [], [], undefined)))
+  const empty = rows(String(reportOf(rootWithout)))
   for (const name of ['supplementary groups', 'permitted', 'effective', 'inheritable', 'bounding', 'ambient'])
     t.equal(empty.get(name), 'none', name)
   t.equal(empty.get('no_new_privs'), '0')
@@ -133,14 +135,51 @@ t.test('the table', async (t) => {
   t.notOk(empty.has('danger') || empty.has('note'))
 })
 
-t.test('no thread, no report', async (t) => {
-  t.throws(() => makeReport([], steps, findings, '/srv/mail'), {
-    name: 'Error',
-    message: 'there is no thread to report',
-  })
+t.test('child processes that are root: the first finding', async (t) => {
+  const report = reportOf(main, { rootChildren: [11, 12] }, findings)
+  t.equal(report.findings.length, 3)
+  t.match(report.findings[0], { code: 'HARDEN_CHILDREN_ROOT', level: 'danger', message: /stay root: 11, 12$/ })
+  t.strictSame(report.findings.slice(1), findings)
 })
 
-const { securebits: _securebits, ...inProc } = main
+t.test('of Solaris', async (t) => {
+  const sets = { permitted: ['proc_exec'], effective: [], inheritable: ['proc_fork'], limit: ['net_privaddr'] }
+  const state: State = { ...main, sets: { ...sets, bounding: undefined, ambient: undefined }, noNewPrivileges: false }
+  const solaris = { ...linux, name: 'sunos' as const, rootChildren: () => undefined }
+  const rehearsal = {
+    state: { ...state, securebits: undefined, aware: true },
+    text: '',
+    answers: [],
+    dumpable: undefined,
+  }
+  const rest = { inside: new ArrayBuffer(0), avoid: { kcmp: false, regain: false } }
+  const done = { threads: [{ tid: 7, name: 'all threads' }], rootChildren: [], timings: [] }
+  const report = makeReport(solaris, plan, { ...rehearsal, ...rest }, done, [], [])
+  t.strictSame(JSON.parse(JSON.stringify(report)), {
+    platform: 'sunos',
+    user: data.user,
+    group: data.group,
+    groups: data.groups,
+    privileges: sets,
+    noNewPrivileges: false,
+    threads: done.threads,
+    timings: [],
+    findings: [],
+  })
+  const rows = String(report).split('\n')
+  t.match(rows[0], /^threads +all, by the credentials of the process$/)
+  t.strictSame(
+    rows.slice(4).map((row) => row.split(/ {2,}/)),
+    [
+      ['permitted', 'proc_exec'],
+      ['limit', 'net_privaddr'],
+      ['effective', 'none'],
+      ['inheritable', 'proc_fork'],
+      ['root directory', 'as before'],
+    ],
+  )
+})
+
 const credentials = {
   user: data.user,
   group: data.group,
@@ -150,8 +189,9 @@ const credentials = {
 }
 
 t.test('the credentials alone', async (t) => {
-  t.strictSame(reportCredentials(main), credentials)
-  t.strictSame(reportCredentials(inProc), credentials, 'the securebits need not be known')
+  t.strictSame(reportCredentials(linux, main), credentials)
+  const inProc = { ...main, securebits: undefined }
+  t.strictSame(reportCredentials(linux, inProc), credentials, 'the securebits need not be known')
 })
 
 t.test('rows, for all reports', async (t) => {
@@ -166,7 +206,7 @@ t.test('rows, for all reports', async (t) => {
     ['ambient', 'cap_setuid'],
     ['no_new_privs', '1'],
   ]
-  t.strictSame(credentialRows(reportCredentials(main)), rows)
+  t.strictSame(credentialRows(reportCredentials(linux, main)), rows)
   t.strictSame(findingRows(findings), [
     ['danger', 'HARDEN_ONE: one is bad (mend it)'],
     ['note', 'HARDEN_TWO: two is not (leave it)'],

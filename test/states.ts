@@ -1,15 +1,47 @@
 /** A process that is root, and the plan by which it becomes a mail server's user: for the tests of what is said about them. */
-import type { Credentials, Ids, ThreadState } from '../lib/audit'
-import type { Plan } from '../lib/platform/linux/plan'
+import type { Observation, Plan } from '../lib/contract'
+import { type LinuxAddon, native } from '../lib/native'
+import type { Ids, State } from '../lib/state'
 
 export const BIND = 1n << 10n
 export const RAW = 1n << 13n
 export const FULL = (1n << 41n) - 1n
+export const SETGID = 1n << 6n
+export const SETUID = 1n << 7n
+export const SETPCAP = 1n << 8n
+export const SYS_CHROOT = 1n << 18n
+
+const names = native<LinuxAddon>().capabilityNames()
+
+export const namesOf = (mask: bigint): string[] =>
+  Array.from({ length: 64 }, (_, capability) => names[capability] ?? `${capability}`).filter(
+    (_, capability) => mask & (1n << BigInt(capability)),
+  )
+
+/** A state of Linux, with its sets as masks: shorter to write than names. */
+export interface Masked extends Pick<State, 'user' | 'group' | 'groups' | 'noNewPrivileges' | 'jailed'> {
+  readonly permitted: bigint
+  readonly effective: bigint
+  readonly inheritable: bigint
+  readonly bounding: bigint
+  readonly ambient: bigint
+  readonly securebits: number | undefined
+}
+
+export function stateOf({ permitted, effective, inheritable, bounding, ambient, ...rest }: Masked): State {
+  const sets = {
+    permitted: namesOf(permitted),
+    effective: namesOf(effective),
+    inheritable: namesOf(inheritable),
+    bounding: namesOf(bounding),
+    ambient: namesOf(ambient),
+    limit: undefined,
+  }
+  return { ...rest, sets, aware: undefined }
+}
 
 export const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
-export const root: ThreadState = {
-  tid: process.pid,
-  name: 'node',
+export const root: Masked = {
   user: only(0),
   group: only(0),
   groups: [0, 4],
@@ -23,7 +55,7 @@ export const root: ThreadState = {
   jailed: false,
 }
 /** Of an ordinary user who retains nothing. */
-export const nothing: Credentials = {
+export const nothing: Masked = {
   user: only(1000),
   group: only(1000),
   groups: [],
@@ -36,35 +68,33 @@ export const nothing: Credentials = {
   noNewPrivileges: true,
   jailed: false,
 }
+export const mail: Masked = {
+  ...nothing,
+  user: only(990),
+  group: only(991),
+  groups: [8, 12],
+  permitted: BIND,
+  effective: BIND,
+  bounding: BIND,
+}
+
+export const observed = (before: Partial<Masked> = {}): Observation => {
+  const state = { ...root, ...before }
+  return { state: stateOf(state), text: statusOf(state), groupsMax: 65536 }
+}
 export const plan: Plan = {
-  wanted: {
-    user: only(990),
-    group: only(991),
-    groups: [8, 12],
-    permitted: BIND,
-    effective: BIND,
-    inheritable: 0n,
-    bounding: BIND,
-    ambient: 0n,
-    securebits: 0,
-    noNewPrivileges: true,
-    jailed: false,
-  },
+  wanted: stateOf(mail),
   steps: ['bounding', 'setgroups', 'setresgid', 'keepcaps', 'setresuid', 'capset', 'keepcaps back', 'no_new_privs'],
-  boundingDrop: FULL & ~BIND,
-  attempts: [],
+  before: observed(),
+  questions: [],
+  accountGroups: [8, 12],
+  root: undefined,
   findings: [],
 }
-export const opened = { path: '/srv/mail', descriptor: 17, place: '8:2', stat: 18 }
+export const opened = { path: '/srv/mail', descriptor: 17, place: '8:2' }
 
 /** The kernel's text about a thread in this state. */
-export function statusOf({
-  name,
-  user,
-  group,
-  groups,
-  ...state
-}: Omit<ThreadState, 'tid' | 'securebits' | 'jailed'>): string {
+export function statusOf({ user, group, groups, ...state }: Masked, name = 'node'): string {
   const ids = ({ real, effective, saved, fs }: Ids) => [real, effective, saved, fs].join('\t')
   const mask = (set: bigint) => set.toString(16).padStart(16, '0')
   return `Name:\t${name}

@@ -262,6 +262,11 @@ function surround(): void {
 }
 
 export function run(mail: Mail): void {
+  // whoever reads no further, such as head(1), has read enough
+  for (const stream of [process.stdout, process.stderr])
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
   if (process.platform !== 'linux' || process.getuid?.() !== 0) end(77, 'it takes root, on Linux: use sudo')
   const secret = process.env[secretOfDemo]
   if (secret) start(mail, secret)

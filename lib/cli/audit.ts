@@ -2,58 +2,62 @@
  * `privdrop audit PID`: the threads of a process that may never have heard of this package. Nothing is asked of it; its
  * /proc is read, and whatever ends meanwhile is none.
  */
-import { existsSync, readFileSync } from 'node:fs'
-import type { Finding } from '../contract'
+import { existsSync } from 'node:fs'
 import { HardenError } from '../errors'
-import { capabilityNames, kernelMask } from '../platform/linux/capabilities'
 import { lineOf, readKinds } from '../platform/linux/proc'
-import { credentialRows, findingRows, type Row, reportCredentials, rowText } from '../report'
+import { findingRows, type Row, reportCredentials, rowText } from '../report'
 import { parse } from './arguments'
-import { findDangers, type Thread } from './dangers'
-import { type Command, printError, printJson, printRows, UsageError } from './terminal'
+import { type AuditFinding, findDangers, type Thread } from './dangers'
+import { accountRows } from './names'
+import { type Command, printJson, printRows, UnreadableError, UsageError, WRONG } from './terminal'
 
 /** What --json prints. */
 interface ProcessReport {
   readonly pid: number
   readonly alike: boolean
   readonly threads: readonly Thread[]
-  readonly findings: readonly Finding[]
+  readonly findings: readonly AuditFinding[]
 }
 
 export const audit: Command = {
   help: `Usage: privdrop audit [--json] PID
 
-What the kernel says of every thread of a process: ids, groups, capability sets, no_new_privs, seccomp mode; and what is
-dangerous in it. It may be any process on Linux whose /proc you may read, whatever it is written in. Threads that are alike
-are shown together, and of those that differ from the first thread what differs.
+What the kernel says of every thread of a process: ids, groups, capability
+sets, no_new_privs, seccomp mode; and what is dangerous in it. It may be any
+process on Linux whose /proc you may read, whatever it is written in. Threads
+that are alike are shown together, and of those that differ from the first
+thread what differs.
 
 The names beside ids are those of /etc/passwd and /etc/group here.
 
-Exit status: 0 all threads are alike; 1 they differ; 2 there is no such process, or it may not be read, or the command line
-is wrong. Findings do not alter it.
+Something is to be mended if the threads differ, or a danger is found; a note
+is none.
 `,
 
   run(args, terminal) {
     const { values, positionals } = parse({ args, options: { json: { type: 'boolean' } }, allowPositionals: true })
     const [pid = '', ...more] = positionals
     if (!/^[1-9]\d{0,9}$/.test(pid) || more.length > 0) throw new UsageError('audit takes the number of one process')
-    let report: ProcessReport
-    try {
-      report = look(Number(pid))
-    } catch (error) {
-      printError(terminal, `privdrop: ${whyNot(pid, error as NodeJS.ErrnoException)}`)
-      return 2
-    }
+    const report = read(pid)
     if (values.json) printJson(terminal, report)
     else printRows(terminal, rows(report))
-    return report.alike ? 0 : 1
+    return report.findings.some(({ level }) => level === 'danger') ? WRONG : 0
   },
+}
+
+/** @throws UnreadableError */
+function read(pid: string): ProcessReport {
+  try {
+    return look(Number(pid))
+  } catch (error) {
+    const { code = 'ERR_HARDEN_PROC' } = error as NodeJS.ErrnoException
+    throw new UnreadableError(code, whyNot(pid, error as NodeJS.ErrnoException))
+  }
 }
 
 function look(pid: number): ProcessReport {
   // no such line: a kernel without seccomp
-  const seccompOf = (status: string) => lineOf(status, 'Seccomp') ?? '0'
-  const kinds = readKinds(pid, undefined, seccompOf)
+  const kinds = readKinds(pid, undefined, (status) => lineOf(status, 'Seccomp') ?? '0')
   const threads = kinds.flatMap(({ state, threads, extra }) => {
     const credentials = reportCredentials({ name: 'linux' }, state) as Omit<Thread, 'tid' | 'name' | 'seccomp'>
     return threads.map(({ tid, name }): Thread => ({ tid, name, ...credentials, seccomp: modes.get(extra) ?? extra }))
@@ -98,8 +102,9 @@ function whyNot(pid: string, error: NodeJS.ErrnoException): string {
 
 function rows({ pid, threads, findings }: ProcessReport): Row[] {
   const [first = [], ...others] = kindsOf(threads)
-  const names = { user: namesIn('/etc/passwd'), group: namesIn('/etc/group') }
-  const rowsOf = (kind: readonly Thread[]) => kind.slice(0, 1).flatMap((thread) => threadRows(thread, names))
+  const account = accountRows()
+  const rowsOf = (kind: readonly Thread[]) =>
+    kind.slice(0, 1).flatMap((thread): Row[] => [...account(thread), ['seccomp', thread.seccomp]])
   const known = rowsOf(first).map(rowText)
   const list = (kind: readonly Thread[]) => kind.map(({ tid, name }) => `${tid} (${name})`).join(', ')
   return [
@@ -115,36 +120,4 @@ function rows({ pid, threads, findings }: ProcessReport): Row[] {
     ]),
     ...findingRows(findings),
   ]
-}
-
-type Names = ReadonlyMap<number, string>
-
-function threadRows(thread: Thread, names: Readonly<Record<'user' | 'group', Names>>): Row[] {
-  const show = (id: number, kind: 'user' | 'group') => {
-    const name = names[kind].get(id)
-    return name === undefined ? String(id) : `${id} (${name})`
-  }
-  const short = ([row, value]: Row): Row => [row, Object.hasOwn(thread.capabilities, row) ? setText(value) : value]
-  return [...credentialRows(thread, show).map(short), ['seccomp', thread.seccomp]]
-}
-
-/** Root has forty, which nobody reads. */
-function setText(names: string): string {
-  const held = names.split(' ')
-  const all = capabilityNames(kernelMask())
-  const lacking = all.filter((name) => !held.includes(name))
-  if (lacking.length === 0) return 'all'
-  return lacking.length < held.length ? `all but ${lacking.join(' ')}` : names
-}
-
-/** By number, from passwd(5) or group(5). Only for people to read: of several names the first. */
-function namesIn(path: string): Names {
-  let text = ''
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch {
-    // then there are numbers
-  }
-  const accounts = [...text.matchAll(/^([^:\n]+):[^:\n]*:(\d+):/gm)]
-  return new Map(accounts.reverse().map(([, name = '', id]) => [Number(id), name]))
 }

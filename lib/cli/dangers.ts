@@ -3,7 +3,10 @@
  * comes to more. Of a thread that is root nothing else is said: it has everything already.
  */
 import { readlinkSync } from 'node:fs'
+import { ascending } from '../accounts'
 import type { Finding } from '../contract'
+import { wayOfGroup } from '../hazards'
+import { native } from '../native'
 import { waysToRoot } from '../platform/linux/hazards'
 import type { CredentialsReport } from '../report'
 
@@ -14,8 +17,21 @@ export interface Thread extends Omit<CredentialsReport, 'capabilities' | 'privil
   readonly seccomp: string
 }
 
+/** What `privdrop audit` finds; docs/errors.md has them all. */
+export type AuditCode =
+  | 'AUDIT_THREADS_DIFFER'
+  | 'AUDIT_ROOT'
+  | 'AUDIT_ROOT_AGAIN'
+  | 'AUDIT_GROUP_ROOT'
+  | 'AUDIT_GROUP_IS_ROOT'
+  | 'AUDIT_CAPABILITY_IS_ROOT'
+  | 'AUDIT_NEW_PRIVILEGES'
+  | 'AUDIT_USER_NAMESPACE'
+
+export type AuditFinding = Finding<AuditCode>
+
 interface Rule {
-  readonly code: string
+  readonly code: AuditCode
   readonly level: Finding['level']
   /** What is to be said of this thread, if anything is. */
   look(thread: Thread): string | false
@@ -42,8 +58,27 @@ const rules: readonly Rule[] = [
   {
     code: 'AUDIT_GROUP_ROOT',
     level: 'danger',
-    look: (thread) => !mayBeRoot(thread) && hasRootGroup(thread) && "is in root's group, 0, without being root",
+    look: (thread) =>
+      !mayBeRoot(thread) && !isArbitrary(thread) && hasRootGroup(thread) && "is in root's group, 0, without being root",
     remedy: 'call setgroups(2) and setresgid(2) before setresuid(2)',
+  },
+  {
+    code: 'AUDIT_GROUP_ROOT',
+    level: 'note',
+    look: (thread) => isArbitrary(thread) && hasRootGroup(thread) && "is in root's group, 0, as OpenShift has it",
+    remedy: "see that what is open to root's group in the image is meant for the server",
+  },
+  {
+    code: 'AUDIT_GROUP_IS_ROOT',
+    level: 'danger',
+    look: (thread) => {
+      const ways = mayBeRoot(thread) ? [] : waysOfGroups(thread)
+      return (
+        ways.length > 0 &&
+        `becomes root by its groups: ${ways.map(([name, reason]) => `${name} (${reason})`).join(', ')}`
+      )
+    },
+    remedy: 'leave these groups out; have a small process of its own do what needs them',
   },
   {
     code: 'AUDIT_CAPABILITY_IS_ROOT',
@@ -71,13 +106,26 @@ function hasRootGroup({ group, groups }: Thread): boolean {
   return [...Object.values(group), ...groups].includes(0)
 }
 
+/** The users that OpenShift gives to containers, each in group 0. */
+function isArbitrary({ user }: Thread): boolean {
+  return user.effective >= 1_000_000_000
+}
+
+function waysOfGroups({ group, groups }: Thread): [string, string][] {
+  return ascending([group.effective, ...groups])
+    .filter((gid) => gid !== 0)
+    .map((gid) => native().groupById(gid))
+    .map((name) => (typeof name === 'string' ? wayOfGroup(name) : undefined))
+    .filter((way) => way !== undefined)
+}
+
 function isTrimmed({ capabilities: { bounding, permitted, inheritable } }: Thread): boolean {
   return bounding.every((name) => permitted.includes(name) || inheritable.includes(name))
 }
 
 /** @param alike all of the threads are */
-export function findDangers(pid: number, threads: readonly Thread[], alike: boolean): Finding[] {
-  const found: Finding[] = rules.flatMap(({ look, ...rule }) =>
+export function findDangers(pid: number, threads: readonly Thread[], alike: boolean): AuditFinding[] {
+  const found: AuditFinding[] = rules.flatMap(({ look, ...rule }) =>
     apply(look, threads).map((message) => ({ ...rule, message })),
   )
   if (!alike)
@@ -112,7 +160,7 @@ function isForeign(pid: number): boolean {
   }
 }
 
-const foreign: Finding = {
+const foreign: AuditFinding = {
   code: 'AUDIT_USER_NAMESPACE',
   level: 'note',
   message:

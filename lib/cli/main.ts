@@ -1,34 +1,72 @@
 /** Arguments to one of the commands, and what becomes of it to an exit status. */
 import { HardenError } from '../errors'
 import { audit } from './audit'
+import { config } from './config'
 import { demo } from './demo'
 import { plan } from './plan'
-import { type Command, printError, type Terminal, UsageError } from './terminal'
+import {
+  type Command,
+  printError,
+  printJson,
+  type Terminal,
+  UNREADABLE,
+  UnreadableError,
+  USAGE,
+  UsageError,
+  WRONG,
+} from './terminal'
 
-const commands: Readonly<Record<string, Command>> = { plan, audit, demo }
+const commands: Readonly<Record<string, Command>> = { plan, audit, config, demo }
 
 const help = `Usage: privdrop COMMAND [ARGUMENT]...
 
   plan     what harden() would do with these options, and whether it would
-  audit    what the kernel says of every thread of a running process, and what is dangerous in it
+  audit    what the kernel says of every thread of a running process, and what
+           is dangerous in it
+  config   what the security scope of an ecelerity.conf says, and where
   demo     a mail server gives up root, and shows that it is gone
+  help     this, or with the name of a command what that one takes
 
-  --help, after a command too, and --version
+  --help, -h and --version go with every command.
 `
 
-/** @returns the exit status; for plan and audit: 0 all is well, 1 it is not, 2 it could not be found out */
+const statuses = `
+Exit status:
+  0  all is well
+  1  it would be refused, or there is something to mend
+  2  the command line is wrong
+  3  what it names could not be read, or is wrong: a file, an account in the
+     file, a process
+`
+
+/** @returns the exit status */
 export function main(args: string[], terminal: Terminal): number {
   const [name = '', ...rest] = args
+  const end = rest.indexOf('--')
+  const flags = end < 0 ? rest : rest.slice(0, end)
   try {
-    if (name === '--help' || name === '-h') return tell(terminal, help)
-    if (name === '--version') return tell(terminal, `${version()}\n`)
-    const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-    if (!command) throw new UsageError(name ? `there is no command ${name}` : 'a command is missing')
-    if (rest.includes('--help') || rest.includes('-h')) return tell(terminal, command.help)
+    if (flags.includes('--version') || name === '--version') return tell(terminal, `${version()}\n`)
+    if (name === 'help' || name === '--help' || name === '-h') return tell(terminal, helpOn(rest[0]))
+    const command = find(name)
+    if (flags.includes('--help') || flags.includes('-h')) return tell(terminal, helpOn(name))
     return command.run(rest, terminal)
   } catch (error) {
-    return explain(error, name, terminal)
+    const status = statusOf(error)
+    if (flags.includes('--json'))
+      printJson(terminal, { error: { ...(error as Error), message: (error as Error).message } })
+    else printError(terminal, wordsOf(error as Error, name))
+    return status
   }
+}
+
+function find(name: string): Command {
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (!command) throw new UsageError(name ? `there is no command ${name}` : 'a command is missing')
+  return command
+}
+
+function helpOn(name?: string): string {
+  return (name === undefined ? help : find(name).help) + statuses
 }
 
 function tell({ stdout }: Terminal, text: string): number {
@@ -42,16 +80,19 @@ function version(): string {
 }
 
 /** @throws what is nobody's mistake but this package's */
-function explain(error: unknown, name: string, terminal: Terminal): number {
-  if (error instanceof UsageError) {
-    const where = Object.hasOwn(commands, name) ? `privdrop ${name} --help` : 'privdrop --help'
-    printError(terminal, `privdrop: ${error.message}\nSee: ${where}`)
-    return 2
-  }
+function statusOf(error: unknown): number {
+  if (error instanceof UsageError) return USAGE
+  if (error instanceof UnreadableError) return UNREADABLE
   if (!(error instanceof HardenError)) throw error
+  // it stands in a file
+  if (error.place !== undefined) return UNREADABLE
+  return error.code.startsWith('ERR_INVALID_ARG_') ? USAGE : WRONG
+}
+
+function wordsOf(error: Error, name: string): string {
+  if (error instanceof UsageError)
+    return `privdrop: ${error.message}\nSee: ${Object.hasOwn(commands, name) ? `privdrop ${name} --help` : 'privdrop --help'}`
+  if (!(error instanceof HardenError)) return `privdrop: ${error.message}`
   // as compilers do: file:line:column first
-  const prefix = error.code === 'ERR_HARDEN_CONFIG' ? '' : `privdrop: ${error.code}: `
-  printError(terminal, `${prefix}${error.message}`)
-  // What is wrong with the arguments, harden() has not even considered.
-  return error.code.startsWith('ERR_INVALID_ARG_') ? 2 : 1
+  return error.place === undefined ? `privdrop: ${error.code}: ${error.message}` : error.message
 }

@@ -1,9 +1,11 @@
 /** plan() from the command line. */
-import { readSecurityConfig } from '../config'
+import { readSecurityConfig } from '../momentum'
 import type { HardenOptions } from '../options'
 import { type HardenPlan, planRows, plan as rehearse } from '../plan'
 import { parse } from './arguments'
-import { type Command, printJson, printRows, type Terminal, UsageError } from './terminal'
+import { type Reading, reading, readingHelp, readingOptions } from './config'
+import { accountRows } from './names'
+import { type Command, printJson, printRows, type Terminal, UsageError, WRONG } from './terminal'
 
 const text = { type: 'string' } as const
 const texts = { type: 'string', multiple: true } as const
@@ -11,7 +13,7 @@ const flag = { type: 'boolean' } as const
 
 const options = {
   config: text,
-  cluster: text,
+  ...reading,
   user: text,
   group: text,
   'supplemental-groups': texts,
@@ -30,48 +32,63 @@ const options = {
 export const plan: Command = {
   help: `Usage: privdrop plan [OPTION]...
 
-What harden() would do with these options, and whether the kernel would let it: rehearsed in a child process. Nothing
-changes. Run it as the server is started: as the same user, in the same container or unit.
+What harden() would do with these options, and whether the kernel would let
+it: rehearsed in a child process. Nothing changes. Run it as the server is
+started: as the same user, in the same container or unit.
 
-  --config FILE                      an ecelerity.conf, whose security scope has the options; what is named here overrides it
-  --cluster FILE                     with --config: an ecelerity-cluster.conf
-  --user NAME|ID                     the identity to assume
-  --group NAME|ID                    default: the user's primary group
-  --supplemental-groups NAME|ID,...  exactly these; default: none
-  --capabilities TEXT                what to retain (cap_from_text(3)), e.g. cap_net_bind_service+ep; default: none
-  --privileges TEXT                  the same on Solaris; ignored on Linux
-  --chroot PATH                      a new root directory
-  --ambient-capabilities NAME,...    what child processes keep too
-  --allow-new-privileges             noNewPrivileges: false
-  --read PATH, --write PATH          what the new user must be able to read, and to write to, after the chroot
-  --bind PORT,...                    TCP ports that it must be able to bind
-  --allow-inspector                  accept an inspector that is open
-  --json                             the plan as JSON
+  --config FILE           an ecelerity.conf, whose security scope has the
+                          options; what is named here overrides it
+${readingHelp('  --config FILE           '.length)}
+  --user NAME|ID          the identity to assume
+  --group NAME|ID         default: the primary group of the user, if that is
+                          named here, else what the file says
+  --supplemental-groups NAME|ID,...
+                          exactly these; default: none
+  --capabilities TEXT     what to retain (cap_from_text(3)), such as
+                          cap_net_bind_service+ep; default: none
+  --privileges TEXT       the same on Solaris; ignored on Linux
+  --chroot PATH           a new root directory
+  --ambient-capabilities NAME,...
+                          what child processes keep too
+  --allow-new-privileges  noNewPrivileges: false
+  --read PATH             what the new user must be able to read, and
+  --write PATH            to write to, after the chroot
+  --bind PORT,...         TCP ports that it must be able to bind
+  --allow-inspector       accept an inspector that is open
+  --json                  the plan, or the error, as JSON
 
 Lists may also be given by repeating the option; paths only so.
 
-It is a process of its own: of the server's threads, open descriptors, children, environment, limits and terminal it
-knows nothing, so what harden() and plan() find there is left out. For that, call plan() in the server.
+It is a process of its own: of the server's threads, open descriptors,
+children, environment, limits and terminal it knows nothing, so what harden()
+and plan() find there is left out. For that, call plan() in the server.
 
-Exit status: 0 harden() would do it; 1 it would be refused, or FILE is wrong; 2 the command line, or a
-value in FILE, is nothing that harden() takes.
+The last line is the verdict. The names beside ids are those of /etc/passwd
+and /etc/group.
 `,
 
   run(args, terminal) {
-    const { json, config, cluster, ...values } = parse({ args, options }).values
-    if (cluster !== undefined && config === undefined) throw new UsageError('--cluster goes with --config')
-    const given = Object.entries(optionsOf(values)).filter(([, value]) => value !== undefined)
-    const made = rehearse({
-      ...(config !== undefined && readSecurityConfig(config, { cluster })),
-      ...Object.fromEntries(given),
-    })
+    const { json, config, cluster, 'search-path': searchPath, nodename, ...values } = parse({ args, options }).values
+    const given = Object.fromEntries(Object.entries(optionsOf(values)).filter(([, value]) => value !== undefined))
+    const made = rehearse({ ...readFor(given, config, { cluster, 'search-path': searchPath, nodename }), ...given })
     const findings = made.findings.filter(({ code }) => !ofThisProcess.has(code))
     show({ ...made, findings }, json, terminal)
-    return made.refusals.length > 0 ? 1 : 0
+    return made.refusals.length > 0 ? WRONG : 0
   },
 }
 
-type Values = Omit<ReturnType<typeof parse<{ options: typeof options }>>['values'], 'json' | 'config' | 'cluster'>
+/** What the file says. The group goes with the user: that of another user is not wanted. */
+function readFor(given: HardenOptions, path: string | undefined, how: Reading): HardenOptions {
+  if (path !== undefined) {
+    const { group, ...others } = readSecurityConfig(path, readingOptions(how))
+    return given.user === undefined ? { group, ...others } : others
+  }
+  const [odd] = Object.entries(how).flatMap(([name, value]) => (value === undefined ? [] : [name]))
+  if (odd !== undefined) throw new UsageError(`--${odd} goes with --config`)
+  return {}
+}
+
+type Values = Omit<ReturnType<typeof parse<{ options: typeof options }>>['values'], 'json' | 'config' | keyof Reading>
 
 /** Not checked here: validate() does it, and knows each option by its own name. */
 function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
@@ -111,5 +128,5 @@ const ofThisProcess: ReadonlySet<string> = new Set([
 
 function show(made: HardenPlan, json: boolean | undefined, terminal: Terminal): void {
   if (json) printJson(terminal, made)
-  else printRows(terminal, planRows(made))
+  else printRows(terminal, planRows(made, accountRows()))
 }

@@ -1,6 +1,7 @@
 /**
  * What is written, and where to. Some of it comes from other people's processes: a thread may call itself anything.
  */
+import { styleText } from 'node:util'
 import { type Row, rowText } from '../report'
 
 /** `process`, or in its tests something like it. */
@@ -17,31 +18,46 @@ interface Stream {
 
 /** One of the commands. */
 export interface Command {
-  /** What --help prints. */
+  /** What --help prints; the exit statuses are added. */
   readonly help: string
-  /** @throws UsageError, HardenError */
+  /** @throws UsageError, UnreadableError, HardenError */
   run(args: string[], terminal: Terminal): number
 }
 
-/** The command line itself is wrong: exit status 2. */
-export class UsageError extends Error {}
+/** The same in every command; 0: all is well. */
+export const WRONG = 1
+export const USAGE = 2
+/** What the command line names could not be read, or is wrong: a file, an account in it, a process. */
+export const UNREADABLE = 3
 
-/** By what a row is about. */
-const colours: readonly [name: RegExp, colour: number][] = [
-  [/^(?:refused|danger|differs)$/, 31],
-  [/^note$/, 33],
-]
+/** The command line itself is wrong. */
+export class UsageError extends Error {
+  readonly code = 'ERR_USAGE'
+}
+
+/** What it names cannot be read. */
+export class UnreadableError extends Error {
+  constructor(
+    readonly code: string,
+    message: string,
+  ) {
+    super(message)
+  }
+}
+
+/** A row that is a reason to act. */
+const RED = /^(?:refused|danger|differs|verdict +would be refused)/
 
 export function printRows({ stdout, env }: Terminal, rows: readonly Row[]): void {
+  const colours = stdout.isTTY && !env.NO_COLOR
   for (const [name, value] of rows) {
     const line = rowText([name, visible(value)])
-    const colour = stdout.isTTY && !env.NO_COLOR && colours.find(([pattern]) => pattern.test(name))?.[1]
-    stdout.write(colour ? `\x1b[${colour}m${line}\x1b[0m\n` : `${line}\n`)
+    stdout.write(`${colours && RED.test(line) ? styleText('red', line) : line}\n`)
   }
 }
 
 /** In ASCII, so that a terminal shows it as it is. */
-export function printJson({ stdout }: Terminal, value: unknown): void {
+export function printJson({ stdout }: Pick<Terminal, 'stdout'>, value: unknown): void {
   const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
   stdout.write(`${JSON.stringify(value, null, 2).replace(/[\x7f-\uffff]/g, escaped)}\n`)
 }

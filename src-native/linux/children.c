@@ -24,7 +24,7 @@ struct search {
 	int proc, tasks;
 	pid_t own;
 	bool parked;
-	uint64_t own_size; /* pages (proc_pid_statm(5)) */
+	int64_t own_size; /* pages (proc_pid_statm(5)) */
 	struct committed *done;
 	struct failure *why;
 };
@@ -39,15 +39,17 @@ static ssize_t read_of(int proc, pid_t pid, const char *name, char *text, size_t
 	return read_file(proc, path, text, size);
 }
 
-/* All of its address space; 0: it is a zombie, a kernel thread, or has ended. */
-static uint64_t size_of(int proc, pid_t pid)
+/* All of its address space; 0: it is a zombie, a kernel thread, hidden, or has ended. -1 with errno. */
+static int64_t size_of(int proc, pid_t pid)
 {
 	char text[128];
 	ssize_t length = read_of(proc, pid, "/statm", text, sizeof text);
-	uint64_t pages = 0;
+	int64_t pages = 0;
 
+	if (length < 0 && errno != ENOENT && errno != ESRCH && errno != EACCES && errno != EPERM)
+		return -1;
 	for (ssize_t i = 0; i < length && text[i] >= '0' && text[i] <= '9'; i++)
-		pages = pages * 10 + (uint64_t)(text[i] - '0');
+		pages = pages * 10 + (text[i] - '0');
 	return pages;
 }
 
@@ -56,22 +58,24 @@ static bool grows_with_us(const struct search *search, pid_t pid)
 {
 	size_t size = (size_t)PROBE_PAGES * (size_t)sysconf(_SC_PAGESIZE);
 	void *probe = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	bool grown;
+	int64_t grown;
 
 	if (probe == MAP_FAILED)
 		return true; /* not known */
-	grown = size_of(search->proc, pid) == search->own_size + PROBE_PAGES;
+	grown = size_of(search->proc, pid);
 	munmap(probe, size);
-	return grown;
+	return grown < 0 || grown == search->own_size + PROBE_PAGES;
 }
 
-static bool shares_memory(const struct search *search, pid_t pid)
+/* 1: it does. -1 with errno. */
+static int shares_memory(const struct search *search, pid_t pid)
 {
+	int64_t size = size_of(search->proc, pid);
 	long differ;
 
 	/* Asking every process would fill the log of a security module with denials. */
-	if (size_of(search->proc, pid) != search->own_size)
-		return false;
+	if (size != search->own_size)
+		return size < 0 ? -1 : 0;
 	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, pid, KCMP_VM, 0, 0);
 	return differ < 0 ? search->parked && grows_with_us(search, pid) : differ == 0;
 }
@@ -79,11 +83,11 @@ static bool shares_memory(const struct search *search, pid_t pid)
 static int refuse_if_shared(pid_t pid, void *context)
 {
 	struct search *search = context;
+	int shared = pid == search->own ? 0 : shares_memory(search, pid);
 
-	if (pid == search->own || !shares_memory(search, pid))
-		return 0;
-	*search->why = (struct failure){.step = STEP_MEMORY_SHARED, .tid = pid};
-	return 1;
+	if (shared > 0)
+		*search->why = (struct failure){.step = STEP_MEMORY_SHARED, .tid = pid};
+	return shared;
 }
 
 static int open_proc(struct search *search)
@@ -107,7 +111,7 @@ int refuse_sharing_processes(const struct plan *plan, int tasks, struct failure 
 		if (tries > 0)
 			nanosleep(&pause, NULL);
 		search.own_size = size_of(search.proc, search.own);
-		result = each_number(search.proc, refuse_if_shared, &search);
+		result = search.own_size < 0 ? -1 : each_number(search.proc, refuse_if_shared, &search);
 		if (!result && size_of(search.proc, search.own) != search.own_size && tries < TRIES - 1) {
 			result = 1;
 			*why = (struct failure){.step = STEP_NONE};
@@ -146,9 +150,10 @@ static int look_at_child(pid_t pid, void *context)
 {
 	struct search *search = context;
 	struct committed *done = search->done;
+	int shared = refuse_if_shared(pid, search);
 
-	if (refuse_if_shared(pid, search))
-		return 1;
+	if (shared)
+		return shared;
 	if (done->root_child_count < ROOT_CHILDREN_MAX && is_root(search->proc, pid))
 		done->root_children[done->root_child_count++] = pid;
 	return 0;
@@ -212,7 +217,7 @@ int look_at_children(const struct plan *plan, int tasks, struct committed *done,
 	if (open_proc(&search))
 		return -1;
 	search.own_size = size_of(search.proc, search.own);
-	result = each_number(tasks, look_at_children_of, &search);
+	result = search.own_size < 0 ? -1 : each_number(tasks, look_at_children_of, &search);
 	if (result < 0 && errno == ENOENT)
 		result = each_number(search.proc, look_if_child, &search);
 	if (result < 0)

@@ -22,7 +22,8 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-enum { OVERFLOW_ID = 65534, SECBIT_NO_SETUID_FIXUP = 1 << 2 };
+/* ECHILD: a process of the new user may kill the one that answers, for its real user is the same. */
+enum { NOT_ANSWERED = ECHILD, OVERFLOW_ID = 65534, SECBIT_NO_SETUID_FIXUP = 1 << 2 };
 
 struct asking {
 	const struct plan *plan;
@@ -43,7 +44,8 @@ struct folder {
 struct inquiry {
 	const struct plan *plan;
 	bool last_too;
-	enum exchanged_by by;
+	struct exchange *exchange;
+	struct answer *answer;
 	struct folder folders[WALK_DEPTH_MAX];
 };
 
@@ -59,13 +61,21 @@ bool is_on_proc(int folder)
 	return !fstatfs(folder, &system) && system.f_type == PROC_SUPER_MAGIC;
 }
 
+/* The first user namespace does, in one line (user_namespaces(7)). */
+static bool maps_every_id(void)
+{
+	char text[64] = "";
+
+	return read_file(AT_FDCWD, "/proc/self/uid_map", text, sizeof text - 1) > 0 && strstr(text, " 4294967295");
+}
+
 /* In a user namespace an id that is not mapped looks like this one (user_namespaces(7)). open(2), O_NOATIME, is for the owner,
  * or for a capability that counts where the owner is mapped: it tells the two apart. */
 static bool is_unmapped(int folder, const char *name, uid_t owner)
 {
 	int file;
 
-	if (owner != OVERFLOW_ID)
+	if (owner != OVERFLOW_ID || maps_every_id())
 		return false;
 	if ((file = openat(folder, name, O_RDONLY | O_NOATIME | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC)) < 0)
 		return true;
@@ -73,9 +83,19 @@ static bool is_unmapped(int folder, const char *name, uid_t owner)
 	return false;
 }
 
+static bool belongs_to_user(const struct plan *plan, int folder, const char *name, uid_t owner)
+{
+	return owner == plan->uid && !is_unmapped(folder, name, owner);
+}
+
 static bool is_writable(int folder, const char *name, int mode)
 {
 	return !syscall(SYS_faccessat, folder, name, mode);
+}
+
+static bool is_of_others(int folder, const char *name, uid_t owner)
+{
+	return owner != 0 && !is_unmapped(folder, name, owner);
 }
 
 static const struct folder *look_at_folder(const struct walk *walk, struct inquiry *inquiry)
@@ -83,15 +103,13 @@ static const struct folder *look_at_folder(const struct walk *walk, struct inqui
 	struct folder *folder = &inquiry->folders[walk->depth];
 	int descriptor = walk->folders[walk->depth];
 	struct statx found;
-	bool unmapped;
 
 	if (folder->serial == walk->serials[walk->depth] || syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_UID | STATX_MODE, &found))
 		return folder;
-	unmapped = is_unmapped(descriptor, ".", found.stx_uid);
 	*folder = (struct folder){
 		.serial = walk->serials[walk->depth],
-		.is_users = found.stx_uid == inquiry->plan->uid && !unmapped,
-		.is_others = found.stx_uid != 0 && !unmapped,
+		.is_users = belongs_to_user(inquiry->plan, descriptor, ".", found.stx_uid),
+		.is_others = is_of_others(descriptor, ".", found.stx_uid),
 		.writable = is_writable(descriptor, ".", W_OK | X_OK),
 		.shared = found.stx_mode & (S_IWGRP | S_IWOTH),
 		.sticky = found.stx_mode & S_ISVTX,
@@ -100,11 +118,12 @@ static const struct folder *look_at_folder(const struct walk *walk, struct inqui
 }
 
 /* Who can put something else in the place of this component, which belongs to `owner`? */
-static enum exchanged_by judge_folder(const struct folder *folder, uid_t owner, uid_t user)
+static enum exchanged_by judge_folder(const struct plan *plan, const struct folder *folder, int descriptor, const char *name,
+                                      uid_t owner)
 {
-	if (folder->is_users || (folder->writable && (!folder->sticky || owner == user)))
+	if (folder->is_users || (folder->writable && (!folder->sticky || belongs_to_user(plan, descriptor, name, owner))))
 		return EXCHANGED_BY_USER;
-	if (folder->is_others || (folder->shared && (!folder->sticky || owner != 0)))
+	if (folder->is_others || (folder->shared && (!folder->sticky || is_of_others(descriptor, name, owner))))
 		return EXCHANGED_BY_OTHERS;
 	return EXCHANGED_BY_NONE;
 }
@@ -112,27 +131,7 @@ static enum exchanged_by judge_folder(const struct folder *folder, uid_t owner, 
 /* Can the new user write to what it is, or change its mode as its owner? */
 static bool is_users_own(const struct plan *plan, int folder, const char *name, uid_t owner)
 {
-	return (owner == plan->uid && !is_unmapped(folder, name, owner)) || is_writable(folder, name, W_OK);
-}
-
-static bool judge(struct walk *walk, const char *name, bool last)
-{
-	struct inquiry *inquiry = walk->context;
-	const struct plan *plan = inquiry->plan;
-	int folder = walk->folders[walk->depth];
-	struct statx component;
-	enum exchanged_by by;
-
-	if (syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component))
-		return false; /* it is not there: the walk says so */
-	by = judge_folder(look_at_folder(walk, inquiry), component.stx_uid, plan->uid);
-	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
-	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
-	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(plan, folder, name, component.stx_uid))
-		by = EXCHANGED_BY_WRITER;
-	if (by != EXCHANGED_BY_NONE)
-		inquiry->by = by;
-	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER;
+	return belongs_to_user(plan, folder, name, owner) || is_writable(folder, name, W_OK);
 }
 
 static int keep_found(struct exchange *exchange, const char *text)
@@ -147,17 +146,40 @@ static int keep_found(struct exchange *exchange, const char *text)
 	return at;
 }
 
-static void ask_about(struct walk *walk, struct exchange *exchange, const struct question *question, struct answer *answer)
+/* The first component that others can exchange is kept, unless the new user can exchange one further on. */
+static bool judge(struct walk *walk, const char *name, bool last)
+{
+	struct inquiry *inquiry = walk->context;
+	const struct plan *plan = inquiry->plan;
+	int folder = walk->folders[walk->depth];
+	struct statx component;
+	enum exchanged_by by;
+
+	if (syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component))
+		return false; /* it is not there: the walk says so */
+	by = judge_folder(plan, look_at_folder(walk, inquiry), folder, name, component.stx_uid);
+	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
+	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
+	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(plan, folder, name, component.stx_uid))
+		by = EXCHANGED_BY_WRITER;
+	if (by != EXCHANGED_BY_NONE && (by != EXCHANGED_BY_OTHERS || inquiry->answer->by == EXCHANGED_BY_NONE)) {
+		inquiry->answer->by = by;
+		inquiry->answer->found = keep_found(inquiry->exchange, walk->at);
+	}
+	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER;
+}
+
+static void ask_about(struct walk *walk, const struct question *question, struct answer *answer)
 {
 	struct inquiry *inquiry = walk->context;
 	enum walked how;
 
+	answer->by = EXCHANGED_BY_NONE;
+	answer->found = -1;
 	inquiry->last_too = question->number != 0;
-	inquiry->by = EXCHANGED_BY_NONE;
+	inquiry->answer = answer;
 	how = walk_path(walk, question->path);
-	answer->error = how == WALK_FAILED ? errno : 0;
-	answer->by = inquiry->by;
-	answer->found = inquiry->by == EXCHANGED_BY_NONE ? -1 : keep_found(exchange, walk->at);
+	answer->error = how == WALK_FAILED ? errno : 0; /* no longer NOT_ANSWERED */
 }
 
 static int become_another_process(const struct plan *plan)
@@ -178,7 +200,7 @@ static int answer_all(void *context)
 	const struct asking *asking = context;
 	struct failure *now = &asking->exchange->now;
 	const struct plan *plan = asking->plan;
-	struct inquiry inquiry = {.plan = plan};
+	struct inquiry inquiry = {.plan = plan, .exchange = asking->exchange};
 	struct walk walk = {.judge = judge, .context = &inquiry};
 	int error = become_another_process(plan) ? errno : 0;
 
@@ -187,9 +209,10 @@ static int answer_all(void *context)
 		if (plan->questions[i].kind != STEP_EXCHANGE)
 			continue;
 		now->item = (int)i;
-		asking->answers[i].error = error;
-		if (!error)
-			ask_about(&walk, asking->exchange, &plan->questions[i], &asking->answers[i]);
+		if (error)
+			asking->answers[i].error = error;
+		else
+			ask_about(&walk, &plan->questions[i], &asking->answers[i]);
 	}
 	exit_now(0);
 }
@@ -200,7 +223,10 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 	bool any = false;
 
 	for (size_t i = 0; i < plan->question_count; i++)
-		any |= plan->questions[i].kind == STEP_EXCHANGE;
+		if (plan->questions[i].kind == STEP_EXCHANGE) {
+			answers[i].error = NOT_ANSWERED;
+			any = true;
+		}
 	if (!any)
 		return 0;
 	exchange->now.step = STEP_EXCHANGE;

@@ -224,22 +224,36 @@ static uint64_t now_us(void)
 	return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
+uint32_t count_parked_threads(void)
+{
+	uint32_t parked = 0;
+
+	for (size_t i = 0; i < table.count; i++)
+		parked += atomic_load(&table.slots[i].parked);
+	return parked;
+}
+
 /* 0: every task of the process is parked. 1: not all of them came. -1: errno. */
 static int gather(struct roll_call *roll, uint64_t deadline_us)
 {
 	for (unsigned quiet_ms = 0; quiet_ms < QUIET_MS && now_us() < deadline_us;) {
-		/* In this order: a thread that is counted here was parked before the kernel is asked how many there are. */
-		uint32_t present = atomic_load(&done);
+		/* In this order: the tasks that are parked before the kernel counts, and are listed afterwards, are those that it
+		 * counts, if no other has parked meanwhile. A parked one may be killed, with a newborn to make up the number. */
+		uint32_t present = count_parked_threads();
+		long tasks = count_tasks(table.tasks);
 		int result;
 
 		*roll = (struct roll_call){0};
-		if ((result = each_number(table.tasks, call_task, roll)))
-			return result == ENOSPC ? 1 : -1;
-		/* Both: one that was parked may have died since, with a newborn to make up the number. */
-		if (roll->here == present && count_tasks(table.tasks) == (long)present)
+		if (tasks < 0 || (result = each_number(table.tasks, call_task, roll)) < 0)
+			return -1;
+		if (result == ENOSPC)
+			return 1;
+		/* `done` too: what a thread adds later would be taken for the list that it has applied. */
+		if (tasks == (long)present && roll->here == present && atomic_load(&done) == present &&
+		    count_parked_threads() == present)
 			return 0;
 		await((uint32_t)table.count, 1);
-		quiet_ms = atomic_load(&done) == present ? quiet_ms + 1 : 0;
+		quiet_ms = count_parked_threads() == present ? quiet_ms + 1 : 0;
 	}
 	return 1;
 }
@@ -325,21 +339,29 @@ int give_park_signal_back(void)
 	return result < 0 ? -1 : 0;
 }
 
-bool release_every_thread(void)
+/* Between the order to leave and the end of the handler nothing can block: a thread that never leaves was ended there by a
+ * seccomp filter of its own. */
+static bool have_all_left(void)
 {
 	uint32_t still = 0;
+
+	for (unsigned quiet_ms = 0; (still = atomic_load(&inside)) && quiet_ms < LEAVE_MS;)
+		if (futex_wait(&inside, still, 10) && errno == ETIMEDOUT)
+			quiet_ms += 10;
+	return !still;
+}
+
+bool release_every_thread(void)
+{
+	bool all_left;
 
 	atomic_store(&generation, 0);
 	atomic_store(&order, LEAVE);
 	futex_wake_all(&order);
-	/* No thread may look at the table any more when it goes. Between the order and the end of the handler nothing can
-	 * block; a thread that never leaves was ended there by a seccomp filter of its own, and the table stays. */
-	for (unsigned quiet_ms = 0; (still = atomic_load(&inside)) && quiet_ms < LEAVE_MS;)
-		if (futex_wait(&inside, still, 10) && errno == ETIMEDOUT)
-			quiet_ms += 10;
-	if (!still)
+	/* The table stays while a thread may look at it. */
+	if ((all_left = have_all_left()))
 		munmap(table.slots, table.size);
-	return !still;
+	return all_left;
 }
 
 int park_every_thread(int tasks, struct failure *why)
@@ -349,6 +371,8 @@ int park_every_thread(int tasks, struct failure *why)
 
 	table.tasks = tasks;
 	*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
+	if (!have_all_left())
+		return -1; /* a thread that an earlier call has released would be counted in this one */
 	for (int tries = 0; tries < TRIES && now_us() < deadline_us; tries++) {
 		struct roll_call roll = {0};
 		int result;
@@ -365,19 +389,10 @@ int park_every_thread(int tasks, struct failure *why)
 			why->error = roll.absent->call_error ? roll.absent->call_error : ETIMEDOUT;
 		}
 		if (!release_every_thread())
-			return -1; /* a thread that is still there would take the next try for its own */
+			return -1; /* a thread that is still there would be counted in the next try */
 		nanosleep(&pause, NULL); /* a thread that waited for a lock of a parked one gets on now */
 	}
 	return -1;
-}
-
-uint32_t count_parked_threads(void)
-{
-	uint32_t parked = 0;
-
-	for (size_t i = 0; i < table.count; i++)
-		parked += atomic_load(&table.slots[i].parked);
-	return parked;
 }
 
 bool is_everyone_inside(void)
@@ -407,7 +422,7 @@ int apply_in_every_thread(const struct plan *plan, struct failure *why)
 		await(parked - 1, 100);
 
 	for (size_t i = 0; i < table.count; i++)
-		if (atomic_load(&table.slots[i].parked) && !table.slots[i].applied) {
+		if (atomic_load(&table.slots[i].parked) && !atomic_load(&table.slots[i].applied)) {
 			*why = table.slots[i].now;
 			if (why->step == STEP_NONE)
 				why->step = STEP_PARK; /* it has not even begun */

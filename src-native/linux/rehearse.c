@@ -189,12 +189,15 @@ static int run_child(const struct plan *plan, struct stage *stage, struct failur
 	if (child > 0) {
 		result = await_child((pid_t)child, ends[0], why);
 		end_helper(stage->exchange.helper);
+		/* It is through: what it waits for is a file system of which it has a file, to close that. */
+		if (result && why->error == ETIMEDOUT && stage->now.step == STEP_NONE && stage->length)
+			result = 0;
 	}
 	close(ends[0]);
 	if (child > 0 && result == 0 && stage->now.step != STEP_NONE) {
 		*why = place_of(stage);
 		result = -1;
-	} else if ((why->signo || why->error == ETIMEDOUT) && stage->now.step) {
+	} else if (result && (why->signo || why->error == ETIMEDOUT) && stage->now.step) {
 		int error = why->error, signo = why->signo;
 
 		*why = place_of(stage); /* it was ended there; any other error is that of a call made here */
@@ -204,22 +207,32 @@ static int run_child(const struct plan *plan, struct stage *stage, struct failur
 	return result;
 }
 
+/* How many descriptors are open, for the list of those inside; 0 without a new root. -1 with *why. */
+static long count_open(const struct plan *plan, struct failure *why)
+{
+	long open;
+	int tasks;
+
+	if (!has_step(plan->steps, STEP_CHROOT))
+		return 0;
+	if ((tasks = open_tasks(why)) < 0)
+		return -1;
+	if ((open = count_descriptors(tasks)) < 0)
+		*why = (struct failure){.step = STEP_DESCRIPTORS, .error = errno};
+	close(tasks);
+	return open;
+}
+
 static struct stage *map_stage(const struct plan *plan, struct failure *why)
 {
-	bool chroot = has_step(plan->steps, STEP_CHROOT);
-	int tasks = chroot ? open_tasks(why) : -1;
-	long open = chroot ? count_descriptors(tasks) : 0;
+	long open = count_open(plan, why);
 	size_t groups = plan->group_count;
 	size_t size = sizeof(struct stage) + plan->question_count * sizeof(struct answer) + 8 +
 	              ((size_t)open + 16) * sizeof(struct directory) + status_size(groups);
 	struct stage *stage;
 
-	if (tasks >= 0)
-		close(tasks);
-	if (open < 0 || (chroot && tasks < 0)) {
-		*why = (struct failure){.step = STEP_DESCRIPTORS, .error = errno};
+	if (open < 0)
 		return NULL;
-	}
 	stage = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (stage == MAP_FAILED) {
 		*why = (struct failure){.step = STEP_MEMORY, .error = errno};

@@ -57,6 +57,7 @@ static bool is_of_libuv(const struct kernel_sigaction *action)
 }
 
 static struct kernel_sigaction sigusr1; /* what it did before hold_sigusr1() */
+static bool holds_sigusr1;
 
 int hold_sigusr1(bool listened)
 {
@@ -64,17 +65,24 @@ int hold_sigusr1(bool listened)
 		return -1;
 	if (listened && is_of_libuv(&sigusr1))
 		return 1;
-	return ignore_signal(SIGUSR1);
+	if (ignore_signal(SIGUSR1))
+		return -1;
+	holds_sigusr1 = true;
+	return 0;
 }
 
 int give_sigusr1_back(void)
 {
 	struct kernel_sigaction present;
 
-	/* What has been installed meanwhile stays. */
-	if (signal_action(SIGUSR1, NULL, &present) || present.handler != SIG_IGN)
+	if (!holds_sigusr1)
 		return 0;
-	return signal_action(SIGUSR1, &sigusr1, NULL);
+	/* What has been installed meanwhile stays. */
+	if (signal_action(SIGUSR1, NULL, &present) ||
+	    (present.handler == SIG_IGN && signal_action(SIGUSR1, &sigusr1, NULL)))
+		return -1;
+	holds_sigusr1 = false;
+	return 0;
 }
 
 int check_sigusr1(bool kept)

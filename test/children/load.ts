@@ -78,8 +78,8 @@ export const actions = {
       await new Promise(setImmediate)
       at = now()
     }
-    const { steps } = harden(asked as never)
-    return { at, steps }
+    const { timings } = harden(asked as never)
+    return { at, timings }
   },
   /** Who is connected goes on. */
   listenAgain: async () => {

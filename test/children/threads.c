@@ -4,12 +4,15 @@
  * Plain N-API; compiled by the test that uses it. One odd thread at a time; it ends with stop().
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/io_uring.h>
+#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <node_api.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -149,6 +152,63 @@ static void *ids(void *unused)
 	return unused;
 }
 
+/* Like every thread that a filter refuses nothing of use to, and refused setgroups(2) by one more. */
+static void *filtered(void *unused)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_setgroups, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+
+	syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program);
+	stand();
+	return unused;
+}
+
+/* Forks without exec, and not by fork(3): each child has a copy of all descriptors, and ends with this thread, or at last
+ * alone. */
+static void *forking(void *unused)
+{
+	struct clone_args no_flags = {.exit_signal = 0};
+
+	tid = syscall(SYS_gettid);
+	sem_post(&ready);
+	while (sem_trywait(&over)) {
+		if (syscall(SYS_clone3, &no_flags, sizeof no_flags) == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			poll(NULL, 0, 60000);
+			syscall(SYS_exit_group, 0);
+		}
+		usleep(5000);
+	}
+	return unused;
+}
+
+static _Atomic unsigned interruptions;
+
+/* In a system call that no handler lets go on (signal(7)): how often a signal has come. */
+static void *polling(void *unused)
+{
+	tid = syscall(SYS_gettid);
+	sem_post(&ready);
+	while (sem_trywait(&over))
+		if (poll(NULL, 0, 100) < 0)
+			interruptions++;
+	return unused;
+}
+
+static napi_value interrupted(napi_env env, napi_callback_info info)
+{
+	napi_value result;
+
+	(void)info;
+	napi_create_uint32(env, interruptions, &result);
+	return result;
+}
+
 static volatile unsigned churning;
 
 /* A thread that is followed by another before it dies: births without pause, and who is missed has heirs. */
@@ -223,6 +283,10 @@ NAPI_MODULE_INIT()
 		{"startIds", start, ids},
 		{"startFs", start, fs_of_its_own},
 		{"startFiles", start, files_of_its_own},
+		{"startFiltered", start, filtered},
+		{"startForking", start, forking},
+		{"startPolling", start, polling},
+		{"interrupted", interrupted, NULL},
 		{"startChurn", start, churn},
 		{"openPoller", open_poller, NULL},
 		{"stop", stop, NULL},

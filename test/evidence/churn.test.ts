@@ -104,8 +104,8 @@ async function run(t: Test): Promise<Run> {
     throw answer
   } else {
     const parts = ['park', 'apply', 'read back']
-    const { steps } = (answer as { report: { steps: { name: string; us: number }[] } }).report
-    const us = steps.filter(({ name }) => parts.includes(name)).reduce((sum, part) => sum + part.us, 0)
+    const { timings } = (answer as { report: { timings: { name: string; us: number }[] } }).report
+    const us = timings.filter(({ name }) => parts.includes(name)).reduce((sum, part) => sum + part.us, 0)
     found = { ...(await watch(subject.pid, before)), refused: false, still: milliseconds(us), gap, gapBefore }
   }
   subject.kill()
@@ -164,7 +164,7 @@ async function hardens(t: Test, subject: Subject): Promise<void> {
     before.map((tid) => ({ tid, name: after.find((task) => task.tid === tid)?.name, ...hardened })),
     `each of ${before.length} threads`,
   )
-  t.comment(report.steps.map(({ name, us }: { name: string; us: number }) => `${name} ${us / 1000} ms`).join(', '))
+  t.comment(report.timings.map(({ name, us }: { name: string; us: number }) => `${name} ${us / 1000} ms`).join(', '))
 }
 
 /** How many tasks are in each system call, by its number; 'running': in none (proc(5), "syscall"). */

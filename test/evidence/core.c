@@ -13,7 +13,7 @@
  * core break|repeat [ACT], as root.
  */
 #define _GNU_SOURCE
-#include "../../src-native/plan.h"
+#include "../../src-native/linux/linux.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -41,7 +41,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NOBODY = 65534, THREADS = 2, LONGEST_S = 30, ROUNDS = 10000, ODD = 3, TURNS = 1000 };
+enum { NOBODY = 65534, THREADS = 2, LONGEST_S = 60, ROUNDS = 10000, ODD = 3, TURNS = 1000 };
 
 /* ---- faults ---- */
 
@@ -76,8 +76,7 @@ static bool fails(void)
 /* What cannot fail, and what nothing depends on. */
 static bool is_infallible(long number)
 {
-	return number == SYS_futex || number == SYS_gettid || number == SYS_tgkill || number == SYS_exit_group ||
-	       number == SYS_setfsuid || number == SYS_setfsgid;
+	return number == SYS_futex || number == SYS_gettid || number == SYS_tgkill || number == SYS_exit_group;
 }
 
 long __wrap_syscall(long number, ...);
@@ -106,7 +105,6 @@ __attribute__((no_sanitize("address"))) long __wrap_syscall(long number, ...)
 WRAP(int, open, (const char *path, int flags), (path, flags), -1)
 WRAP(int, openat, (int folder, const char *path, int flags), (folder, path, flags), -1)
 WRAP(ssize_t, read, (int file, void *to, size_t size), (file, to, size), -1)
-WRAP(ssize_t, pread, (int file, void *to, size_t size, off_t from), (file, to, size, from), -1)
 WRAP(ssize_t, readlinkat, (int folder, const char *path, char *to, size_t size), (folder, path, to, size), -1)
 WRAP(off_t, lseek, (int file, off_t to, int from), (file, to, from), -1)
 WRAP(int, fstatfs, (int file, struct statfs *system), (file, system), -1)
@@ -114,7 +112,10 @@ WRAP(int, poll, (struct pollfd *files, nfds_t count, int limit), (files, count, 
 WRAP(int, pipe2, (int ends[2], int flags), (ends, flags), -1)
 WRAP(void *, mmap, (void *at, size_t size, int protection, int flags, int file, off_t from),
      (at, size, protection, flags, file, from), MAP_FAILED)
-WRAP(int, waitid, (idtype_t type, id_t id, siginfo_t *info, int options), (type, id, info, options), -1)
+WRAP(int, clone, (int (*body)(void *), void *stack, int flags, void *argument, pid_t *tid),
+     (body, stack, flags, argument, tid), -1)
+WRAP(int, prctl, (int option, unsigned long a, unsigned long b, unsigned long c, unsigned long d), (option, a, b, c, d), -1)
+WRAP(int, getgrouplist, (const char *user, gid_t group, gid_t *groups, int *count), (user, group, groups, count), -1)
 WRAP(int, getgroups, (int size, gid_t *groups), (size, groups), -1)
 WRAP(int, socket, (int family, int type, int protocol), (family, type, protocol), -1)
 WRAP(int, setsockopt, (int socket, int level, int name, const void *value, socklen_t size),
@@ -124,6 +125,7 @@ WRAP(int, getsockopt, (int socket, int level, int name, void *value, socklen_t *
 WRAP(int, bind, (int socket, const struct sockaddr *address, socklen_t size), (socket, address, size), -1)
 WRAP(void *, malloc, (size_t size), (size), NULL)
 WRAP(void *, calloc, (size_t count, size_t size), (count, size), NULL)
+WRAP(char *, strdup, (const char *text), (text), NULL)
 WRAP(void *, realloc, (void *memory, size_t size), (memory, size), NULL)
 WRAP(int, getpwnam_r, (const char *name, struct passwd *user, char *buffer, size_t size, struct passwd **found),
      (name, user, buffer, size, found), fault.error)
@@ -195,38 +197,50 @@ static char *snapshot(void)
 
 static char jail[] = "/tmp/privdrop-XXXXXX"; /* where all may write */
 
-static struct plan plan_to_nobody(const struct credentials *own, int root)
+#define STEP(name) ((step_set)1 << STEP_##name)
+
+static volatile uint8_t is_kept;
+static int file; /* open, and root's */
+
+static struct plan plan_to_nobody(const char *status, uint32_t securebits, int root)
 {
 	static const gid_t groups[] = {8, 12};
-	static const struct attempt attempts[] = {{STEP_READ, "/", 0}, {STEP_WRITE, "/", 0}, {STEP_BIND, NULL, 25}};
+	static struct question questions[] = {
+		{STEP_EXCHANGE, jail, 0}, {STEP_READ, "/", 0}, {STEP_WRITE, "/", 0}, {STEP_ENTER, "/", 0}, {STEP_BIND, NULL, 25}, {STEP_REOPEN, NULL, 0},
+	};
 	const uint64_t kept = UINT64_C(1) << 10 | UINT64_C(1) << 1; /* CAP_NET_BIND_SERVICE, CAP_DAC_OVERRIDE */
+	const uint64_t all = (UINT64_C(1) << capability_count()) - 1;
 
+	questions[5].number = file;
 	return (struct plan){
-		.before = own,
-		.steps = 1u << STEP_BOUNDING | 1u << STEP_SETGROUPS | 1u << STEP_SETRESGID | 1u << STEP_KEEPCAPS |
-	                 1u << STEP_SETRESUID | 1u << STEP_CAPSET | 1u << STEP_KEEPCAPS_BACK | 1u << STEP_AMBIENT |
-	                 1u << STEP_NO_NEW_PRIVS | (root < 0 ? 0 : 1u << STEP_CHROOT),
+		.before = {status, strlen(status)},
+		.securebits = securebits,
+		.held = {all, all, 0, 0, 0},
+		.steps = STEP(BOUNDING) | STEP(SETGROUPS) | STEP(SETRESGID) | STEP(KEEPCAPS) | STEP(SETRESUID) | STEP(CAPSET) |
+	                 STEP(KEEPCAPS_BACK) | STEP(AMBIENT) | STEP(NO_NEW_PRIVS) | (root < 0 ? 0 : STEP(CHROOT)),
 		.uid = NOBODY,
 		.gid = NOBODY,
 		.groups = groups,
 		.group_count = 2,
+		.account_groups = groups,
+		.account_group_count = 2,
 		.sets = {kept, kept, kept, kept, kept},
-		.bounding_drop = own->sets.bounding & ~kept,
+		.bounding_drop = all & ~kept,
 		.root = root,
-		.attempts = attempts,
-		.attempt_count = 3,
+		.questions = questions,
+		.question_count = sizeof questions / sizeof *questions,
+		.kept = &is_kept,
 	};
 }
 
 static int do_observe(void)
 {
-	struct credentials *own;
+	uint32_t securebits;
 	struct failure why;
 	char *status;
 
-	if (observe_main(&own, &status, &why))
+	if (observe_main(&status, &securebits, &why))
 		return why.step;
-	free(own);
 	free(status);
 	return 0;
 }
@@ -254,35 +268,134 @@ static int do_text(void)
 	return error || (sets.permitted == 1 << 10 && sets.inheritable == 1 << 5) ? error : -1;
 }
 
+static int do_groups(void)
+{
+	gid_t *groups;
+	size_t count;
+	int error = account_groups(1, 4711, &groups, &count); /* daemon */
+
+	if (error)
+		return error;
+	if (!count || groups[0] != 4711)
+		exit(ODD);
+	free(groups);
+	return 0;
+}
+
 static int do_descriptors(void)
 {
 	struct descriptor found[4];
 	struct failure why;
 
-	return list_descriptors(-1, found, 4, &why) < 0 ? (int)why.step : 0;
+	return list_descriptors(found, 4, &why) < 0 ? (int)why.step : 0;
 }
 
-static int do_plan(int (*act)(const struct plan *, struct reading *, struct failure *), bool chroot)
+static int do_sigusr1(void)
 {
-	struct credentials *own;
-	struct reading reading = {0};
+	if (hold_sigusr1(false))
+		return STEP_SIGUSR1;
+	if (give_sigusr1_back() && give_sigusr1_back()) /* one of them can fail */
+		exit(ODD);
+	return 0;
+}
+
+/* What the child has left is right, and so are its answers: 0; else the step. */
+static int judge_rehearsal(const struct plan *plan, const struct rehearsal *left)
+{
+	static const char *const lines[] = {
+		"\nUid:\t65534\t65534\t65534\t65534\n", "\nGid:\t65534\t65534\t65534\t65534\n", "\nGroups:\t8 12 \n",
+		"\nCapInh:\t0000000000000402\n",        "\nCapPrm:\t0000000000000402\n",        "\nCapEff:\t0000000000000402\n",
+		"\nCapBnd:\t0000000000000402\n",        "\nCapAmb:\t0000000000000402\n",        "\nNoNewPrivs:\t1\n",
+	};
+
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+		if (!memmem(left->status.at, left->status.length, lines[i], strlen(lines[i])))
+			return STEP_READ_BACK;
+	if (left->dumpable || left->securebits != plan->securebits || left->jailed != (plan->root >= 0))
+		return STEP_READ_BACK;
+	for (size_t i = 0; i < plan->question_count; i++)
+		if (left->answers[i].error || left->answers[i].by == EXCHANGED_BY_USER)
+			return plan->questions[i].kind;
+	return 0;
+}
+
+static int rehearse_and_judge(struct plan *plan, struct rehearsal *left)
+{
+	struct failure why = {0};
+	int result;
+
+	if (rehearse(plan, left, &why))
+		return why.step;
+	if ((result = judge_rehearsal(plan, left)))
+		release_rehearsal(left);
+	return result;
+}
+
+static int just_rehearse(struct plan *plan)
+{
+	struct rehearsal left;
+	int result = rehearse_and_judge(plan, &left);
+
+	if (!result)
+		release_rehearsal(&left);
+	return result;
+}
+
+/* After a rehearsal in which nothing fails: that is an act of its own. */
+static int rehearse_and_commit(struct plan *plan)
+{
+	bool armed = fault.armed;
+	struct committed done;
+	struct rehearsal left;
+	struct failure why = {0};
+	int result;
+
+	fault.armed = false;
+	if (rehearse_and_judge(plan, &left))
+		exit(ODD);
+	fault.armed = armed;
+	plan->expected = left.status;
+	plan->inside = left.inside;
+	plan->inside_count = left.inside_count;
+	if ((result = commit(plan, &done, &why) ? (int)why.step : 0) == 0) {
+		if (done.count != THREADS + 1)
+			exit(ODD);
+		release_commit(&done);
+	}
+	if (is_kept != !result)
+		exit(ODD);
+	release_rehearsal(&left);
+	return result;
+}
+
+/* Every thread is parked and compared, and then a directory is open that is not on the list: refused, and let go. */
+static int park_and_refuse(struct plan *plan)
+{
+	struct committed done;
+	struct failure why = {0};
+
+	plan->expected = plan->before;
+	if (!commit(plan, &done, &why) || is_kept)
+		exit(ODD);
+	return why.step == STEP_DIRECTORY ? 0 : (int)why.step;
+}
+
+static int do_plan(int (*act)(struct plan *), bool chroot)
+{
+	char walked[PATH_MAX], *status;
+	uint32_t securebits;
 	struct failure why = {0};
 	struct plan plan;
-	char *status;
-	int root = chroot ? open(jail, O_PATH | O_DIRECTORY | O_CLOEXEC) : -1;
-	int result = 0;
+	int root = chroot ? open_root(jail, walked, &why) : -1;
+	int result;
 
 	if (chroot && root < 0)
-		return -1;
-	if (observe_main(&own, &status, &why)) {
+		return why.step;
+	if (observe_main(&status, &securebits, &why)) {
 		result = why.step;
 	} else {
-		plan = plan_to_nobody(own, root);
-		if (act(&plan, &reading, &why))
-			result = why.step;
-		else
-			release_reading(&reading);
-		free(own);
+		plan = plan_to_nobody(status, securebits, root);
+		result = act(&plan);
 		free(status);
 	}
 	if (chroot)
@@ -292,41 +405,27 @@ static int do_plan(int (*act)(const struct plan *, struct reading *, struct fail
 
 static int do_rehearse(void)
 {
-	return do_plan(rehearse, false);
+	return do_plan(just_rehearse, false);
 }
 
 static int do_rehearse_in_chroot(void)
 {
-	return do_plan(rehearse, true);
+	return do_plan(just_rehearse, true);
+}
+
+static int do_park(void)
+{
+	return do_plan(park_and_refuse, true);
 }
 
 static int do_commit(void)
 {
-	return do_plan(commit, false);
+	return do_plan(rehearse_and_commit, false);
 }
 
 static int do_commit_in_chroot(void)
 {
-	return do_plan(commit, true);
-}
-
-static int do_ask(void)
-{
-	int stat = open("/proc/self/stat", O_RDONLY | O_CLOEXEC);
-	struct failure why;
-	int result = 0;
-
-	if (stat < 0)
-		return -1;
-	if (ask_every_thread(stat, &why)) {
-		result = why.step;
-	} else {
-		if (!asked_thread(THREADS) || asked_thread(THREADS + 1))
-			exit(ODD);
-		forget_threads();
-	}
-	__real_close(stat);
-	return result;
+	return do_plan(rehearse_and_commit, true);
 }
 
 static const struct act {
@@ -339,10 +438,12 @@ static const struct act {
 	{"observe", do_observe, false, false, ROUNDS},
 	{"accounts", do_accounts, false, false, ROUNDS / 10},
 	{"capabilities", do_text, false, false, ROUNDS},
+	{"groups", do_groups, false, false, ROUNDS / 10},
+	{"signal", do_sigusr1, false, false, ROUNDS},
 	{"descriptors", do_descriptors, false, false, ROUNDS / 10},
 	{"rehearse", do_rehearse, false, true, ROUNDS / 20},
 	{"rehearse in a chroot", do_rehearse_in_chroot, false, true, ROUNDS / 20},
-	{"ask every thread", do_ask, false, false, ROUNDS / 10},
+	{"park and refuse", do_park, false, false, ROUNDS / 10},
 	{"commit", do_commit, true, false, 0},
 	{"commit in a chroot", do_commit_in_chroot, true, false, 0},
 };
@@ -368,7 +469,8 @@ static void settle(void)
 
 	if (bind(listener, (struct sockaddr *)&here, sizeof here) || listen(listener, 1) ||
 	    socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP) < 0 ||
-	    socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE) < 0)
+	    socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE) < 0 ||
+	    (file = open("/etc/shadow", O_RDONLY | O_CLOEXEC)) < 0)
 		exit(ODD);
 	pthread_barrier_init(&begun, NULL, THREADS + 1);
 	for (unsigned i = 0; i < THREADS; i++)
@@ -387,7 +489,7 @@ static _Noreturn void run(const struct act *act)
 	result = act->once();
 	fault.armed = false;
 	if (!result && act->final)
-		_exit(getuid() == NOBODY && setuid(0) ? 0 : ODD);
+		_exit(getuid() == NOBODY && setuid(0) ? 0 : ODD); /* each thread: rehearse_and_commit() */
 	after = snapshot();
 	/* A thread that was stopped may be on its way out of the handler still, with that one's mask. */
 	for (unsigned turns = 0; strcmp(before, after); turns++) {

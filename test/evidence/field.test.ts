@@ -64,8 +64,7 @@ function kinds(pid: number): string {
 const optionsOf = ({ options = {} }: Setting): HardenOptions[] => [options].flat()
 
 /** Nobody is asked for what he does not offer. */
-function applies(name: WayName, { can, ours }: Way, setting: Setting): boolean {
-  if (setting.without === name) return false
+function applies({ can, ours }: Way, setting: Setting): boolean {
   const chroot = optionsOf(setting).some((options) => options.chroot !== undefined)
   return (ours || !setting.ours) && can !== (chroot ? 'no chroot' : 'only chroot')
 }
@@ -84,7 +83,10 @@ async function give(scene: Scene, setting: Setting, way: Way, options: HardenOpt
     if (setting.unjust) return caught(answer.message)
     return { outcome: 'refused', why: answer.message, fields: answer.fields }
   }
-  if (answer instanceof Error) return { outcome: 'ended', why: (await subject.ended).stderr }
+  if (answer instanceof Error) {
+    const { stderr } = await subject.ended
+    return setting.avoidable ? caught(stderr) : { outcome: 'ended', why: stderr }
+  }
   const shows = async () => setting.shows({ ...scene, report: answer as HardenReport })
   const why = await unlessForEver(
     pid,
@@ -135,7 +137,7 @@ for (const row of rows)
     const setting = row.prepare(t)
     const cells = new Map<WayName, Cell>()
     await inLanes([...ways], async ([name, way]) => {
-      if (applies(name, way, setting)) cells.set(name, await cellOf(t, setting, way))
+      if (applies(way, setting)) cells.set(name, await cellOf(t, setting, way))
     })
     matrix.set(row, cells)
 

@@ -31,11 +31,11 @@ class Registry {
       JSON.stringify({ storage: join(this.#place, 'storage'), web: { enable: false }, packages: { '**': everything } }),
     )
     const program = join(managersModules, 'verdaccio/bin/verdaccio')
+    const endWithUs = `data:text/javascript,process.once('disconnect', () => process.exit())`
     this.#process = fork(program, ['--config', config, '--listen', `127.0.0.1:${port}`], {
-      execArgv: [],
+      execArgv: ['--import', endWithUs],
       stdio: 'ignore',
     })
-    process.on('exit', () => this.#process.kill())
   }
 
   static async start(): Promise<Registry> {
@@ -47,7 +47,7 @@ class Registry {
     const registry = new Registry(port)
     await once(registry.#process, 'message') // { verdaccio_started: true }
     // it would keep this process alive
-    registry.#process.disconnect()
+    registry.#process.channel?.unref()
     registry.#process.unref()
     return registry
   }

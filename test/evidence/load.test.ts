@@ -142,7 +142,7 @@ async function nothingIsLost(t: Test, host: string, busy: ('workers' | 'pool')[]
   await waiting.ask('longest')
   const accepted = [await short(host)]
   const before = await waiting.ask('longest')
-  const { at, steps } = await server.ask('harden', user, least)
+  const { at, timings } = await server.ask('harden', user, least)
   accepted.push(await short(host))
   const during = await waiting.ask('longest')
   t.same(common(server.pid), hardened, `each of ${tasks(server.pid).length} threads`)
@@ -154,7 +154,7 @@ async function nothingIsLost(t: Test, host: string, busy: ('workers' | 'pool')[]
   t.same(stored(spool).map(digest).sort(), accepted.sort(), `${accepted.length} messages, whole`)
   t.same(await server.ask('errors'), [], `none of ${clients.connections} connections is dropped`)
 
-  const us = steps.reduce((sum, step) => sum + step.us, 0)
+  const us = timings.reduce((sum, part) => sum + part.us, 0)
   t.comment(`in that moment: ${at.messages} messages, ${at.handshakes} handshakes, ${at.writes} writes under way`)
   t.comment(`a client's longest wait: ${before.toFixed(1)} ms before, ${during.toFixed(1)} ms then`)
   t.comment(`harden(): ${(us / 1000).toFixed(1)} ms`)

@@ -1,6 +1,6 @@
 /**
  * Copies of this package, each with one bug put in on purpose: exact text exchanged in src-native/ or in dist/. Most bugs
- * would be found out by the rehearsal or by the read-back, and never show; what is to show is let through by a copy that has
+ * would be found out by the rehearsal or by the proof, and never show; what is to show is let through by a copy that has
  * lost its proof as well. The unchanged part of the addon is compiled once.
  */
 import { execFile } from 'node:child_process'
@@ -20,41 +20,60 @@ export interface Mutant {
 
 const STEPS = 'src-native/linux/steps.c'
 const COMMIT = 'src-native/linux/commit.c'
-const THREADS = 'src-native/linux/every_thread.c'
-const ATTEMPTS = 'src-native/linux/attempts.c'
+const PARK = 'src-native/linux/park.c'
 const REHEARSE = 'src-native/linux/rehearse.c'
-const HAZARDS = 'src-native/linux/hazards.c'
-const LINUX = 'dist/platform/linux.js'
+const DESCRIPTORS = 'src-native/linux/descriptors.c'
+const EXCHANGE = 'src-native/linux/exchange.c'
+const CHILDREN = 'src-native/linux/children.c'
+const END = 'src-native/end.c'
+const CHILD = 'src-native/child.c'
+const ENGINE = 'dist/engine.js'
+const INSPECTOR = 'dist/inspector.js'
+const LINUX = 'dist/platform/linux/index.js'
 const PLAN = 'dist/platform/linux/plan.js'
 const OPTIONS = 'dist/options.js'
 const ACCOUNTS = 'dist/accounts.js'
 
-/** Neither the rehearsal tries to get back, nor does anybody compare what the kernel says with what was asked for. */
+/** Neither the rehearsal tries to get back, nor is what the kernel says compared with what was asked for. */
 const unproved: Change[] = [
-  [ATTEMPTS, 'if (regains_root(plan)) {', 'if (0 && regains_root(plan)) {'],
-  [LINUX, 'function firstDifference(plan, threads, { dumpable }) {', 'function firstDifference() { return'],
-  [LINUX, 'function ignoresSigusr1({ tasks: [task] }) {', 'function ignoresSigusr1() { return true'],
+  [REHEARSE, 'if (!plan->without_regain && regains_root(plan)) {', 'if (0 && regains_root(plan)) {'],
+  [ENGINE, 'function checked(plan, rehearsal) {', 'function checked(plan, rehearsal) { return rehearsal;'],
+  [
+    COMMIT,
+    'if ((result = compare_text(space, tid, space->expected, false))) {',
+    'if ((result = compare_text(space, tid, space->expected, false)) && 0) {',
+  ],
+  [COMMIT, 'if (has_step(plan->steps, STEP_CHROOT) && !is_jailed(', 'if (0 && !is_jailed('],
+  [COMMIT, 'if (securebits_of(tid) != (int64_t)plan->securebits)\n\t\tend_unequal(', 'if (0)\n\t\tend_unequal('],
+  [COMMIT, 'if (syscall(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0) != 0)', 'if (0)'],
+  [COMMIT, 'if (check_sigusr1(space->plan->keep_sigusr1))', 'if (0)'],
 ]
 
 /** As libpsx does by default (PSX_IGNORE). */
 const absentLeftOut: Change[] = [
-  [
-    THREADS,
-    'quiet_ms + 1 : 0;\n\t}\n\treturn 1;\n}\n\n/* Sized by',
-    'quiet_ms + 1 : 0;\n\t}\n\treturn 0;\n}\n\n/* Sized by',
-  ],
+  [PARK, 'quiet_ms + 1 : 0;\n\t}\n\treturn 1;', 'quiet_ms + 1 : 0;\n\t}\n\treturn 0;'],
+  [COMMIT, 'if (securebits_of(tid) != (int64_t)space->plan->securebits)', 'if (0)'],
   [
     COMMIT,
-    'if (reading->count == reading->capacity)\n\t\treturn -1;',
-    'if (reading->count == reading->capacity)\n\t\treturn 0;',
+    'if (space->done->count == space->capacity)\n\t\tend_unequal(',
+    'if (space->done->count == space->capacity)\n\t\treturn 0;\n\tif (0)\n\t\tend_unequal(',
   ],
 ]
 
 const resultsIgnored: Change = [STEPS, 'return refused(now);', '(void)refused(now);']
-const inspectorAccepted: Change = ['dist/inspector.js', 'if (open !== undefined && !allowInspector)', 'if (false)']
+const inspectorAccepted: Change[] = [
+  [INSPECTOR, 'if (open !== undefined && !allowInspector)', 'if (false)'],
+  [INSPECTOR, 'if (!allowInspector && (0, exports.inspectorUrl)() !== undefined)', 'if (false)'],
+]
 
 const USER = 'if (due(plan, now, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid))'
 const GROUP = 'if (due(plan, now, STEP_SETRESGID) && syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid))'
+
+const directoriesNotCompared: Change = [
+  DESCRIPTORS,
+  'return has_step(survey->plan->steps, STEP_CHROOT) ? refuse_unless_inside(descriptor, survey) : 0;',
+  'return 0;',
+]
 
 export const mutants = {
   unproved: { name: 'nothing but the proof is missing', changes: unproved },
@@ -79,8 +98,8 @@ export const mutants = {
       ...unproved,
       [
         PLAN,
-        'setgroups: wanted.groups.join() !== before.groups.join() || (before.groups.length > 0 && maySetGroups),',
-        'setgroups: false,',
+        "['setgroups', wanted.groups.join() !== before.groups.join() || (before.groups.length > 0 && maySetGroups)],",
+        "['setgroups', false],",
       ],
     ],
   },
@@ -118,13 +137,16 @@ export const mutants = {
   },
   capset: {
     name: 'no capset where nothing is retained',
-    changes: [...unproved, [PLAN, 'capset: true,', 'capset: (wanted.permitted | wanted.inheritable) !== 0n,']],
+    changes: [
+      ...unproved,
+      [PLAN, "['capset', true],", "['capset', wanted.sets.permitted.length + wanted.sets.inheritable.length > 0],"],
+    ],
   },
   main: {
     name: 'the main thread alone applies the list',
     changes: [
       ...unproved,
-      [THREADS, 'apply_here(slot);\n\t\tcount_me();', 'atomic_store(&slot->applied, true);\n\t\tcount_me();'],
+      [PARK, 'apply_here(slot);\n\t\tcount_me();', 'atomic_store(&slot->applied, true);\n\t\tcount_me();'],
     ],
   },
   absent: { name: 'threads that do not come are left out', changes: [...unproved, ...absentLeftOut] },
@@ -133,12 +155,12 @@ export const mutants = {
     changes: [
       ...unproved,
       ...absentLeftOut,
-      [HAZARDS, '*kind = said == NO_POLLER ? DESCRIPTOR_PLAIN : DESCRIPTOR_RING;', '*kind = DESCRIPTOR_PLAIN;'],
+      [DESCRIPTORS, '*kind = said == NO_POLLER ? DESCRIPTOR_PLAIN : DESCRIPTOR_RING;', '*kind = DESCRIPTOR_PLAIN;'],
     ],
   },
   silence: {
     name: 'an io_uring that says nothing is taken for harmless',
-    changes: [...unproved, ...absentLeftOut, [HAZARDS, '*kind = said == NO_POLLER ?', '*kind = said != REFUSED ?']],
+    changes: [...unproved, ...absentLeftOut, [DESCRIPTORS, '*kind = said == NO_POLLER ?', '*kind = said != REFUSED ?']],
   },
   chdir: {
     name: 'no chdir with the chroot',
@@ -150,30 +172,31 @@ export const mutants = {
         'long here = syscall(SYS_openat, -100, ".", 010000000);\n\tif (syscall(SYS_fchdir, plan->root))',
       ],
       [STEPS, 'if (syscall(SYS_chdir, "/"))', 'if (syscall(SYS_fchdir, here) || syscall(SYS_close, here))'],
-      ['dist/chroot.js', "process.chdir('/');", ''],
+      ['dist/root.js', "process.chdir('/');", ''],
     ],
   },
   root: {
     name: "a root directory of a thread's own is not looked for",
     changes: [
       ...unproved,
-      [THREADS, 'return syscall(SYS_kcmp, table.slots[0].tid, tid, KCMP_FS, 0, 0) > 0;', 'return tid < 0;'],
+      [
+        COMMIT,
+        '(has_step(space->plan->steps, STEP_CHROOT) && !shares_root(space, tid))',
+        '(0 && !shares_root(space, tid))',
+      ],
     ],
   },
   directory: {
     name: 'open directories are not looked for',
     changes: [
       ...unproved,
-      [HAZARDS, 'if (S_ISDIR(found.stx_mode) &&', 'if (0 && S_ISDIR(found.stx_mode) &&'],
-      [ATTEMPTS, 'if (chroot && refuse_exits(', 'if (0 && chroot && refuse_exits('],
+      [DESCRIPTORS, 'return 1;\n\t}\n\tsurvey->inside[', 'return 0;\n\t}\n\tsurvey->inside['],
+      directoriesNotCompared,
     ],
   },
   tasks: {
     name: 'the task directory is left open',
-    changes: [
-      ...unproved,
-      [COMMIT, 'if (close(tasks))\n\t\tend_here(STEP_READ_BACK);\n\treading->read_us', 'reading->read_us'],
-    ],
+    changes: [...unproved, [COMMIT, 'if (close(space->tasks))\n\t\tend_here(STEP_READ_BACK);', '']],
   },
   traceable: {
     name: 'made dumpable afterwards, as nginx does',
@@ -181,8 +204,8 @@ export const mutants = {
       ...unproved,
       [
         STEPS,
-        'PR_SET_DUMPABLE). */\n\tnow->step = STEP_DUMPABLE;\n\tif (syscall(SYS_prctl, PR_SET_DUMPABLE, 0,',
-        'PR_SET_DUMPABLE). */\n\tnow->step = STEP_DUMPABLE;\n\tif (syscall(SYS_prctl, PR_SET_DUMPABLE, 1,',
+        'PR_SET_DUMPABLE, 0, 0, 0, 0))\n\t\treturn refused(now);\n\n\tnow->step = STEP_NONE;',
+        'PR_SET_DUMPABLE, 1, 0, 0, 0))\n\t\treturn refused(now);\n\n\tnow->step = STEP_NONE;',
       ],
     ],
   },
@@ -190,17 +213,18 @@ export const mutants = {
     name: 'dumpable left to the kernel',
     changes: [...unproved, [STEPS, 'if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))', 'if (0)']],
   },
-  inspector: { name: 'an open inspector is not looked for', changes: [inspectorAccepted] },
+  inspector: { name: 'an open inspector is not looked for', changes: inspectorAccepted },
   deaf: {
     name: 'SIGUSR1 ignored after the switch',
     changes: [
       ...unproved,
-      inspectorAccepted,
+      ...inspectorAccepted,
+      ['dist/harden.js', 'keepSigusr1 = holdSigusr1();', 'keepSigusr1 = false;'],
       [COMMIT, 'if (!plan->keep_sigusr1 && ignore_signal(SIGUSR1))\n\t\tend_here(STEP_SIGUSR1);', ''],
       [
         COMMIT,
-        'if (restore_signals(mask))\n\t\tend_here(STEP_MASK);\n\tunlock_threads();\n\tif (refused)',
-        'if (restore_signals(mask))\n\t\tend_here(STEP_MASK);\n\tif (!refused)\n\t\tignore_signal(SIGUSR1);\n\tunlock_threads();\n\tif (refused)',
+        'if (restore_signals(mask))\n\t\t\t\tend_here(STEP_MASK);',
+        'if (restore_signals(mask))\n\t\t\t\tend_here(STEP_MASK);\n\t\t\tif (!refused)\n\t\t\t\tignore_signal(SIGUSR1);',
       ],
     ],
   },
@@ -234,34 +258,38 @@ export const mutants = {
     ],
   },
   abort: {
-    name: 'the end by process.abort()',
+    name: 'the process writes its last line itself, as process.abort() does',
     changes: [
       [
-        LINUX,
-        // biome-ignore lint/suspicious/noTemplateCurlyInString: text of the program
-        'throw new Error(`${(0, audit_1.describe)(difference)}; the process ends because it is not what was asked for`);',
-        'process.abort();',
+        END,
+        'writer = may_write() ? start_writer(write_line) : -1;',
+        'writer = (int)write(STDERR_FILENO, last_line.text, last_line.length) < 0 ? -1 : -1;',
       ],
     ],
   },
   signal: {
     name: 'the end by SIGABRT alone',
-    changes: [['src-native/linux/signals.c', 'syscall(SYS_exit_group, 134);', 'pause();']],
+    changes: [[END, 'exit_now(ABORTED);', 'for (;;)\n\t\tpause();']],
   },
   access: {
     name: 'access(2) asked instead of faccessat2(2)',
-    changes: [[ATTEMPTS, 'SYS_faccessat2, AT_FDCWD, path, mode, AT_EACCESS)', 'SYS_faccessat, AT_FDCWD, path, mode)']],
+    changes: [
+      [DESCRIPTORS, 'SYS_faccessat2, AT_FDCWD, path, mode, AT_EACCESS)', 'SYS_faccessat, AT_FDCWD, path, mode)'],
+    ],
   },
   pipes: {
     name: 'descriptors of all kinds are asked about',
-    changes: [[ATTEMPTS, '!(S_ISREG(file.stx_mode) || S_ISCHR(file.stx_mode) || S_ISBLK(file.stx_mode)))', '0)']],
+    changes: [
+      [DESCRIPTORS, "else if (path[0] == '/' && is_file(descriptor))", 'else'],
+      [DESCRIPTORS, 'if (type == S_IFSOCK || type == S_IFIFO)', 'if (type == S_IFSOCK)'],
+    ],
   },
   parent: {
     name: 'the rehearsing child reads what the kernel says of its parent',
     changes: [
       [
         REHEARSE,
-        'stage->foreign_count = list_foreign(',
+        'if ((securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||',
         `char parent[6 + DECIMAL_SIZE + 7] = "/proc/", *end = parent + 6;
 	decimal(end, getppid());
 	while (*end)
@@ -270,31 +298,61 @@ export const mutants = {
 		end[i] = "/status"[i];
 	if (open(parent, O_RDONLY | O_CLOEXEC) < 0)
 		return;
-	stage->foreign_count = list_foreign(`,
+	if ((securebits = syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0 ||`,
       ],
     ],
   },
   killed: {
     name: 'a rehearsal that was killed counts as one',
     changes: [
-      [REHEARSE, 'if (!WIFSIGNALED(status))\n\t\treturn 0;', 'if (!WIFSIGNALED(status))\n\t\treturn 0;\n\treturn 1;'],
-      [REHEARSE, 'close(ends[0]);\n\treturn result;', 'close(ends[0]);\n\treturn result > 0 ? 0 : result;'],
-      [LINUX, 'const difference = readable(', 'const difference = undefined && readable('],
+      ...unproved,
+      [CHILD, 'if (!WIFSIGNALED(status))\n\t\treturn 0;', 'return 0;'],
+      [REHEARSE, 'if (child > 0 && result == 0 && stage->now.step != STEP_NONE) {', 'if (0) {'],
+      [
+        LINUX,
+        'const { status, securebits, jailed, answers, dumpable, inside } = left;',
+        'const { securebits, jailed, answers, dumpable, inside } = left; const status = left.status || plan.before.text;',
+      ],
     ],
   },
   blind: {
     name: 'an audit that cannot look finds nothing',
     changes: [
       [
-        LINUX,
-        'if (stat === undefined)\n',
-        "if (stat === undefined)\n        return { source: 'proc', threads: [], wanted };\n    if (stat === undefined)\n",
+        'dist/platform/linux/look.js',
+        'throw (0, refusal_1.noProc)(error.message);',
+        "return { source: 'proc', kinds: [], sigusr1: 'ignored' };",
       ],
+    ],
+  },
+  exchange: {
+    name: 'that a component can be exchanged is never said',
+    changes: [[EXCHANGE, 'answer->by = inquiry->by;', 'answer->by = EXCHANGED_BY_NONE;']],
+  },
+  inside: {
+    name: 'open directories are looked for in the rehearsal alone',
+    changes: [...unproved, directoriesNotCompared],
+  },
+  sharing: {
+    name: 'processes that share the memory are not looked for',
+    changes: [
+      [
+        CHILDREN,
+        'return differ < 0 ? search->parked && grows_with_us(search, pid) : differ == 0;',
+        'return differ > 1;',
+      ],
+    ],
+  },
+  filters: {
+    name: 'the seccomp filters of a thread are not compared',
+    changes: [
+      [COMMIT, 'compare_text(space, tid, space->before, true)', 'compare_text(space, tid, space->before, false)'],
+      [COMMIT, 'select_into(&space->before, plan->before, true,', 'select_into(&space->before, plan->before, false,'],
     ],
   },
   terminal: {
     name: 'the terminal is not looked at',
-    changes: [['dist/hazards/dangers.js', 'function terminal() {', 'function terminal() { return;']],
+    changes: [['dist/platform/linux/hazards.js', 'function terminal() {', 'function terminal() { return;']],
   },
 } satisfies Record<string, Mutant>
 
@@ -314,12 +372,9 @@ const flags = [...defines.map((name) => `-D${name}`), '-fPIC', '-fvisibility=hid
 const includes = ['-I', nodeHeaders, '-I', join(checkout, 'node_modules/node-addon-api')]
 const exceptions = ['-fno-exceptions', '-fno-asynchronous-unwind-tables']
 
-const sources = [
-  ...['src-native/addon.cc', 'src-native/accounts.c'],
-  ...readdirSync(join(checkout, 'src-native/linux')).flatMap((file) =>
-    file.endsWith('.c') ? `src-native/linux/${file}` : [],
-  ),
-]
+const sources = ['src-native', 'src-native/linux'].flatMap((folder) =>
+  readdirSync(join(checkout, folder)).flatMap((file) => (/\.cc?$/.test(file) ? `${folder}/${file}` : [])),
+)
 
 const objectOf = (folder: string, source: string) => join(folder, `${basename(source)}.o`)
 

@@ -4,15 +4,20 @@
  * thrown; test/options.test.ts has the cases that people make. Values are different each time; SEED repeats them.
  */
 import { execFileSync } from 'node:child_process'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import fc from 'fast-check'
 import t from 'tap'
 import { resolve } from '../../lib/accounts'
 import { capabilityNames, kernelMask, parseAmbient } from '../../lib/capabilities'
 import { HardenError } from '../../lib/errors'
+import { readSecurityConfig } from '../../lib/momentum'
 import { validate } from '../../lib/options'
 import { plan } from '../../lib/plan-report'
+import { configuration, ecuser, file, slip } from '../ecelerity'
 import { live } from '../live/live'
+import { readByTheBook } from './reader'
 
 const seed = Number(process.env.SEED ?? Date.now() % 2 ** 31)
 t.comment(`SEED=${seed}`)
@@ -327,4 +332,89 @@ t.test('nor by plan(), whatever it is given', async () => {
     const said = outcome(() => plan({ user: 65534, group: 65534, ...given, chroot: undefined } as never))
     return typeof said === 'object' || said.startsWith('ERR_')
   })
+})
+
+/* ---- a configuration file, and the grammar by the book (reader.ts) ---- */
+
+/** What the reader makes of a file: its options, or undefined for the one error, with the place. */
+function readFile(path: string): object | undefined {
+  try {
+    return readSecurityConfig(path, { searchPath: [] })
+  } catch (error) {
+    if (!(error instanceof HardenError)) throw error
+    const { code, place = '', message, remedy } = error
+    if (code !== 'ERR_HARDEN_CONFIG' || !/:\d+:\d+$/.test(place) || !message.startsWith(`${place}: `) || !remedy)
+      throw new Error(`what it says is not complete: ${message.slice(0, 200)}`)
+    return undefined
+  }
+}
+
+t.test('a file says what the book says, and so does what a slip of the finger makes of it', async (t) => {
+  const path = join(t.testdir(), 'ecelerity.conf')
+  const counts = { read: 0, refused: 0 }
+  const agrees = (text: string): boolean => {
+    writeFileSync(path, text)
+    const wanted = readByTheBook(readFileSync(path, 'utf8'))
+    counts[wanted ? 'read' : 'refused']++
+    return isDeepStrictEqual(readFile(path), wanted && { ...ecuser, ...wanted })
+  }
+  holds(5000, [file], ({ text, options }) => agrees(text) && isDeepStrictEqual(readFile(path), options))
+  // an include that something has made of it leads nowhere, and is not in the book
+  holds(10_000, [file, fc.array(slip, { minLength: 1, maxLength: 3 })], ({ text }, slips) =>
+    agrees(slips.reduce((text, slip) => slip(text), text).replace(/include|local_changes_file/gi, 'x')),
+  )
+  t.comment(`${counts.read} read, ${counts.refused} refused`)
+  t.ok(counts.read > 5000 && counts.refused > 2000)
+})
+
+t.test('several files say what they were made to say', async (t) => {
+  holds(1000, [configuration], ({ files, options }) => {
+    const path = t.testdir(files)
+    const read = readSecurityConfig(join(path, 'main.conf'), { cluster: join(path, 'cluster.conf'), searchPath: [] })
+    return isDeepStrictEqual(read, options)
+  })
+})
+
+t.test('ten megabytes of whatever kind are options, or the one error with its place', async (t) => {
+  const path = join(t.testdir(), 'ecelerity.conf')
+  const times = (text: string) => text.repeat(10_000_000 / text.length)
+  const outcomeOf = (text: string) => {
+    writeFileSync(path, text)
+    return readFile(path)
+  }
+  const user = { ...ecuser, user: 'a' }
+  const valid = ['a [ ] ', 'a = { } ', 'a = ( , ) ', 'a = "\\"" ', 'a = /b/c ', 'a = /(b)/ ', 'security { } ']
+  valid.push('security { user = a } ', 'security = { user = a } ', '\n')
+  for (const text of valid) t.strictSame(outcomeOf(`security { user = a } ${times(text)}`), user, text)
+  const wrong = [
+    'a = { ',
+    'a [ b = ',
+    ',',
+    'a = (,',
+    '\\',
+    'a = "\\',
+    "a = '\\",
+    '/',
+    'a = /(\\',
+    'a = (/(',
+    'a = ( /[[[[',
+  ]
+  wrong.push('security = { ', 'a { security { ', 'a = { security { } } ', 'local_changes_file = a ', 'include = ')
+  wrong.push('include "ecelerity.conf" ', 'include "file:///ecelerity.conf" ', '\ufeff', '\u200b', '\u00a0')
+  for (const text of wrong) t.equal(outcomeOf(`security { user = a } ${times(text)}`), undefined, text)
+  for (const word of [
+    `"${times('\\"')}"`,
+    `/(${times('\\/')}/`,
+    `/${times('a/')}`,
+    `( ${times('/b(c)/ ,')} )`,
+    `( ${times('d,')} )`,
+    `[ ${times('/e = f ')} ]`,
+  ])
+    t.strictSame(outcomeOf(`a = ${word} security { user = a }`), user, word.slice(0, 9))
+  t.strictSame(outcomeOf(`security { ${times('user = a ')}}`), user)
+  t.match(outcomeOf(`security { supplemental_groups = ( ${times('g,')} ) }`), {
+    supplementalGroups: { length: 5_000_000 },
+  })
+  for (const option of ['include', 'local_changes_file ='])
+    t.equal(outcomeOf(`security { } ${option} "${times('{NODENAME}')}"`), undefined, option)
 })

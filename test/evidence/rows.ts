@@ -6,6 +6,7 @@ import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   chmodSync,
+  chownSync,
   copyFileSync,
   existsSync,
   mkdirSync,
@@ -21,7 +22,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import type { Test } from 'tap'
-import type { AuditReport } from '../../lib/audit-report'
+import type { AuditReport } from '../../lib/audit'
 import type { HardenOptions } from '../../lib/options'
 import type { HardenReport } from '../../lib/report'
 import type { Need } from '../live/live'
@@ -64,10 +65,10 @@ export interface Setting {
   readonly refusal?: Record<string, unknown>
   /** Nobody but harden() and its copies can be asked for this. */
   readonly ours?: boolean
-  /** Nor this one. */
-  readonly without?: WayName
   /** That it is refused is the bug. */
   readonly unjust?: boolean
+  /** That the process ends is the bug: it could have been refused. */
+  readonly avoidable?: boolean
   readonly begin?: (t: Test) => Promise<Subject>
   readonly pid?: (subject: Subject) => number
   readonly before?: (scene: Scene) => Promise<unknown>
@@ -200,6 +201,9 @@ const numbers: Partial<Record<string, Record<Setter, number[]>>> = {
   x64: { setgroups: [116], setgid: [106, 119], setuid: [105, 117], capset: [126] },
   arm64: { setgroups: [159], setgid: [144, 149], setuid: [146, 147], capset: [91] },
 }
+
+/** seccomp(2) */
+const SECCOMP_RET_ERRNO_EPERM = 0x00050001
 
 /** Each of these calls is refused with EAGAIN: test/children/filter.c. */
 async function refusing(t: Test, filter: string, call: Setter): Promise<Subject> {
@@ -738,14 +742,12 @@ const found: Row[] = [
       wants: 'ended',
       begin: startedBy('unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '--'),
       pid: onlyChild,
-      // traced, process 1 survives even the trap at the end of abort(3), and meets it again and again
-      without: 'abort',
       before: ({ t, pid }) => tracer(t, pid, 'setgroups', 'retval=0'),
       shows: ({ pid }) => differs(pid, { groups: '8' }),
     }),
   },
   {
-    name: 'process.abort() waits for a full pipe',
+    name: 'process.abort(): the last line waits for a full pipe',
     needs: ['root', 'strace'],
     caught: ['abort'],
     prepare: () => ({
@@ -854,7 +856,7 @@ const found: Row[] = [
       begin: startedBy('unshare', '--mount', 'sh', '-c', 'mount -t proc -o hidepid=2 proc /proc && exec "$@"', 'sh'),
       shows: async ({ pid, audit }) => {
         const { threads, discrepancies } = await audit()
-        return threads.length > 0 && discrepancies.length === 0 ? differs(pid, dropped) : 'audit() finds something'
+        return threads.length > 0 && discrepancies?.length === 0 ? differs(pid, dropped) : 'audit() finds something'
       },
     }),
   },
@@ -892,6 +894,80 @@ const found: Row[] = [
         })
         return said?.threads.length === 0 ? 'audit() has seen no thread, and finds nothing' : ''
       },
+    }),
+  },
+  {
+    name: 'the new user puts another directory in the place of the chroot',
+    needs: ['root', 'setpriv'],
+    caught: ['outside', 'exchange'],
+    prepare: (t) => {
+      const parent = folder(t)
+      const root = join(parent, 'jail')
+      mkdirSync(root)
+      writeFileSync(join(parent, 'mine'), '')
+      chownSync(parent, 65534, 65534)
+      return {
+        options: { user: 65534, group: 65534, chroot: root },
+        wants: 'refused',
+        refusal: { code: 'ERR_HARDEN_CHROOT_PATH', option: 'chroot', found: root },
+        shows: async () =>
+          (await canItsUser('mv', '-T', root, `${root}.old`)) && (await canItsUser('mv', '-T', `${root}.old`, root))
+            ? 'its user decides where the path leads at the next start'
+            : '',
+      }
+    },
+  },
+  {
+    name: 'a directory is opened between the rehearsal and the commit',
+    needs: ['root', 'cc', 'strace'],
+    caught: ['inside'],
+    prepare: (t) => ({
+      options: { user, chroot: jail(t) },
+      ours: true,
+      wants: 'refused',
+      refusal: { code: 'ERR_HARDEN_OPEN_DIRECTORY' },
+      // while the child is in there
+      begin: startedBy(...slowCapset),
+      before: async ({ pid, subject }) => {
+        await subject.ask('startWorkers', 1)
+        return subject.ask('askWorker', 0, 'openInRehearsal', '/usr', pid)
+      },
+      shows: leadsOut,
+    }),
+  },
+  {
+    name: 'another process runs on the same memory, as root (clone(2), CLONE_VM)',
+    needs: ['root', 'cc'],
+    caught: ['three', 'sharing'],
+    prepare: (t) => ({
+      options: { user },
+      wants: 'refused',
+      refusal: { code: 'ERR_HARDEN_SHARED_MEMORY', step: 'shared memory' },
+      before: async ({ subject }) => {
+        const sharing = (await subject.ask('native', 'shareMemory')) as number
+        t.teardown(() => process.kill(sharing, 'SIGKILL'))
+        return sharing
+      },
+      shows: ({ prepared }) =>
+        differs(prepared as number, { uid: NOBODY }) ? 'it is root, and runs what the server is made to write' : '',
+    }),
+  },
+  {
+    name: 'one thread has a seccomp filter more, which refuses capset',
+    needs: ['root', 'cc'],
+    caught: ['filters'],
+    prepare: () => ({
+      options: { user },
+      ours: true,
+      avoidable: true,
+      wants: 'refused',
+      refusal: { code: 'ERR_HARDEN_THREAD_DIFFERS', step: 'compare' },
+      before: async ({ subject }) => {
+        await subject.ask('load', moduleOf(join(__dirname, 'filters.c')))
+        await subject.ask('native', 'everyThread', 0xffff, -1, SECCOMP_RET_ERRNO_EPERM)
+        return subject.ask('native', 'newThread', numbers[process.arch]?.capset[0], -1, SECCOMP_RET_ERRNO_EPERM)
+      },
+      shows: ({ pid }) => differs(pid, dropped),
     }),
   },
   {

@@ -1,5 +1,5 @@
 /** The columns of test/evidence/field.test.ts: ways to give up root. harden(), what people do, and copies with a bug. */
-import type { AuditReport } from '../../lib/audit-report'
+import type { AuditReport } from '../../lib/audit'
 import type { HardenOptions } from '../../lib/options'
 import { Refusal, type Subject } from '../live/subject'
 import { build, type MutantName, mutants } from './mutants'

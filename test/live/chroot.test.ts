@@ -134,7 +134,7 @@ live('refused, and nothing has changed', ['root'], async (t) => {
   mkdirSync(join(closed, 'private'), { mode: 0o700 })
   const before = await settled(subject.pid)
   for (const [asked, wanted] of [
-    [{ chroot: '/no/such/place' }, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'chroot', syscall: 'open', errno: -2 }],
+    [{ chroot: '/no/such/place' }, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'chroot', syscall: 'openat', errno: -2 }],
     [{ chroot: join(root, 'inside') }, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'chroot', errno: -20 }],
     [
       { chroot: join(closed, 'private') },

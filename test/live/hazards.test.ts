@@ -1,12 +1,12 @@
 /** Promise: what would defeat the call is refused or reported, and nothing else is. Each hazard is real, beside its twin. */
 import { execFileSync } from 'node:child_process'
-import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { actions } from '../children/hazards'
 import { live } from './live'
 import { settled } from './outside'
-import { folder, loadIds, type Options, type Subject, shown, start, terminal } from './subject'
+import { build, folder, loadIds, type Options, type Subject, shown, start, terminal } from './subject'
 
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
 type Run = (subject: Subject<typeof actions>) => Promise<unknown>
@@ -25,11 +25,7 @@ async function finding(t: Test, code: string, { first, asked, ...how }: Partial<
 }
 
 /** What only root can open, and inherited. */
-function opener(t: Test, what: string): string[] {
-  const program = join(folder(t), 'open')
-  execFileSync('cc', ['-o', program, join(__dirname, '../children/open.c')])
-  return [program, what]
-}
+const opener = (t: Test, what: string): string[] => [build(t, 'open'), what]
 
 function twins(code: string, level: string, message: RegExp, there: Twin[], none: Twin[]): void {
   for (const twin of there)
@@ -201,28 +197,35 @@ live('HARDEN_PROC_IN_CHROOT: mounted there, or an empty directory', ['root'], as
   t.notOk(await finding(t, 'HARDEN_PROC_IN_CHROOT', {}), 'no chroot')
 })
 
-live('HARDEN_WRITABLE_ANCESTOR: who may exchange what is there', ['root'], async (t) => {
+live('HARDEN_WRITABLE_ANCESTOR: others than root and the new user may exchange what is there', ['root'], async (t) => {
   const { outer, inner } = jail(t)
-  const found = () => finding(t, 'HARDEN_WRITABLE_ANCESTOR', { asked: { chroot: inner } })
+  const chroot = join(inner, 'proc')
+  const found = () => finding(t, 'HARDEN_WRITABLE_ANCESTOR', { asked: { chroot } })
   t.notOk(await found(), 'the sticky /tmp does no harm')
-  for (const [path, mode] of [
-    [inner, 0o757],
-    [inner, 0o775],
-    [inner, 0o1777],
-    [outer, 0o757],
-    [outer, 0o775],
+  for (const [folder, component] of [
+    [outer, inner],
+    [inner, chroot],
   ] as const) {
-    chmodSync(path, mode)
-    t.match(await found(), { level: 'note', message: new RegExp(`: '${path}'$`) }, `${mode.toString(8)} ${path}`)
-    chmodSync(path, 0o755)
+    const named = { level: 'note', message: new RegExp(`: '${component}'$`) }
+    chmodSync(folder, 0o775)
+    t.match(await found(), named, `root's group: ${folder}`)
+    chmodSync(folder, 0o1775)
+    t.notOk(await found(), 'sticky')
+    chownSync(component, 8, 8)
+    t.match(await found(), named, `sticky, and not root's: ${component}`)
+    chownSync(component, 0, 0)
+    chmodSync(folder, 0o755)
+    chownSync(folder, 8, 8)
+    t.match(await found(), named, `not root's: ${folder}`)
+    chownSync(folder, 0, 0)
   }
-  chmodSync(outer, 0o1777)
-  t.notOk(await found(), 'sticky')
-  chmodSync(outer, 0o755)
-  for (const path of [outer, inner]) {
-    execFileSync('chown', ['65534', path])
-    t.match(await found(), { message: new RegExp(`: '${path}'$`) }, `not root's: ${path}`)
-    execFileSync('chown', ['0', path])
+  for (const [mode, owner] of [
+    [0o775, 8],
+    [0o777, 65534],
+  ] as const) {
+    chmodSync(chroot, mode)
+    chownSync(chroot, owner, owner)
+    t.notOk(await found(), 'what lies in the new root is no matter of its name')
   }
   t.notOk(await finding(t, 'HARDEN_WRITABLE_ANCESTOR', {}), 'no chroot')
 })
@@ -244,7 +247,7 @@ twins(
 )
 
 twins(
-  'HARDEN_GROUP_ROOT',
+  'HARDEN_GROUP_ZERO',
   'note',
   /group 0/,
   [

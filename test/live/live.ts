@@ -11,6 +11,7 @@ type Program =
   | 'strace'
   | 'setpriv'
   | 'setcap'
+  | 'setfacl'
   | 'prlimit'
   | 'nsenter'
   | 'capsh'
@@ -24,11 +25,13 @@ type Program =
   | 'cppcheck'
   | 'ip'
   | 'cc'
+  | 'gcc'
+  | 'spin'
   | 'c++'
   | 'make'
   | 'python3'
   | 'qemu-aarch64-static'
-export type Need = Program | 'root' | 'libcap' | 'NODE_ARM64' | 'HARAKA_MODULES' | 'MANAGERS_MODULES'
+export type Need = Program | 'root' | 'fuse' | 'libcap' | 'NODE_ARM64' | 'HARAKA_MODULES' | 'MANAGERS_MODULES'
 
 /** Where node_api.h lies beside this Node. */
 export const nodeHeaders = join(process.execPath, '../../include/node')
@@ -41,6 +44,7 @@ function met(need: Need): boolean {
   if (need === 'HARAKA_MODULES') return existsSync(join(process.env.HARAKA_MODULES ?? '', 'Haraka'))
   // the folder node_modules that test/managers/package.json asks for, and in it npm@VERSION
   if (need === 'MANAGERS_MODULES') return existsSync(join(process.env.MANAGERS_MODULES ?? '', 'verdaccio'))
+  if (need === 'fuse') return existsSync('/dev/fuse')
   if (need === 'libcap') return existsSync('/usr/include/sys/capability.h')
   const installed = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, need)))
   return installed && (need !== 'cc' || existsSync(join(nodeHeaders, 'node_api.h')))

@@ -33,7 +33,7 @@ live('what it says is what harden() makes true', ['root'], async (t) => {
   t.match(table, /^steps +bounding, setgroups, .*no_new_privs$/m)
   const { report } = await subject.ask('harden', options)
   const { steps: _steps, refusals: _refusals, ...promised } = made
-  const { steps: _timings, threads: _threads, ...found } = report
+  const { timings: _timings, threads: _threads, ...found } = report
   t.same(found, promised)
 })
 

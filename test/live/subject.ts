@@ -209,6 +209,23 @@ export function fill(pipe: number): void {
   }
 }
 
+/** A program of one C file of the tests. */
+export function build(t: Test, name: string): string {
+  const program = join(folder(t), name)
+  execFileSync('cc', ['-Wall', '-Wextra', '-Werror', '-o', program, join(__dirname, `../children/${name}.c`)])
+  return program
+}
+
+/** Of x86-64. */
+export const KCMP = 312
+
+/** System call `number` is refused with this errno; if that is 0 it ends the process. */
+export const filtered = (t: Test, number: number, errno: number): string[] => [
+  build(t, 'filter'),
+  String(number),
+  String(errno),
+]
+
 /** An addon of one C file of the tests, to be loaded by a subject. */
 export function compile(source: string, folder: string): string {
   const library = join(folder, `${basename(source, '.c')}.node`)

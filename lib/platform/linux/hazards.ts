@@ -10,6 +10,8 @@ import {
   environment,
   groupsLost,
   groupZero,
+  look,
+  notExamined,
   note,
   notListening,
   rootByItsGroups,
@@ -39,6 +41,7 @@ export const hazards: readonly Hazard[] = [
   procInChroot,
   environment,
   groupZero,
+  notExamined,
 ]
 
 /** By hand, for readFileSync() of a path leaves it open when fstat(2) fails. */
@@ -51,7 +54,7 @@ function text(path: string): string {
   }
 }
 
-const read = (path: string): string | undefined => attempt(() => text(path))
+const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined => look(scene, path, () => text(path))
 
 /** A field of proc_pid_stat(5), from the third on; the second is a name that may look like anything. */
 function statField(stat: string | undefined, field: number): number | undefined {
@@ -59,8 +62,8 @@ function statField(stat: string | undefined, field: number): number | undefined 
 }
 
 /** With root among its ids, and not a zombie, which can do nothing any more. */
-function isRoot(pid: number): boolean {
-  const status = read(`/proc/${pid}/status`) ?? ''
+function isRoot(scene: Scene, pid: number): boolean {
+  const status = read(scene, `/proc/${pid}/status`) ?? ''
   // by line feeds, and not by the flag m: a name may have a carriage return
   return /\nUid:.*\t0\b/.test(status) && !/\nState:\tZ/.test(status)
 }
@@ -116,10 +119,10 @@ export function rootChildren(pids: readonly number[]): Finding | undefined {
 }
 
 /** TIOCSTI(2const): whoever has the terminal open types into the shell of whoever started the process. */
-function terminal(): Finding | undefined {
-  if (!statField(read('/proc/self/stat'), 7)) return undefined
+function terminal(scene: Scene): Finding | undefined {
+  if (!statField(read(scene, '/proc/self/stat'), 7)) return undefined
   // where there is no such file, Linux before 6.2, it is always accepted
-  if (read('/proc/sys/dev/tty/legacy_tiocsti')?.trim() === '0') return undefined
+  if (read(scene, '/proc/sys/dev/tty/legacy_tiocsti')?.trim() === '0') return undefined
   return danger(
     'HARDEN_TIOCSTI',
     'the process has a controlling terminal that accepts TIOCSTI, so it can type commands into the shell that started it',
@@ -128,8 +131,8 @@ function terminal(): Finding | undefined {
 }
 
 /** proc_sys_fs(5), suid_dumpable; PR_SET_DUMPABLE(2const) */
-function suidDumpable(): Finding | undefined {
-  if (read('/proc/sys/fs/suid_dumpable')?.trim() !== '1') return undefined
+function suidDumpable(scene: Scene): Finding | undefined {
+  if (read(scene, '/proc/sys/fs/suid_dumpable')?.trim() !== '1') return undefined
   return danger(
     'HARDEN_SUID_DUMPABLE',
     'fs.suid_dumpable is 1: a process that changes its user can be traced by that user, and leaves core dumps of what root had in memory',
@@ -138,8 +141,8 @@ function suidDumpable(): Finding | undefined {
 }
 
 /** A primary that has ended has left its worker to somebody else, who is none of its business. */
-function rootPrimary(): Finding | undefined {
-  if (!cluster.isWorker || !process.connected || !isRoot(process.ppid)) return undefined
+function rootPrimary(scene: Scene): Finding | undefined {
+  if (!cluster.isWorker || !process.connected || !isRoot(scene, process.ppid)) return undefined
   return note(
     'HARDEN_PRIMARY_ROOT',
     `the primary of this cluster worker, process ${process.ppid}, is still root, and does for its workers what they ask`,
@@ -179,7 +182,7 @@ function sessionRoot(): Finding | undefined {
 }
 
 function describeProcess(pid: number): string {
-  const name = attempt(() => nameIn(read(`/proc/${pid}/status`) ?? ''))
+  const name = attempt(() => nameIn(text(`/proc/${pid}/status`)))
   return name ? `${pid} (${name})` : `${pid}`
 }
 
@@ -198,9 +201,12 @@ function fileCapabilities({ plan }: Scene): Finding | undefined {
  * RLIMIT_NPROC, getrlimit(2): counts the threads of all processes of a real user, and none of root's. libuv's pool alone
  * may have 1024 (UV_THREADPOOL_SIZE).
  */
-function processLimit({ plan }: Scene): Finding | undefined {
+function processLimit(scene: Scene): Finding | undefined {
+  const { plan } = scene
   const uid = plan.wanted.user.real
-  const limit = Number(/^Max processes +(\d+)/m.exec(read('/proc/self/limits') ?? '')?.[1] ?? Number.POSITIVE_INFINITY)
+  const limit = Number(
+    /^Max processes +(\d+)/m.exec(read(scene, '/proc/self/limits') ?? '')?.[1] ?? Number.POSITIVE_INFINITY,
+  )
   if (limit > 1024 || uid === 0 || uid === plan.before.state.user.real) return undefined
   return note(
     'HARDEN_NPROC',
@@ -210,8 +216,9 @@ function processLimit({ plan }: Scene): Finding | undefined {
 }
 
 /** A folder by the descriptor of the new root, and not by the path: a link there would be followed from the old one. */
-function procInChroot({ plan: { root } }: Scene): Finding | undefined {
-  if (!root || !isMountOfProc(root.path)) return undefined
+function procInChroot(scene: Scene): Finding | undefined {
+  const { root } = scene.plan
+  if (!root || !isMountOfProc(scene, root.path)) return undefined
   return note(
     'HARDEN_PROC_IN_CHROOT',
     `/proc is mounted in the chroot ${show(root.path)}: through it other processes of the new user lead out`,
@@ -219,7 +226,9 @@ function procInChroot({ plan: { root } }: Scene): Finding | undefined {
   )
 }
 
-function isMountOfProc(root: string): boolean {
+function isMountOfProc(scene: Scene, root: string): boolean {
   const below = root === '/' ? '/' : `${root}/`
-  return (attempt(listMounts) ?? []).some(({ path, type }) => type === 'proc' && path.startsWith(below))
+  return (look(scene, '/proc/self/mountinfo', listMounts) ?? []).some(
+    ({ path, type }) => type === 'proc' && path.startsWith(below),
+  )
 }

@@ -16,8 +16,8 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
   const where = whereOf(failure)
   // wherever it was: it has found nothing out
   if (failure.signal) return killed(failure, where)
-  const asked = questions.at(failure.item)
-  if (errno === constants.errno.ETIMEDOUT && asked && asked.kind === step) return heldBy(asked, failure)
+  const asked = errno === constants.errno.ETIMEDOUT ? heldQuestion(failure, questions) : undefined
+  if (asked) return heldBy(asked, failure)
   switch (step) {
     case 'proc':
       return noProc(`${syscall}: ${errnoName(errno)}`, where)
@@ -43,6 +43,14 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
     message: `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}`,
     remedy: remedyFor(failure, plan),
   })
+}
+
+/** What the child was held by, if it was by a file system: an open directory is none of the questions. */
+function heldQuestion({ step, item }: Failure, questions: readonly Question[]): Question | undefined {
+  const reopen = { kind: 'reopen', path: '', number: item, option: undefined, role: '' } as const
+  const asked = step === 'descriptors' ? reopen : questions.at(item)
+  if (!asked || (step !== 'descriptors' && step !== asked.kind)) return undefined
+  return asked.kind === 'reopen' ? { ...asked, path: linkOf(asked.number) ?? '' } : asked
 }
 
 export function noProc(reason: string, where: Where = { step: 'proc' }): HardenError {

@@ -17,7 +17,7 @@ check() { # NAME FOUND PATTERN
 }
 next() { # the next line that the server, or its end, says
   line='nothing'
-  read -r -t 300 -u 3 line
+  read -r -t 900 -u 3 line
   echo "$line"
 }
 # as root sees each thread of the server: its kinds
@@ -28,6 +28,7 @@ threads() {
 # UNIT DROP-IN... -- LINE...: the server with that unit, those drop-ins and lines
 unit() {
   rm -rf /etc/systemd/system/smtp.service{,.d}
+  while read -r -t 0 -u 3; do read -r -u 3; done # what an earlier case has left
   mkdir -p /etc/systemd/system/smtp.service.d
   cp "units/$1" /etc/systemd/system/smtp.service
   shift
@@ -61,82 +62,90 @@ exposure() { echo "exposure: $1: $(systemd-analyze security --no-pager smtp.serv
 ROOT='smtp.service, started as root' PLAIN='smtp.service, never root'
 as_root='{"user":"smtp","capabilities":"cap_net_bind_service+ep"}' as_user='{"capabilities":"cap_net_bind_service+ep"}'
 
-options=$as_root
-printf '[Service]\nExecStart=/usr/bin/node /opt/smtp/server.js\n' >units/alone
-unit alone --
-exposure 'ExecStart= alone'
-for unit in "$ROOT" "$PLAIN"; do
-  [ "$unit" = "$ROOT" ] || options=$as_user
-  unit "$unit" --
-  exposure "$unit"
-  done_by "$unit"
-  check "$unit: the client" "$(head -c 9 </dev/tcp/127.0.0.1/25)" '^220 ready'
-  systemctl reload smtp
-  check "$unit: reload" "$(next)" '^LISTENING$'
-  systemctl restart smtp
-  check "$unit: restart ends it" "$(next)" '^ENDED success'
-  check "$unit: restart" "$(next)" '^HARDENED'
-  ends "$unit"
-  for line in Type=exec $'Type=notify\nNotifyAccess=all' NoNewPrivileges=yes; do
-    unit "$unit" -- "$line"
-    done_by "$unit, ${line%%$'\n'*}"
-    ends "$unit, ${line%%$'\n'*}"
-  done
-  for drop_in in filter.conf sandbox.conf; do
-    unit "$unit" $drop_in --
-    done_by "$unit, $drop_in"
-    ends "$unit, $drop_in"
-  done
-  unit "$unit" filter.conf sandbox.conf --
-  exposure "$unit, filter.conf and sandbox.conf"
-  done_by "$unit, filter.conf and sandbox.conf"
-  ends "$unit, filter.conf and sandbox.conf"
-  unit "$unit" -- 'SystemCallFilter=@system-service @pkey'
-  done_by "$unit, a filter that kills"
-  ends "$unit, a filter that kills"
-  for number in '' SystemCallErrorNumber=EPERM; do
-    unit "$unit" -- 'SystemCallFilter=~kcmp' "$number"
-    done_by "$unit, ~kcmp $number"
-    ends "$unit, ~kcmp $number"
-  done
-done
-
-unit "$PLAIN" filter-never-root.conf sandbox.conf --
-exposure "$PLAIN, filter-never-root.conf and sandbox.conf"
-done_by "$PLAIN, filter-never-root.conf and sandbox.conf"
-ends "$PLAIN, filter-never-root.conf and sandbox.conf"
-for number in '' SystemCallErrorNumber=EPERM; do
-  unit "$PLAIN" -- 'SystemCallFilter=@system-service @pkey' 'SystemCallFilter=~@privileged @resources' "$number"
-  refused "$PLAIN, without capset $number" '^REFUSED ERR_HARDEN_NOT_PERMITTED capset .*SystemCallFilter=.*capset'
-  unit "$PLAIN" -- 'SystemCallFilter=@system-service @pkey' 'SystemCallFilter=~@privileged @resources' SystemCallFilter=capset "$number"
-  done_by "$PLAIN, with capset $number"
-  ends "$PLAIN, with capset $number"
+units() {
   options=$as_root
-  unit "$ROOT" -- 'SystemCallFilter=~@privileged' "$number"
-  refused "$ROOT, ~@privileged $number" '^REFUSED ERR_HARDEN_NOT_PERMITTED set(groups|resgid|resuid) '
+  printf '[Service]\nExecStart=/usr/bin/node /opt/smtp/server.js\n' >units/alone
+  unit alone --
+  exposure 'ExecStart= alone'
+  for unit in "$ROOT" "$PLAIN"; do
+    [ "$unit" = "$ROOT" ] || options=$as_user
+    unit "$unit" --
+    exposure "$unit"
+    done_by "$unit"
+    check "$unit: the client" "$(cat </dev/tcp/127.0.0.1/25)" '^220 ready'
+    systemctl reload smtp
+    check "$unit: reload" "$(next)" '^LISTENING$'
+    systemctl restart smtp
+    check "$unit: restart ends it" "$(next)" '^ENDED success'
+    check "$unit: restart" "$(next)" '^HARDENED'
+    ends "$unit"
+    for line in Type=exec $'Type=notify\nNotifyAccess=all' NoNewPrivileges=yes; do
+      unit "$unit" -- "$line"
+      done_by "$unit, ${line%%$'\n'*}"
+      ends "$unit, ${line%%$'\n'*}"
+    done
+    for drop_in in filter.conf sandbox.conf; do
+      unit "$unit" $drop_in --
+      done_by "$unit, $drop_in"
+      ends "$unit, $drop_in"
+    done
+    unit "$unit" filter.conf sandbox.conf --
+    exposure "$unit, filter.conf and sandbox.conf"
+    done_by "$unit, filter.conf and sandbox.conf"
+    ends "$unit, filter.conf and sandbox.conf"
+    unit "$unit" -- 'SystemCallFilter=@system-service @pkey'
+    done_by "$unit, a filter that kills"
+    ends "$unit, a filter that kills"
+    for number in '' SystemCallErrorNumber=EPERM; do
+      unit "$unit" -- 'SystemCallFilter=~kcmp' "$number"
+      done_by "$unit, ~kcmp $number"
+      ends "$unit, ~kcmp $number"
+    done
+  done
+}
+
+filters() {
   options=$as_user
-done
+  unit "$PLAIN" filter-never-root.conf sandbox.conf --
+  exposure "$PLAIN, filter-never-root.conf and sandbox.conf"
+  done_by "$PLAIN, filter-never-root.conf and sandbox.conf"
+  ends "$PLAIN, filter-never-root.conf and sandbox.conf"
+  for number in '' SystemCallErrorNumber=EPERM; do
+    unit "$PLAIN" -- 'SystemCallFilter=@system-service @pkey' 'SystemCallFilter=~@privileged @resources' "$number"
+    refused "$PLAIN, without capset $number" '^REFUSED ERR_HARDEN_NOT_PERMITTED capset .*SystemCallFilter=.*capset'
+    unit "$PLAIN" -- 'SystemCallFilter=@system-service @pkey' 'SystemCallFilter=~@privileged @resources' SystemCallFilter=capset "$number"
+    done_by "$PLAIN, with capset $number"
+    ends "$PLAIN, with capset $number"
+    options=$as_root
+    unit "$ROOT" -- 'SystemCallFilter=~@privileged' "$number"
+    refused "$ROOT, ~@privileged $number" '^REFUSED ERR_HARDEN_NOT_PERMITTED set(groups|resgid|resuid) '
+    options=$as_user
+  done
+}
 
-unit "$PLAIN" -- User= DynamicUser=yes
-systemctl start smtp
-check 'DynamicUser' "$(next)" '^HARDENED'
-check 'DynamicUser: each thread' "$(threads)" "^ 6[0-9]{4} $N0 $BIND $BIND $BIND $N0 1\$"
-ends 'DynamicUser'
+others() {
+  options=$as_user
+  unit "$PLAIN" -- User= DynamicUser=yes
+  systemctl start smtp
+  check 'DynamicUser' "$(next)" '^HARDENED'
+  check 'DynamicUser: each thread' "$(threads)" "^ 6[0-9]{4} $N0 $BIND $BIND $BIND $N0 1\$"
+  ends 'DynamicUser'
 
-unit "$PLAIN" -- PrivateUsers=yes
-systemctl start smtp
-check 'PrivateUsers: listen(25)' "$(next)" '^LISTEN EACCES'
-next >/dev/null
+  unit "$PLAIN" -- PrivateUsers=yes
+  systemctl start smtp
+  check 'PrivateUsers: listen(25)' "$(next)" '^LISTEN EACCES'
+  next >/dev/null
 
-options='{}'
-cp units/smtp.socket /etc/systemd/system/smtp.socket
-unit "$PLAIN" -- AmbientCapabilities= CapabilityBoundingSet=
-systemctl start smtp.socket
-check 'socket: the client' "$(head -c 9 </dev/tcp/127.0.0.1/25)" '^220 ready'
-check 'socket' "$(next)" '^HARDENED'
-check 'socket: each thread' "$(threads)" "^ $(id -u smtp) $N0 $N0 $N0 $N0 $N0 1\$"
-systemctl stop smtp.socket smtp
-next >/dev/null
+  options='{}'
+  cp units/smtp.socket /etc/systemd/system/smtp.socket
+  unit "$PLAIN" -- AmbientCapabilities= CapabilityBoundingSet=
+  systemctl start smtp.socket
+  check 'socket: the client' "$(cat </dev/tcp/127.0.0.1/25)" '^220 ready'
+  check 'socket' "$(next)" '^HARDENED'
+  check 'socket: each thread' "$(threads)" "^ $(id -u smtp) $N0 $N0 $N0 $N0 $N0 1\$"
+  systemctl stop smtp.socket smtp
+  next >/dev/null
+}
 
 profile() { # NAME RULE...: a profile of that name, loaded, and the server in it
   printf 'profile %s flags=(attach_disconnected) {\n  file,\n  network,\n  unix,\n  ptrace,\n  capability net_bind_service,\n  %s\n}\n' "$1" "${*:2}" |
@@ -145,46 +154,49 @@ profile() { # NAME RULE...: a profile of that name, loaded, and the server in it
   dmesg -C
 }
 denied() { dmesg | grep -c 'apparmor="DENIED"'; }
-options=$as_root
-own='signal,' ids='capability setuid, capability setgid,'
-profile whole $own $ids capability setpcap,
-done_by 'AppArmor'
-check 'AppArmor: the log' "$(denied)" '^0$'
-ends 'AppArmor'
-profile no-setpcap $own $ids
-systemctl start smtp
-check 'AppArmor without setpcap' "$(next)" '^HARDENED .*HARDEN_BOUNDING_KEPT'
-ends 'AppArmor without setpcap'
-profile no-setuid $own capability setgid, capability setpcap,
-refused 'AppArmor without setuid' '^REFUSED ERR_HARDEN_NOT_PERMITTED setresuid '
-profile no-signal 'deny signal (send, receive) peer=no-signal, signal peer=unconfined,' $ids capability setpcap,
-refused 'AppArmor without signal' '^REFUSED ERR_HARDEN_THREAD_UNREACHABLE rt_tgsigqueueinfo .*(AppArmor|security module)'
+apparmor() {
+  options=$as_root
+  own='signal,' ids='capability setuid, capability setgid,'
+  profile whole $own $ids capability setpcap,
+  done_by 'AppArmor'
+  check 'AppArmor: the log' "$(denied)" '^0$'
+  ends 'AppArmor'
+  profile no-setpcap $own $ids
+  refused 'AppArmor without setpcap' '^REFUSED ERR_HARDEN_NOT_PERMITTED prctl '
+  profile no-setuid $own capability setgid, capability setpcap,
+  refused 'AppArmor without setuid' '^REFUSED ERR_HARDEN_NOT_PERMITTED setresuid '
+  profile no-signal 'deny signal (send, receive) peer=no-signal, signal peer=unconfined,' $ids capability setpcap,
+  refused 'AppArmor without signal' '^REFUSED ERR_HARDEN_THREAD_UNREACHABLE rt_tgsigqueueinfo .*(AppArmor|security module)'
+}
 
-# a container on this very root: all of /usr, and /opt with the server
-mkdir -p /srv/container/{usr,opt,etc,proc,sys,dev,tmp,run,srv,var}
-mount --bind /srv/container /srv/container
-for folder in usr opt etc; do mount --bind /$folder /srv/container/$folder; done
-for folder in bin lib lib64 sbin; do ln -s usr/$folder /srv/container/$folder; done
-mkdir -p /etc/containers
-printf '[engine]\nno_pivot_root = true\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n' >/etc/containers/containers.conf
 contain() { # FLAG...: what the server in a container with these flags says
-  timeout 200 podman --storage-driver vfs run --rm --network host --env "OPTIONS=$options" --env NODE_PATH=/opt/smtp/node_modules \
+  podman --storage-driver vfs run --rm --network host --env "OPTIONS=$options" --env NODE_PATH=/opt/smtp/node_modules \
     --volume /srv/outcome:/srv/outcome "$@" --detach --name smtp --rootfs /srv/container /usr/bin/node /opt/smtp/server.js >/tmp/podman 2>&1 ||
     { echo "podman: $(tail -n 1 /tmp/podman)" >/srv/outcome; }
   next
-  pid=$(podman --storage-driver vfs inspect --format '{{.State.Pid}}' smtp 2>/dev/null)
 }
 in_container() {
   cat "/proc/$pid"/task/*/status |
     awk '/^(Uid|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs|Seccomp):/ { line = line " " $2 } /^Seccomp:/ { print line; line = "" }' | sort -u
 }
-four='--cap-drop all --cap-add SETUID --cap-add SETGID --cap-add SETPCAP --cap-add NET_BIND_SERVICE'
-for flags in "$four" "$four --security-opt no-new-privileges" "$four --read-only"; do
-  check "podman $flags" "$(contain $flags)" '^HARDENED'
-  pid=$(podman --storage-driver vfs inspect --format '{{.State.Pid}}' smtp)
-  check "podman $flags: each thread" "$(in_container)" "^ $(id -u smtp) $N0 $BIND $BIND $BIND $N0 1 2\$"
-  podman --storage-driver vfs rm --force --time 0 smtp >/dev/null 2>&1
-done
-check 'podman without SETUID' "$(contain --cap-drop all --cap-add SETGID --cap-add SETPCAP --cap-add NET_BIND_SERVICE)" '^REFUSED ERR_HARDEN_NOT_PERMITTED setresuid .*--cap-add SETUID'
+podmans() {
+  options=$as_root
+  # a container on this very root: all of /usr, and /opt with the server
+  mkdir -p /srv/container/{usr,opt,etc,proc,sys,dev,tmp,run,srv,var}
+  mount --bind /srv/container /srv/container
+  for folder in usr opt etc; do mount --bind /$folder /srv/container/$folder; done
+  for folder in bin lib lib64 sbin; do ln -s usr/$folder /srv/container/$folder; done
+  mkdir -p /etc/containers
+  printf '[engine]\nno_pivot_root = true\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\n' >/etc/containers/containers.conf
+  four='--cap-drop all --cap-add SETUID --cap-add SETGID --cap-add SETPCAP --cap-add NET_BIND_SERVICE'
+  for flags in "$four" "$four --security-opt no-new-privileges" "$four --read-only"; do
+    check "podman $flags" "$(contain $flags)" '^HARDENED'
+    pid=$(podman --storage-driver vfs inspect --format '{{.State.Pid}}' smtp)
+    check "podman $flags: each thread" "$(in_container)" "^ $(id -u smtp) $N0 $BIND $BIND $BIND $N0 1 2\$"
+    podman --storage-driver vfs rm --force --time 0 smtp >/dev/null 2>&1
+  done
+  check 'podman without SETUID' "$(contain --cap-drop all --cap-add SETGID --cap-add SETPCAP --cap-add NET_BIND_SERVICE)" '^REFUSED ERR_HARDEN_NOT_PERMITTED setresuid .*--cap-add SETUID'
+}
 
+for part in $(cat parts); do $part; done
 echo "places: exit status $failed"

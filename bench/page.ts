@@ -54,7 +54,7 @@ function aims(list: readonly Aim[]): string {
   )
 }
 
-/** For test/bench/results.md. */
+/** For bench/results.md. */
 export function page(results: Results): string {
   const { machine, cells, calls, standstill, load, memory, throughput, rehearsal } = results
   const row = (name: string, values: Quartiles): string[] => [name, spread(values)]
@@ -63,7 +63,7 @@ export function page(results: Results): string {
 Made by \`npm run bench\`: Node ${machine.node}, Linux ${machine.kernel}, ${machine.cores} cores. Milliseconds unless it says
 otherwise, medians of fresh processes that ran in turn, with their quartiles; after each of them every thread was read from outside.
 
-![cost over the number of threads](plot.svg)
+![cost over the number of threads](../docs/cost.svg)
 
 ${costs(cells, false)}
 
@@ -109,7 +109,7 @@ ${table(
 `
 }
 
-/** For the README: the whole and its parts, and what was not reached. */
+/** For docs/cost.md: the whole and its parts, and what was not reached. */
 export function summary({ machine, cells, standstill, load }: Results): string {
   const idle = cells.filter(({ busy }) => !busy)
   const shown = [
@@ -122,7 +122,7 @@ export function summary({ machine, cells, standstill, load }: Results): string {
     'harden audit',
     'floor audit',
   ] as const
-  return `![milliseconds over the number of threads](test/bench/plot.svg)
+  return `![milliseconds over the number of threads](cost.svg)
 
 Milliseconds, once in the life of a process: medians of fresh processes with their quartiles, Node ${machine.node}, ${machine.cores} cores.
 
@@ -139,5 +139,5 @@ ${table(
 
 An SMTP client waits ${show(standstill['harden()'][0].median)} ms for the answer during which it happens (500 threads: ${show(standstill['harden()'][1].median)} ms).
 Loading the package takes ${show(load.more.median)} ms.
-[test/bench/results.md](test/bench/results.md) has all of it: busy threads, memory, throughput, system calls, and what was aimed at, met or not.`
+bench/results.md in the repository has all of it: busy threads, memory, throughput, system calls, and what was aimed at, met or not.`
 }

@@ -1,6 +1,6 @@
 /**
- * What harden() costs, in fresh processes that run in turn: writes results.json, results.md and plot.svg beside itself, and a
- * part of README.md. Needs root, cc, libcap-dev and strace.
+ * What harden() costs, in fresh processes that run in turn: writes results.json and results.md beside itself, docs/cost.svg, and a
+ * part of docs/cost.md. Needs root, cc, libcap-dev and strace.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, release } from 'node:os'
@@ -98,18 +98,18 @@ async function main(): Promise<void> {
     aims: judge(cells, calls),
     cells,
   }
-  const folder = join(__dirname, '../../bench')
-  const readme = join(folder, '../../README.md')
+  const folder = join(__dirname, '../..')
+  const cost = join(folder, '../docs/cost.md')
   const figures = cells.map(({ us, ...cell }) => ({
     ...cell,
     us: Object.fromEntries(Object.entries(us).map(([name, values]) => [name, quartiles(values)])),
   }))
   writeFileSync(join(folder, 'results.json'), `${JSON.stringify({ ...results, cells: figures }, null, 2)}\n`)
   writeFileSync(join(folder, 'results.md'), page(results))
-  writeFileSync(join(folder, 'plot.svg'), await plot(cells))
-  const text = readFileSync(readme, 'utf8')
+  writeFileSync(join(folder, '../docs/cost.svg'), await plot(cells))
+  const text = readFileSync(cost, 'utf8')
   writeFileSync(
-    readme,
+    cost,
     text.replace(/(?<=<!-- bench -->\n).*(?=<!-- \/bench -->)/s, () => `\n${summary(results)}\n\n`),
   )
   console.log(page(results))

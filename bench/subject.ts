@@ -48,28 +48,22 @@ function prepare({ way }: Task): () => Answer {
   const { harden } = require('privdrop') as typeof import('privdrop')
   const split = splitCommit()
   return () => {
-    const { steps } = harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })
-    return { ...Object.fromEntries(steps.map(({ name, us }) => [name, us])), ...split }
+    const { timings } = harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })
+    return { ...Object.fromEntries(timings.map(({ name, us }) => [name, us])), ...split }
   }
 }
 
-/**
- * The audit is what happens when all is done: the reading of every thread, and what is made of it. The commit is all the
- * rest between the last look before it and that.
- */
+/** The audit is the proof: the reading of every thread, and the comparison. The commit is all the rest of the native call. */
 function splitCommit(): Answer {
-  const addon = require('node-gyp-build')(join(__dirname, '../../..')) as import('../../dist/native').Native
+  const addon = require('node-gyp-build')(join(__dirname, '../../..')) as import('../dist/native').LinuxAddon
   const { commit } = addon
   const split: Answer = {}
-  addon.commit = (plan, verify) => {
+  addon.commit = (plan) => {
     const start = now()
-    const answer = commit(plan, (reading) => {
-      const read = now()
-      const result = verify(reading)
-      split.audit = now() - read + reading.readMicroseconds
-      return result
-    })
-    split.commit = now() - start - (split.audit ?? 0)
+    const answer = commit(plan)
+    const { readMicroseconds } = answer as import('../dist/native').NativeCommitted
+    split.audit = readMicroseconds
+    split.commit = now() - start - readMicroseconds
     return answer
   }
   return split

@@ -1,17 +1,15 @@
 /** Promise: what libcap accepts is accepted, with its meaning; what it refuses is refused, and the clause is named. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
+import { HardenError } from '../lib/errors'
 import {
-  CAP_SETGID,
-  CAP_SETPCAP,
-  CAP_SETUID,
-  CAP_SYS_CHROOT,
   capabilityNames,
   kernelMask,
+  maskOf,
   parseAmbient,
   parseCapabilities,
-} from '../lib/capabilities'
-import { HardenError } from '../lib/errors'
+} from '../lib/platform/linux/capabilities'
+import { BIND, RAW, SETGID, SETPCAP, SETUID, SYS_CHROOT } from './states'
 
 function refusal(text: string, parse: (text: string) => unknown = parseCapabilities): HardenError {
   try {
@@ -26,8 +24,6 @@ function refusal(text: string, parse: (text: string) => unknown = parseCapabilit
 const all = kernelMask()
 const CHOWN = 1n << 0n
 const KILL = 1n << 5n
-const BIND = 1n << 10n
-const RAW = 1n << 13n
 
 t.test('the capabilities of this kernel', async (t) => {
   const last = BigInt(readFileSync('/proc/sys/kernel/cap_last_cap', 'latin1'))
@@ -35,9 +31,11 @@ t.test('the capabilities of this kernel', async (t) => {
   t.equal(capabilityNames(all).length, Number(last) + 1)
   t.strictSame(capabilityNames(0n), [])
   t.strictSame(capabilityNames(CHOWN | BIND | RAW), ['cap_chown', 'cap_net_bind_service', 'cap_net_raw'])
-  t.strictSame(capabilityNames(CAP_SETGID | CAP_SETUID | CAP_SETPCAP), ['cap_setgid', 'cap_setuid', 'cap_setpcap'])
-  t.strictSame(capabilityNames(CAP_SYS_CHROOT), ['cap_sys_chroot'])
+  t.strictSame(capabilityNames(SETGID | SETUID | SETPCAP), ['cap_setgid', 'cap_setuid', 'cap_setpcap'])
+  t.strictSame(capabilityNames(SYS_CHROOT), ['cap_sys_chroot'])
   t.strictSame(capabilityNames((1n << 63n) | KILL), ['cap_kill', '63'], 'a number where there is no name')
+  t.equal(maskOf(['cap_kill', '63']), (1n << 63n) | KILL, 'and back')
+  t.equal(maskOf([]), 0n)
 })
 
 t.test('texts that libcap accepts', async (t) => {
@@ -141,37 +139,37 @@ t.test('effective beyond permitted', async (t) => {
   }
 })
 
-t.test('a megabyte, whatever it is: soon done, and the message is short', async (t) => {
-  const million = 1_000_000
-  const fill = (text: string) => text.repeat(Math.ceil(million / text.length))
-  const table: [string, string, boolean][] = [
-    ['clauses', fill('cap_net_raw+ep '), true],
-    ['names in a clause', `${fill('cap_net_raw,')}cap_net_raw+ep`, true],
-    ['operators in a clause', `cap_net_raw${fill('+ep')}`, true],
-    ['spaces', fill(' '), true],
-    ['a letter', fill('x'), false],
-    ['a digit', `${fill('1')}+ep`, false],
-    ['a quote', fill("'"), false],
-    ['emoji', fill('\u{1f4ec}'), false],
-    ['wrong clauses', fill('x '), false],
-    ['wrong operators', fill('+'), false],
-    ['commas', fill(','), false],
-    ['clauses, then a wrong one', `${fill('cap_net_raw+ep ')}cap_foo+ep`, false],
-    ['spaces, then a wrong one', `${fill(' ')}cap_foo+ep`, false],
-    ['clauses, then effective beyond permitted', `${fill('= ')}cap_kill+e`, false],
-  ]
-  for (const [title, text, accepted] of table) {
-    const start = process.hrtime.bigint()
-    if (accepted) t.doesNotThrow(() => parseCapabilities(text), title)
-    else {
-      const error = refusal(text)
-      t.equal(error.code, 'ERR_HARDEN_CAPABILITIES', title)
-      t.ok(error.message.length < 500)
+t.test(
+  'a megabyte, whatever it is: a quadratic parser would run into the time limit of a test file, and the message is short',
+  async (t) => {
+    const million = 1_000_000
+    const fill = (text: string) => text.repeat(Math.ceil(million / text.length))
+    const table: [string, string, boolean][] = [
+      ['clauses', fill('cap_net_raw+ep '), true],
+      ['names in a clause', `${fill('cap_net_raw,')}cap_net_raw+ep`, true],
+      ['operators in a clause', `cap_net_raw${fill('+ep')}`, true],
+      ['spaces', fill(' '), true],
+      ['a letter', fill('x'), false],
+      ['a digit', `${fill('1')}+ep`, false],
+      ['a quote', fill("'"), false],
+      ['emoji', fill('\u{1f4ec}'), false],
+      ['wrong clauses', fill('x '), false],
+      ['wrong operators', fill('+'), false],
+      ['commas', fill(','), false],
+      ['clauses, then a wrong one', `${fill('cap_net_raw+ep ')}cap_foo+ep`, false],
+      ['spaces, then a wrong one', `${fill(' ')}cap_foo+ep`, false],
+      ['clauses, then effective beyond permitted', `${fill('= ')}cap_kill+e`, false],
+    ]
+    for (const [title, text, accepted] of table) {
+      if (accepted) t.doesNotThrow(() => parseCapabilities(text), title)
+      else {
+        const error = refusal(text)
+        t.equal(error.code, 'ERR_HARDEN_CAPABILITIES', title)
+        t.ok(error.message.length < 500)
+      }
     }
-    // each takes some milliseconds, a quadratic one would take minutes
-    t.ok(process.hrtime.bigint() - start < 5_000_000_000n, `${title}: in time`)
-  }
-})
+  },
+)
 
 t.test('ambient ones', async (t) => {
   const table: [text: string, mask: bigint][] = [
@@ -260,6 +258,7 @@ t.test('any set survives the way to words and back', async (t) => {
     const set = (BigInt(roll(2 ** 31)) | (BigInt(roll(2 ** 31)) << 31n)) & all
     const text = set ? `${capabilityNames(set).join(',')}+p` : ''
     if (parseCapabilities(text).permitted !== set) t.fail(text)
+    if (maskOf(capabilityNames(set)) !== set) t.fail(text)
   }
   t.pass()
 })

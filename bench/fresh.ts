@@ -5,10 +5,10 @@ import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { hardened, tasks } from '../live/outside'
+import { hardened, tasks } from '../test/live/outside'
 import type { Answer, Task } from './subject'
 
-const sources = join(__dirname, '../../bench')
+const sources = join(__dirname, '../..')
 
 /** What is written in C, compiled. */
 export const programs = mkdtempSync(join(tmpdir(), 'privdrop-bench-'))

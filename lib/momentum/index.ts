@@ -1,0 +1,88 @@
+/**
+ * The security scope of a Momentum configuration file, as options of harden(). Values stay as they are written:
+ * what they mean, and whether they exist, is harden()'s to find out.
+ */
+import { hostname } from 'node:os'
+import { resolve } from 'node:path'
+import { type HardenOptions, isPlain, NGROUPS_MAX, show, text, wrongType, wrongValue } from '../options'
+import { type ReadValue, remember, rememberFiles } from '../places'
+import { nearest, openFile } from './files'
+import { Includes } from './includes'
+import type { Setting } from './parse'
+import { placesIn, wrongAt } from './tokens'
+
+/** What readSecurityConfig() takes besides the path. */
+export interface SecurityConfigOptions {
+  /** The path of an ecelerity-cluster.conf. It is read as if the file included it at its end. */
+  cluster?: string
+  /**
+   * Folders in which an included file is looked for, after that of the file that includes it. `{NODENAME}` in them is the
+   * option nodename, `{SUBCLUSTER}` is 'default'. Default: the environment's EC_CONF_SEARCH_PATH, divided by colons; without
+   * it the file's folder, and in that conf/global, conf/{NODENAME} and conf/default.
+   */
+  searchPath?: readonly string[]
+  /** Momentum's name for this machine. Default: the host's name up to the first dot. */
+  nodename?: string
+}
+
+/** The documentation's. */
+const DEFAULTS = { user: 'ecuser', group: 'ecuser' }
+
+/**
+ * Read the `security { }` scope of an ecelerity.conf, and of what it includes: in the order in which Momentum reads them, so
+ * that a later setting overrides an earlier one, key by key; the file of its local changes comes last. Works on every system
+ * and for every user who may read the files.
+ *
+ * Who writes these files decides what the server becomes: they, what they include, the folders on the way and the search
+ * path must be root's, and nobody else must be able to write them.
+ *
+ * @returns frozen, to be spread: `harden({ ...readSecurityConfig(path), rehearse: { bind: [25] } })`; errors about a value
+ *   that has been read say where it stands
+ * @throws HardenError ERR_HARDEN_CONFIG, whose message begins with file:line:column; ERR_INVALID_ARG_TYPE,
+ *   ERR_INVALID_ARG_VALUE
+ */
+export function readSecurityConfig(path: string, options: SecurityConfigOptions = {}): HardenOptions {
+  text(path, 'path')
+  const { cluster, searchPath, nodename } = validate(options)
+  const main = openFile(path)
+  const files = new Includes(main, nodename, searchPath)
+  const stanza = files.read(cluster === undefined ? undefined : openFile(cluster))
+  if (!stanza) throw wrongAt(main, main.text.length, 'there is no security scope up to here', 'add one: security { }')
+  const folders = [...files.listed, ...[...files.missing].map(nearest)]
+  rememberFiles(
+    files.files.map((file) => resolve(file)),
+    folders.map((folder) => resolve(folder)),
+  )
+  remember(Object.keys(DEFAULTS).map((option) => [option, undefined]))
+  remember([...stanza].map(([option, setting]) => [option, toReadValue(setting)]))
+  const read = Object.fromEntries([...stanza].map(([option, { value }]) => [option, value]))
+  return Object.freeze({ ...DEFAULTS, ...read })
+}
+
+function validate(options: unknown): { cluster?: string; searchPath?: readonly string[]; nodename: string } {
+  if (!isPlain(options)) throw wrongType('options', 'a plain object', options)
+  const { cluster, searchPath, nodename, ...others }: Record<string, unknown> = { __proto__: null, ...options }
+  const [unknown] = Object.keys(others)
+  if (unknown !== undefined)
+    throw wrongValue(
+      unknown.slice(0, 64),
+      `there is no option ${show(unknown)}`,
+      'the options are cluster, searchPath, nodename',
+    )
+  if (cluster !== undefined) text(cluster, 'cluster')
+  const node = nodename ?? hostname().replace(/\..*/s, '')
+  text(node, 'nodename')
+  if (!/^[^/]+$/.test(node as string))
+    throw wrongValue('nodename', `nodename ${show(node)} is no name of a folder`, 'give the name of the node')
+  const folders = searchPath ?? process.env.EC_CONF_SEARCH_PATH?.split(':')
+  if (folders !== undefined && !Array.isArray(folders)) throw wrongType('searchPath', 'an array of paths', searchPath)
+  for (const [index, folder] of folders?.entries() ?? []) text(folder, `searchPath[${index}]`)
+  // an empty one is no folder, and not the current one
+  return { cluster: cluster as string | undefined, searchPath: folders?.filter(Boolean), nodename: node as string }
+}
+
+/** With places for as many as the kernel takes groups: more are refused as a whole. */
+function toReadValue({ value, source, at, elements }: Setting): ReadValue {
+  const [place = '', ...places] = placesIn(source, [at, ...elements.slice(0, NGROUPS_MAX)])
+  return { value, place, elements: places }
+}
