@@ -69,7 +69,7 @@ const bare = (symbol) => symbol.replace(/@.*$/, '')
 /** What makes a file unfit, whoever made it. */
 function faults({ size, needed, hardening, exports, imports }) {
   return [
-    size > 60 * 1024 && `${size} bytes`,
+    size > 76 * 1024 && `${size} bytes`,
     needed.some((name) => !/^(libc\.so(\.6|\.1)?|ld-linux-[\w-]+\.so\.\d)$/.test(name)) && `needs ${needed}`,
     hardening.length < 4 && `has only ${hardening}`,
     exports.join() !== ours.join() && `exports ${exports}`,
