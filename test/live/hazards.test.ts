@@ -60,7 +60,7 @@ live('HARDEN_CHILDREN_ROOT: the pids of those that are, and of no other', ['root
   const root = await subject.ask('start', 0)
   const other = await subject.ask('start', 65534)
   const found = (await subject.ask('harden', options)).HARDEN_CHILDREN_ROOT
-  t.match(found, { level: 'danger', message: new RegExp(`: ${root}$`) })
+  t.match(found, { level: 'danger', message: new RegExp(`: ${root} \\(cat\\)$`) })
   t.notMatch(found?.message, String(other))
 })
 twins(
@@ -97,7 +97,7 @@ live('HARDEN_TIOCSTI: a terminal, unless the kernel refuses it', ['root'], async
     wrapper: existsSync(legacy) ? shown(t, legacy, value, ...inner) : inner,
   })
   t.match(await finding(t, 'HARDEN_TIOCSTI', accepts('1\n', terminal)), { level: 'danger', remedy: /setsid/ })
-  t.notOk(await finding(t, 'HARDEN_TIOCSTI', accepts('1\n', ['setsid', '--wait'])), 'no terminal')
+  t.notOk(await finding(t, 'HARDEN_TIOCSTI', accepts('1\n', [])), 'no terminal')
   if (existsSync(legacy)) t.notOk(await finding(t, 'HARDEN_TIOCSTI', accepts('0\n', terminal)), 'refused')
 })
 
@@ -135,7 +135,7 @@ twins(
 
 twins(
   'HARDEN_NOT_LISTENING',
-  'danger',
+  'note',
   /listening/,
   [
     { title: 'no server' },

@@ -22,7 +22,7 @@ function shown(section: string): { program: string; output: string[] } {
 async function lines(t: Test, program: string, count: number, ...wrapper: string[]): Promise<string[]> {
   const network = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@"', 'sh']
   const args = [...network, ...wrapper, 'env', ...plainNode, '--input-type=module', '--eval', program]
-  const child = spawn('env', ['HOME=/root', ...args], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn('env', ['HOME=/root', ...args], { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   child.stderr.resume() // a pipe, for a file would be one that the new user could not open itself
   t.teardown(() => child.kill('SIGKILL'))
   const found: string[] = []

@@ -216,16 +216,16 @@ live('the child is killed from outside, or cannot be made', ['root', 'strace'], 
     message: /signal 9/,
     remedy: /who killed/,
   })
-  for (const [error, errno] of [
-    ['EAGAIN', -11],
-    ['ENOMEM', -12],
+  for (const [error, errno, remedy] of [
+    ['EAGAIN', -11, /pids\.max.*RLIMIT_NPROC/],
+    ['ENOMEM', -12, /vm\.overcommit_memory/],
   ] as const)
     t.match(await refused(t, await start(t, fault('clone', `error=${error}`)), options), {
       code: 'ERR_HARDEN_NOT_PERMITTED',
       step: 'rehearsal child',
       syscall: 'clone',
       errno,
-      remedy: /pids\.max/,
+      remedy,
     })
 })
 

@@ -177,6 +177,8 @@ export async function start<A extends Actions = typeof actions>(t: Test, options
       env: { PATH: process.env.PATH, ...env },
       // whatever becomes of this user, it may stand there
       cwd: '/',
+      // a session of its own, as a service has: HARDEN_SESSION_ROOT names the tests beside it otherwise
+      detached: true,
     }),
   )
   t.teardown(async () => {
