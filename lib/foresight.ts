@@ -98,7 +98,8 @@ function reach(): Question[] {
   const written = ['TMPDIR', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR']
   const ofSystemd = ['STATE_DIRECTORY', 'CACHE_DIRECTORY', 'LOGS_DIRECTORY', 'RUNTIME_DIRECTORY']
   return [
-    question('enter', '.', 0, 'the working directory'),
+    // it may have been removed
+    question('enter', attempt(() => process.cwd()) ?? '.', 0, 'the working directory'),
     question('enter', process.execPath, 0, 'node itself: fork() and cluster need it'),
     ...[process.argv[1] ?? '', ...modules()]
       .filter(isPath)
@@ -198,7 +199,7 @@ function outOfReach(user: number, asked: readonly Asked[]): Finding | undefined 
   for (const { question, answer } of asked) {
     const { kind, role, path } = question
     if (answer.errno !== constants.errno.EACCES || !['read', 'write', 'enter'].includes(kind)) continue
-    roles.set(role, [...(roles.get(role) ?? []), path === '.' ? process.cwd() : path])
+    roles.set(role, [...(roles.get(role) ?? []), path])
   }
   if (roles.size === 0) return undefined
   const named = [...roles].map(

@@ -122,7 +122,7 @@ t.test('what a running server comes back to', async (t) => {
       .filter(({ kind, role }) => ['read', 'write', 'enter'].includes(kind) && !role.startsWith('modules'))
       .map(({ kind, path, role }) => [kind, path, role])
   const always = [
-    ['enter', '.', 'the working directory'],
+    ['enter', process.cwd(), 'the working directory'],
     ['enter', process.execPath, 'node itself: fork() and cluster need it'],
   ]
   t.strictSame(reach(sceneOf([])), always)
@@ -247,7 +247,7 @@ t.test('what is out of reach', async (t) => {
     remedy: /^make them, and every directory above, accessible/,
   })
   mkdirSync(join(t.testdir(), 'x'))
-  alone(t, [[ask('enter', '.', 'the working directory'), no]], finding(`'${process.cwd()}' (the working directory)`))
+  alone(t, [[ask('enter', '/root/app', 'the working directory'), no]], finding(`'/root/app' (the working directory)`))
   alone(
     t,
     [

@@ -37,6 +37,27 @@ live('a file is open whose file system does not answer', [...dead], async (t) =>
   t.notOk(system.wasAsked, 'nothing of it has been asked')
 })
 
+/** The same without a path to it: whether the new user can exchange it is not asked then. */
+const withFileUnmounted = (system: FileSystem, redirection: string): string[] => [
+  ...[...system.wrapper, 'unshare', '--mount', 'sh', '-c'],
+  ...[`exec ${redirection}${system.file} && umount --lazy ${system.folder} && exec "$@"`, 'sh'],
+]
+
+live('a log is open whose file system does not answer', [...dead], async (t) => {
+  const system = await FileSystem.mount(t)
+  const subject = await start(t, { wrapper: withFile(system, '7>>') })
+  const before = await settled(subject.pid)
+  await dies(system, subject)
+  t.match(await system.bounded(t, subject.refusal('harden', options)), {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'exchange',
+    errno: -constants.errno.ETIMEDOUT,
+    found: system.file,
+    remedy: /file system answers/,
+  })
+  t.same(await settled(subject.pid), before, 'nothing has changed')
+})
+
 /** What this file system does not have the kernel has learned by then, and asks no more. */
 async function dies(system: FileSystem, subject: Subject): Promise<void> {
   await subject.ask('plan', options)
@@ -56,7 +77,7 @@ async function endOf(t: Test, system: FileSystem, subject: Subject, main = subje
 
 live('the end, with its last line to a file whose file system does not answer', [...dead, 'strace'], async (t) => {
   const system = await FileSystem.mount(t)
-  const subject = await start(t, { wrapper: withFile(system, '2>>') })
+  const subject = await start(t, { wrapper: withFileUnmounted(system, '2>>') })
   await subject.ask('warmPool', 4)
   await subject.ask('listen', 25, '127.0.0.70')
   await dies(system, subject)
@@ -70,7 +91,15 @@ live('the end, with its last line to a file whose file system does not answer', 
 
 live('the same as process 1 of a pid namespace, which no line is worth', [...dead, 'strace'], async (t) => {
   const system = await FileSystem.mount(t)
-  const wrapper = [...withFile(system, '2>>'), 'unshare', '--pid', '--fork', '--kill-child', '--mount-proc', '--']
+  const wrapper = [
+    ...withFileUnmounted(system, '2>>'),
+    'unshare',
+    '--pid',
+    '--fork',
+    '--kill-child',
+    '--mount-proc',
+    '--',
+  ]
   const subject = await start(t, { wrapper })
   const init = Number(readFileSync(`/proc/${subject.pid}/task/${subject.pid}/children`, 'latin1'))
   await dies(system, subject)

@@ -81,6 +81,14 @@ live('HARDEN_OUT_OF_REACH: the working directory', ['root'], async (t) => {
   t.notOk(await finding(t, code, shell(`cd ${below} && exec`)), 'it can be entered')
 })
 
+live('a working directory that has been removed', ['root'], async (t) => {
+  const gone = directory(join(folder(t), 'gone'), 0o700, 0)
+  t.notOk(await finding(t, 'HARDEN_OUT_OF_REACH', shell(`cd ${gone} && rmdir ${gone} && exec`), { user: 'root' }))
+  mkdirSync(gone, 0o700)
+  const found = await finding(t, 'HARDEN_OUT_OF_REACH', shell(`cd ${gone} && rmdir ${gone} && exec`))
+  t.match(found, { level: 'note', message: "'.' (the working directory)" })
+})
+
 live('HARDEN_GROUPS_LOST: those that the process has', ['root', 'setpriv'], async (t) => {
   const code = 'HARDEN_GROUPS_LOST'
   const held = { wrapper: ['setpriv', '--groups=0,2000', '--'] }
