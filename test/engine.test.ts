@@ -64,7 +64,7 @@ function system(parts: Partial<Platform> = {}, addon: Partial<Addon> = {}) {
 
 /** What the package asks by itself. */
 const ahead = (descriptors?: readonly OpenDescriptor[]) =>
-  questionsAhead({ platform: system().platform, plan, descriptors })
+  questionsAhead({ platform: system().platform, plan, descriptors, unread: new Set() })
 
 const giveUp: Run = (part) => part()
 /** As plan() has it: what is thrown is kept, and the next part is next. */
@@ -282,7 +282,7 @@ t.test('examine: answers to what an option asks are refusals, in the order of th
     t.equal(errors.length, expected.length)
     t.strictSame(
       findings.map(({ code }) => code),
-      ['HARDEN_TWO', 'HARDEN_ONE', ...codes],
+      ['HARDEN_TIOCSTI', 'HARDEN_NPROC', ...codes],
     )
     for (const [question, errno, ofPlan] of given.filter((args) => args[0] === read))
       t.strictSame([question, errno, ofPlan], [read, EACCES, asking], 'the system words the remedy')

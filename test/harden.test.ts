@@ -12,7 +12,7 @@ import { plan as anyPlan, nothing, opened, stateOf } from './states'
 const options = { user: 'no-such-account' }
 
 const finding = { code: 'HARDEN_NPROC', level: 'note', message: 'one', remedy: 'none' } as const
-const hazard = { code: 'HARDEN_TWO', level: 'note', message: 'two', remedy: 'none' } as const
+const hazard = { code: 'HARDEN_NPROC', level: 'note', message: 'two', remedy: 'none' } as const
 const plan: Plan = { ...anyPlan, findings: [finding] }
 const jail: Plan = { ...plan, wanted: stateOf({ ...nothing, jailed: true }), root: opened }
 const rehearsal = {
@@ -220,14 +220,14 @@ t.test('in a Worker: no part is done', async (t) => {
   t.throws(() => harden({ usr: 'x' } as never), { code: 'ERR_INVALID_ARG_VALUE' }, 'arguments are checked first')
 })
 
-const danger = { code: 'HARDEN_ODD', level: 'danger', message: 'odd', remedy: 'mend it' } as const
+const danger = { code: 'HARDEN_TIOCSTI', level: 'danger', message: 'odd', remedy: 'mend it' } as const
 
 t.test('a danger is a warning as well', async (t) => {
   const { harden } = withParts(t, { findings: [finding, danger] })
   const warned: unknown[] = []
   t.intercept(process, 'emitWarning', { value: (...args: unknown[]) => warned.push(args) })
   harden(options)
-  t.strictSame(warned, [['odd', { type: 'PrivdropWarning', code: 'HARDEN_ODD', detail: 'mend it' }]])
+  t.strictSame(warned, [['odd', { type: 'PrivdropWarning', code: 'HARDEN_TIOCSTI', detail: 'mend it' }]])
 })
 
 t.test('an emitWarning() that was replaced and throws does not make it look refused', async (t) => {

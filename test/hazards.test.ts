@@ -7,6 +7,8 @@ import {
   environment as environmentOf,
   groupsLost,
   groupZero,
+  look,
+  notExamined,
   note,
   rootByItsGroups,
   sharedPort,
@@ -24,7 +26,7 @@ const listens = descriptorOf(3, 'listens')
 const on = (addon: Partial<Addon> = {}): Platform => ({ ...linux, addon: () => ({ ...native(), ...addon }) })
 const sceneOf = (changed: Partial<Masked> = {}, descriptors?: readonly OpenDescriptor[], platform = on()): Scene => {
   const plan: Plan = { ...anyPlan, wanted: stateOf({ ...wanted, ...changed }) }
-  return { platform, plan, descriptors }
+  return { platform, plan, descriptors, unread: new Set() }
 }
 const list = (finding: Finding | undefined): Finding[] => (finding ? [finding] : [])
 
@@ -56,8 +58,8 @@ t.beforeEach((t) => {
 
 t.test('a finding', async (t) => {
   const fields = { message: 'it is odd', remedy: 'mend it' }
-  t.strictSame(danger('HARDEN_ODD', 'it is odd', 'mend it'), { code: 'HARDEN_ODD', level: 'danger', ...fields })
-  t.strictSame(note('HARDEN_ODD', 'it is odd', 'mend it'), { code: 'HARDEN_ODD', level: 'note', ...fields })
+  t.strictSame(danger('HARDEN_TIOCSTI', 'it is odd', 'mend it'), { code: 'HARDEN_TIOCSTI', level: 'danger', ...fields })
+  t.strictSame(note('HARDEN_NPROC', 'it is odd', 'mend it'), { code: 'HARDEN_NPROC', level: 'note', ...fields })
 })
 
 t.test('what cannot be looked at', async (t) => {
@@ -73,6 +75,27 @@ t.test('what cannot be looked at', async (t) => {
   )
 })
 
+t.test('what is there and refused is remembered, and said', async (t) => {
+  const scene = sceneOf()
+  const refused = (what: string, code: string) =>
+    look(scene, what, () => {
+      throw Object.assign(new Error(code), { code })
+    })
+  t.equal(
+    look(scene, '/proc/a', () => 7),
+    7,
+  )
+  for (const code of ['ENOENT', 'ESRCH']) t.equal(refused(`/proc/${code}`, code), undefined, 'it is not there')
+  t.equal(notExamined(scene), undefined)
+  for (const code of ['EACCES', 'ERR_ACCESS_DENIED', 'EACCES']) t.equal(refused(`/proc/${code}`, code), undefined)
+  alone(t, list(notExamined(scene)), {
+    code: 'HARDEN_NOT_EXAMINED',
+    level: 'note',
+    message: /^these could not be read, .*: \/proc\/EACCES, \/proc\/ERR_ACCESS_DENIED$/,
+    remedy: /--allow-fs-read=\/proc/,
+  })
+})
+
 t.test('reports by signal', async (t) => {
   const found = (options: string | undefined, execArgv: string[], reportOnSignal = false) => {
     setEnvironment('NODE_OPTIONS', options)
@@ -85,7 +108,7 @@ t.test('reports by signal', async (t) => {
     '--heapsnapshot-signal': '--heapsnapshot-signal: leave it out',
   }
   const finding = (...names: string[]) => ({
-    code: 'HARDEN_SIGNAL_REPORT',
+    code: 'HARDEN_SIGNAL_REPORT' as const,
     level: 'danger' as const,
     message: new RegExp(`by a signal: ${names.join(' and ')}$`),
     remedy: `${names.map((name) => ways[name]).join('; ')} (of NODE_OPTIONS, too)`,
@@ -146,7 +169,7 @@ t.test('the environment', async (t) => {
     return list(environmentOf(sceneOf({ user: only(uid) })))
   }
   const all = { HOME: '/root', USER: 'root', LOGNAME: 'root' }
-  const finding = { code: 'HARDEN_ENVIRONMENT', level: 'note' as const }
+  const finding = { code: 'HARDEN_ENVIRONMENT' as const, level: 'note' as const }
   alone(t, found(all), {
     ...finding,
     message: /^HOME, USER, LOGNAME in the environment are root's still/,
@@ -165,7 +188,7 @@ t.test('the environment', async (t) => {
 
 t.test('group 0', async (t) => {
   const found = (set: Partial<Masked>) => list(groupZero(sceneOf(set)))
-  const finding = { code: 'HARDEN_GROUP_ZERO', level: 'note' as const, remedy: /'supplementalGroups'$/ }
+  const finding = { code: 'HARDEN_GROUP_ZERO' as const, level: 'note' as const, remedy: /'supplementalGroups'$/ }
   alone(t, found({ group: only(0) }), { ...finding, message: /^group 0, root's, is the group of the process$/ })
   const message = /^group 0, root's, is among the supplementary groups of the process$/
   alone(t, found({ groups: [0, 8] }), { ...finding, message })
@@ -218,7 +241,7 @@ t.test('groups that go', async (t) => {
     return findings
   }
   const finding = (names: string, advised: string) => ({
-    code: 'HARDEN_GROUPS_LOST',
+    code: 'HARDEN_GROUPS_LOST' as const,
     level: 'note' as const,
     message: `supplementary groups of the process or of its account are not retained: ${names}`,
     remedy: `if files depend on them: supplementalGroups: [${advised}], or 'initgroups' for those of the account`,

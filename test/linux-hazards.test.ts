@@ -1,8 +1,8 @@
 /** Promise: what takes from the worth of a plan is named, with a remedy, and what vanishes or is hidden does no harm. */
 import fs, { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import type { Finding, Plan } from '../lib/contract'
-import type { OpenDescriptor } from '../lib/native'
+import type { Finding, Plan, Scene } from '../lib/contract'
+import type { LinuxAddon, OpenDescriptor } from '../lib/native'
 import * as addon from '../lib/native'
 import { linux as platform } from '../lib/platform/linux'
 import * as linux from '../lib/platform/linux/hazards'
@@ -44,8 +44,8 @@ const open = new Map<number, string>()
 const NO_DESCRIPTOR = 1_000_000
 
 /** What the native code answers. */
-const session: number[] = []
-const fileMask = 0n
+let session: number[] = []
+let fileMask = 0n
 const fake = {
   ...addon.native<LinuxAddon>(),
   sessionRoot: () => session,
@@ -88,7 +88,8 @@ function find({ entries = {}, isWorker = false, root, ...rest }: World = {}): Fi
     ...plan,
     ...{ wanted: stateOf({ ...wanted, ...rest.wanted }), before: observed(rest.before), root },
   }
-  const found = hazards.flatMap((hazard) => hazard({ platform, plan: ofPlan, descriptors }) ?? [])
+  const scene: Scene = { platform, plan: ofPlan, descriptors, unread: new Set() }
+  const found = hazards.flatMap((hazard) => hazard(scene) ?? [])
   if (open.size > 0) throw new Error(`left open: ${[...open.values()]}`)
   return found
 }
@@ -187,7 +188,8 @@ t.test('what cannot be read is no finding', async (t) => {
 
 t.test('this very process, for the kernel as it is', async (t) => {
   const openDescriptors = readdirSync('/proc/self/fd').length
-  const scene = { platform, plan: { ...plan, wanted: stateOf({ ...wanted, groups: [0] }) }, descriptors: [] }
+  const ofPlan = { ...plan, wanted: stateOf({ ...wanted, groups: [0] }) }
+  const scene: Scene = { platform, plan: ofPlan, descriptors: [], unread: new Set() }
   const found = linux.hazards.flatMap((hazard) => hazard(scene) ?? [])
   t.equal(readdirSync('/proc/self/fd').length, openDescriptors, 'nothing is left open')
   for (const { code, level, message, remedy } of found) {
@@ -288,7 +290,7 @@ t.test('the terminal', async (t) => {
   const own = { '/proc/self/stat': `${MINE} (a) 0 0 0 0 0) R 1 1 1 34816 -1` }
   const legacy = '/proc/sys/dev/tty/legacy_tiocsti'
   const finding = {
-    code: 'HARDEN_TIOCSTI',
+    code: 'HARDEN_TIOCSTI' as const,
     level: 'danger' as const,
     message: /controlling terminal that accepts TIOCSTI/,
     remedy: /setsid\(1\), or set sysctl dev\.tty\.legacy_tiocsti=0$/,
@@ -313,7 +315,7 @@ t.test('suid_dumpable', async (t) => {
 
 t.test('sockets', async (t) => {
   const finding = (sockets: string) => ({
-    code: 'HARDEN_SOCKETS',
+    code: 'HARDEN_SOCKETS' as const,
     level: 'note' as const,
     message: `these sockets keep the access they were opened with: ${sockets}`,
     remedy: /^close them before harden\(\)/,

@@ -23,8 +23,8 @@ const masked: Masked = {
   noNewPrivileges: true,
   jailed: false,
 }
-const note: Finding = { code: 'HARDEN_ONE', level: 'note', message: 'one is not', remedy: 'leave it' }
-const danger: Finding = { code: 'HARDEN_TWO', level: 'danger', message: 'two is bad', remedy: 'mend it' }
+const note: Finding = { code: 'HARDEN_NPROC', level: 'note', message: 'one is not', remedy: 'leave it' }
+const danger: Finding = { code: 'HARDEN_TIOCSTI', level: 'danger', message: 'two is bad', remedy: 'mend it' }
 const steps: Step[] = ['chroot', 'bounding', 'setgroups', 'setresgid', 'setresuid', 'capset', 'no_new_privs']
 const made: Plan = { ...anyPlan, wanted: stateOf(masked), steps, findings: [note] }
 const jail: Plan = { ...made, root: opened }
@@ -263,8 +263,8 @@ t.test('the table', async (t) => {
     ],
     ['refused', 'ERR_HARDEN_NOT_PERMITTED: no to setresgid. Remedy: ask again.'],
     ['refused', `${code}: ${message}`],
-    ['note', 'HARDEN_ONE: one is not (leave it)'],
-    ['danger', 'HARDEN_TWO: two is bad (mend it)'],
+    ['note', 'HARDEN_NPROC: one is not (leave it)'],
+    ['danger', 'HARDEN_TIOCSTI: two is bad (mend it)'],
   ])
   const plain = rows(withParts().plan({}))
   t.strictSame(plain.slice(10, 12), [

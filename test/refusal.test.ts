@@ -2,12 +2,14 @@
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import t from 'tap'
-import type { Question } from '../lib/contract'
+import type { Platform, Question } from '../lib/contract'
 import type { Failure } from '../lib/native'
+import { linux } from '../lib/platform/linux'
 import { exchanged, heldBy, noAccess, notAsked, whereOf } from '../lib/refusal'
 import { opened, plan } from './states'
 
 const { EACCES, ENOENT, EPERM, EROFS, ETIMEDOUT } = constants.errno
+const platformOf = (call: string): Platform => ({ ...linux, callOf: () => call, remedyForAnswer: () => 'mend it' })
 const failure: Failure = { step: 'read', syscall: 'open', errno: 0, signal: 0, tid: 0, item: 0 }
 
 t.test('where it was, and nothing that is not known', async (t) => {
@@ -32,7 +34,7 @@ t.test('what the new user will not be able to use', async (t) => {
   for (const [question, syscall, errno, found, what] of table)
     for (const root of [undefined, opened]) {
       const { kind: step, option } = question
-      const error = noAccess(question, errno, { ...plan, root }, 'mend it')
+      const error = noAccess(platformOf(syscall), question, errno, { ...plan, root })
       const fields = { code: 'ERR_HARDEN_ACCESS', step, syscall, errno: -errno, option, found, remedy: 'mend it' }
       t.strictSame({ ...error }, fields)
       const where = root && step !== 'bind' ? ' in the chroot' : ''
@@ -97,7 +99,7 @@ const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, opt
 t.test('a name of the chroot that the new user decides', async (t) => {
   for (const found of ['/srv', undefined]) {
     const component = found ?? '/srv/mail'
-    const error = exchanged(exchange, found, plan)
+    const error = exchanged(platformOf('faccessat'), exchange, found, plan)
     t.match(error, {
       code: 'ERR_HARDEN_CHROOT_PATH',
       option: 'chroot',
@@ -112,12 +114,12 @@ t.test('a name of the chroot that the new user decides', async (t) => {
 })
 
 t.test('what could not be asked', async (t) => {
-  const error = notAsked(exchange, ENOENT)
+  const error = notAsked(platformOf('faccessat'), exchange, ENOENT)
   const fields = { code: 'ERR_HARDEN_NOT_PERMITTED', option: 'chroot', step: 'exchange', syscall: 'faccessat' }
   const remedy = 'see that it stays where it is, and call harden() again'
   t.strictSame({ ...error }, { ...fields, errno: -ENOENT, found: '/srv/mail', remedy })
   t.match(error.message, /^'\/srv\/mail' could not be looked at as another process of the new user: ENOENT\./)
-  const silent = notAsked(exchange)
+  const silent = notAsked(platformOf('faccessat'), exchange)
   t.strictSame({ ...silent }, { ...fields, found: '/srv/mail', remedy })
   t.match(silent.message, /: no answer\./)
 })

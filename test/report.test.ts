@@ -40,8 +40,8 @@ function reportOf(state: State, done: Partial<Committed> = {}, found: readonly F
 }
 const full = () => reportOf(main, { threads: [node, worker], timings }, findings, opened)
 const findings: Finding[] = [
-  { code: 'HARDEN_ONE', level: 'danger', message: 'one is bad', remedy: 'mend it' },
-  { code: 'HARDEN_TWO', level: 'note', message: 'two is not', remedy: 'leave it' },
+  { code: 'HARDEN_TIOCSTI', level: 'danger', message: 'one is bad', remedy: 'mend it' },
+  { code: 'HARDEN_NPROC', level: 'note', message: 'two is not', remedy: 'leave it' },
 ]
 
 const data = {
@@ -116,8 +116,8 @@ t.test('the table', async (t) => {
     ['no_new_privs', /^1$/],
     ['securebits', /^0x2f$/],
     ['root directory', /^\/srv\/mail$/],
-    ['danger', /HARDEN_ONE.*one is bad.*mend it/],
-    ['note', /HARDEN_TWO.*two is not.*leave it/],
+    ['danger', /HARDEN_TIOCSTI.*one is bad.*mend it/],
+    ['note', /HARDEN_NPROC.*two is not.*leave it/],
   ]
   t.strictSame(
     [...whole.keys()],
@@ -208,8 +208,8 @@ t.test('rows, for all reports', async (t) => {
   ]
   t.strictSame(credentialRows(reportCredentials(linux, main)), rows)
   t.strictSame(findingRows(findings), [
-    ['danger', 'HARDEN_ONE: one is bad (mend it)'],
-    ['note', 'HARDEN_TWO: two is not (leave it)'],
+    ['danger', 'HARDEN_TIOCSTI: one is bad (mend it)'],
+    ['note', 'HARDEN_NPROC: two is not (leave it)'],
   ])
   t.strictSame(findingRows([]), [])
 })

@@ -3,18 +3,19 @@
  * before anything changes, and what the kernel says afterwards decides. The addon is a small one of these tests' own, which
  * keeps to privileges(7), setppriv(2) and priv_str_to_set(3C); what the real one does is another test.
  */
-import { fstatSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { constants, tmpdir } from 'node:os'
+import { constants, fstatSync, mkdtempSync, openSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { constants as os, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
-import type { Failure, SunosNative, SunosPlan, SunosReading, SunosState } from '../lib/native'
+import type { Finding } from '../lib/contract'
+import type { Answer, Failure, SunosAddon, SunosPlan, SunosState } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
-import type { Finding } from '../lib/report'
 import { refusal } from './refused'
 
-const { EACCES, EAGAIN, EIO, EMFILE, EINVAL, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } = constants.errno
+const { EACCES, EAGAIN, EIO, EMFILE, EINVAL, ENOENT, ENOMEM, ENOTDIR, EPERM, EROFS } = os.errno
 type Index = typeof import('../lib/index')
 type Sets = SunosState['privileges']
+type Left = Exclude<ReturnType<SunosAddon['rehearse']>, Failure>
 
 const BASIC = 'file_link_any file_read file_write net_access proc_exec proc_fork proc_info proc_session'.split(' ')
 const ALL = (
@@ -40,8 +41,9 @@ const root: SunosState = {
   groups: [4, 2],
   privileges: { permitted: ALL, limit: ALL, effective: ALL, inheritable: BASIC },
   flags: [],
-  sigusr1Ignored: false,
+  sigusr1: 'default',
   groupsMax: 16,
+  text: 'as the commit compares it',
 }
 const inZone: SunosState = {
   ...root,
@@ -71,13 +73,16 @@ function fromText(text: string): string[] | number {
   return ALL.filter((name) => found.has(name))
 }
 
-const failure = (step: string, syscall: string, fields: Partial<Failure> = {}): Failure => ({
+const failure = (step: Failure['step'], syscall: string, fields: Partial<Failure> = {}): Failure => ({
   ...{ step, syscall, errno: 0, signal: 0, tid: 0, item: 0 },
   ...fields,
 })
 
+const inside = new ArrayBuffer(8)
+const yes: Answer = { errno: 0, by: 'none', found: undefined }
+
 /** What the kernel makes of a plan: the sets as setppriv(2) has it, or its first refusal. */
-function apply(before: SunosState, plan: SunosPlan): SunosReading | Failure {
+function apply(before: SunosState, plan: SunosPlan): Left | Failure {
   let { user, group, groups, privileges, flags } = before
   // null: the step 'effective' alone, to all that is permitted
   const names = (text: string | null) => (text === null ? privileges.permitted : (fromText(text) as string[]))
@@ -99,19 +104,17 @@ function apply(before: SunosState, plan: SunosPlan): SunosReading | Failure {
       privileges = { ...privileges, [step]: names(plan[step]) }
     }
   }
-  const state = { ...before, user, group, groups, privileges, flags, sigusr1Ignored: !plan.keepSigusr1 }
-  return { state, jailed: plan.steps.includes('chroot'), foreign: [], applyMicroseconds: 2, readMicroseconds: 3 }
+  const state = { ...before, user, group, groups, privileges, flags }
+  return { answers: plan.questions.map(() => yes), state, jailed: plan.steps.includes('chroot'), inside }
 }
 
-interface Faults extends Partial<SunosNative> {
-  /** Of what the kernel says afterwards. */
-  afterwards?: Partial<SunosState>
+interface Faults extends Partial<SunosAddon> {
   inspector?: string
   env?: NodeJS.ProcessEnv
   execArgv?: string[]
 }
 
-let inUse: SunosNative
+let inUse: SunosAddon
 let openInspector: string | undefined
 
 t.intercept(process, 'platform', { value: 'sunos', configurable: true })
@@ -122,39 +125,57 @@ const index = t.mockRequire<Index>('../lib/index', {
 })
 
 /** The package on Solaris, in a process in this state. `process` is another one, so that it can be marked as hardened. */
-function on(before: SunosState = root, { afterwards, inspector, env = {}, execArgv = [], ...faults }: Faults = {}) {
+function on(before: SunosState = root, { inspector, env = {}, execArgv = [], ...faults }: Faults = {}) {
   let state = before
-  let memory: string | undefined
+  let promised: string | undefined
+  const kept = new ArrayBuffer(1)
   const rehearsed: SunosPlan[] = []
   const committed: SunosPlan[] = []
   const warnings: unknown[] = []
-  const addon: SunosNative = {
+  const addon: SunosAddon = {
     observe: () => state,
     privilegesFromText: fromText,
     setsHeld: (text) =>
       (['permitted', 'limit', 'effective'] as const).filter(
         (set) => String(state.privileges[set]) === String(fromText(text)),
       ),
-    descriptors: () => [{ descriptor: 21, kind: 'listens' }],
+    descriptors: () => [{ descriptor: 21, kind: 'listens', writable: true, sharesPort: false, name: '' }],
     hasChildren: () => false,
+    openRoot: (path) => ({ descriptor: openSync(path, constants.O_DIRECTORY), path }),
+    holdSigusr1: (listened) => {
+      if (listened) return -1
+      state = { ...state, sigusr1: 'ignored' }
+      return 0
+    },
+    giveSigusr1Back: () => {
+      state = { ...state, sigusr1: before.sigusr1 }
+      return 0
+    },
     rehearse: (plan) => {
       rehearsed.push(plan)
       return apply(state, plan)
     },
-    commit: (plan, verify) => {
+    commit: (plan) => {
       committed.push(plan)
-      const reading = apply(state, plan)
-      if ('syscall' in reading) return reading
-      state = { ...reading.state, ...afterwards }
-      return verify({ ...reading, state })
+      const left = apply(state, plan)
+      if ('syscall' in left) return left
+      state = left.state
+      new Uint8Array(kept)[0] = 1
+      return { applyMicroseconds: 2, readMicroseconds: 3 }
     },
-    remember: (text) => {
-      memory = text
+    promise: (text) => {
+      promised = text
     },
-    recall: () => memory,
+    recall: () => (new Uint8Array(kept)[0] ? promised : undefined),
+    kept: () => kept,
+    endProcess: (reason) => {
+      throw new Error(reason)
+    },
     userByName: (name) => (name === 'ecuser' ? { uid: 990, gid: 991 } : undefined),
     userById: () => undefined,
     groupByName: (name) => (name === 'ecuser' ? { gid: 991 } : undefined),
+    groupById: () => undefined,
+    accountGroups: (_, primary) => [primary],
     ...faults,
   }
   const folders: string[] = []
