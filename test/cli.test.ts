@@ -370,15 +370,21 @@ t.test('plan: what is about this process alone is left out, and nothing else', a
   t.strictSame(kept, [
     'HARDEN_USER_ROOT',
     'HARDEN_CAPABILITY_IS_ROOT',
+    'HARDEN_GROUP_IS_ROOT',
+    'HARDEN_NEXT_START',
     'HARDEN_SUID_DUMPABLE',
     'HARDEN_PRIVILEGE_ESCALATES',
+    'HARDEN_GROUPS_LOST',
+    'HARDEN_FILE_CAPABILITIES',
     'HARDEN_BASIC_GONE',
     'HARDEN_BOUNDING_KEPT',
     'HARDEN_GROUPS_KEPT',
     'HARDEN_UNKNOWN_CAPABILITY',
     'HARDEN_PROC_IN_CHROOT',
     'HARDEN_WRITABLE_ANCESTOR',
-    'HARDEN_GROUP_ROOT',
+    'HARDEN_GROUP_ZERO',
+    'HARDEN_PROCESS_FLAGS',
+    'HARDEN_NOT_EXAMINED',
   ])
   const table = run().stdout
   for (const code of codes) t.equal(table.includes(code), kept.includes(code), code)
@@ -500,6 +506,7 @@ function auditOf(t: Test, tasks: Task[] | { code?: string; message: string }, fi
               { length: 41 },
               (_, bit) => ({ 10: 'cap_net_bind_service', 21: 'cap_sys_admin' })[bit] ?? `c${bit}`,
             ),
+          groupById: (gid: number) => ({ 6: 'disk', 8: 'mail' })[gid],
         }),
       },
       '../lib/errors': errors,
@@ -695,7 +702,7 @@ t.test('audit: what cannot be looked at is 3', async (t) => {
   t.match(auditOf(t, []), { status: 3, stderr: /there is no process 4711/ }, 'all of its threads have ended meanwhile')
   t.match(
     auditOf(t, [clean, { ...clean, uid: 'odd' }]),
-    { status: 3, stdout: '', stderr: /cannot be read: the status of thread 4712 has an odd line Uid/ },
+    { status: 3, stdout: '', stderr: /cannot be read: the status of the thread has an odd line Uid/ },
     'not understood is not assumed',
   )
 })

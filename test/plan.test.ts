@@ -265,6 +265,7 @@ t.test('the table', async (t) => {
     ['refused', `${code}: ${message}`],
     ['note', 'HARDEN_NPROC: one is not (leave it)'],
     ['danger', 'HARDEN_TIOCSTI: two is bad (mend it)'],
+    ['verdict', 'would be refused: 2 reasons'],
   ])
   const plain = rows(withParts().plan({}))
   t.strictSame(plain.slice(10, 12), [
