@@ -482,6 +482,8 @@ t.test('groups', async (t) => {
   const report = harden(alone)
   t.strictSame(report.groups, [8, 12], 'without proc_setid they stay')
   t.match(report.findings, [{ code: 'HARDEN_GROUPS_KEPT', level: 'note', message: /8, 12 stay: without proc_setid/ }])
+  const own = on({ ...mail, groups: [991] }).plan(alone)
+  t.strictSame([own.groups, own.findings], [[991], []], 'the primary group, which initgroups(3C) lists as well')
   t.match(on({ ...mail, groups: [12] }).plan({ ...alone, supplementalGroups: [] }).refusals, [
     {
       step: 'setgroups',

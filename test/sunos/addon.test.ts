@@ -310,7 +310,10 @@ live('descriptors: bounded without /proc, and no file is asked', ['cc'], async (
   t.match(look({ fail: noProc, files: 65536 }).answers, [[{ kind: 'listens' }]])
   const { answers: many, calls: asked } = look({ files: 1_000_000 })
   t.match(many, [[{ kind: 'listens' }]])
-  t.notOk(asked.includes('fstat'), 'which may wait for a file system')
+  t.notOk(
+    asked.some((call) => call.startsWith('fstat')),
+    'which may wait for a file system',
+  )
 })
 
 live('a chroot: directories, and what has gone stale', ['cc'], async (t) => {
