@@ -149,6 +149,7 @@ for (const [name, mutant, red] of [
     change('sunos/descriptors.c', 'if (!is_inside(&directories[i]))', 'if (0)'),
     /^not ok 3 /m,
   ],
+  ['a stale directory is refused', change('sunos/descriptors.c', ' || errno == ESTALE', ''), /^not ok 12 /m],
   ['no bound without /proc', change('sunos/descriptors.c', 'limit.rlim_max > MOST_TRIED', '0'), /^not ok 12 /m],
   [
     'asked with all privileges',

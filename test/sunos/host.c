@@ -325,13 +325,18 @@ static void looking(void)
 
 static void directories(void)
 {
+	char stale[40];
 	struct directory found[8];
 	struct failure why;
 	int root = open("/", O_RDONLY | O_DIRECTORY), usr = open("/usr", O_RDONLY | O_DIRECTORY);
 
 	MUST(root >= 0 && usr >= 0);
 	MUST(list_directories(root, found, 8, &why) == 1 && found[0].descriptor == usr);
-	setenv("SUNOS_MODEL_FAIL", "fstat=116", 1); /* ESTALE */
+	snprintf(stale, sizeof stale, "fstat %d=116", usr); /* ESTALE */
+	setenv("SUNOS_MODEL_FAIL", stale, 1);
+	MUST(list_directories(root, found, 8, &why) == 0);
+	snprintf(stale, sizeof stale, "fstat %d=116", root);
+	setenv("SUNOS_MODEL_FAIL", stale, 1);
 	MUST(list_directories(root, found, 8, &why) == -1 && why.error == ESTALE && why.item == root);
 	setenv("SUNOS_MODEL_FAIL", "fstat=5", 1);
 	MUST(list_directories(root, found, 8, &why) == -1 && why.error == EIO && !strcmp(why.call, "fstat"));
