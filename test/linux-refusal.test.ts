@@ -689,14 +689,17 @@ t.test('a descriptor by which the plan would be undone', async (t) => {
 })
 
 t.test('descriptors that could not be looked at', async (t) => {
-  for (const [syscall, errno] of [
-    ['open', ENOENT],
-    ['open', EMFILE],
-    ['io_uring_setup', EPERM],
-    ['fstat', ENOMEM],
+  const mount = 'mount procfs on /proc, and raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+  const find = (syscall: string) =>
+    `find what refuses ${syscall}: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=${syscall} as the last of these lines), or a security module`
+  for (const [syscall, errno, remedy] of [
+    ['open', ENOENT, mount],
+    ['open', EMFILE, mount],
+    ['io_uring_setup', EPERM, find('io_uring_setup')],
+    ['getcwd', ENOSYS, find('getcwd')],
+    ['fstat', ENOMEM, mount],
   ] as const) {
     const error = refusalOf(t, failure('descriptors', { syscall, errno, item: 21 }), { link: '/etc' })
-    const remedy = 'mount procfs on /proc, and raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
     t.strictSame({ ...error }, { step: 'descriptors', syscall, errno: -errno, code: 'ERR_HARDEN_PROC', remedy })
     t.match(error.message, `cannot be looked at: ${syscall}: ${getSystemErrorName(-errno)}.`)
   }

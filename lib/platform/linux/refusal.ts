@@ -64,9 +64,11 @@ export function noProc(reason: string, where: Where = { step: 'proc' }): HardenE
 
 function remedyForProc(syscall: string, errno: string): string {
   if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
-  if (errno === 'EPERM' || errno === 'EACCES' || errno === 'ENOSYS') return findRefuser(syscall)
+  if (isRefusal(errno)) return findRefuser(syscall)
   return `mount procfs on /proc in the pid namespace of the process (mount -t proc proc /proc); for audit() in a chroot, run npx privdrop audit ${process.pid} outside`
 }
+
+const isRefusal = (errno: string) => errno === 'EPERM' || errno === 'EACCES' || errno === 'ENOSYS'
 
 function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenError {
   if (errno)
@@ -74,7 +76,7 @@ function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenEr
       ...where,
       code: 'ERR_HARDEN_PROC',
       message: `the open descriptors of this process cannot be looked at: ${syscall}: ${errnoName(errno)}`,
-      remedy: `mount procfs on /proc, and ${moreFiles}`,
+      remedy: isRefusal(errnoName(errno)) ? findRefuser(syscall) : `mount procfs on /proc, and ${moreFiles}`,
     })
   if (syscall === 'io_uring_setup')
     return new HardenError({
