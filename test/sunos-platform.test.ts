@@ -65,11 +65,11 @@ const mail: Before = {
   privileges: own(kept('net_privaddr')),
 }
 
-/** priv_str_to_set(3C) with " \t\r\n,:" */
+/** priv_str_to_set(3C) with " \t\r\n," */
 function fromText(text: string): string[] | number {
   const sets: Record<string, string[]> = { basic: BASIC, all: ALL, zone: ZONE, none: [] }
   let found = new Set<string>()
-  for (const { 0: word, index } of text.matchAll(/[^ \t\r\n,:]+/g)) {
+  for (const { 0: word, index } of text.matchAll(/[^ \t\r\n,]+/g)) {
     const [, sign, plain = ''] = /^([-!+]?)(?:priv_)?(.*)$/.exec(word.toLowerCase()) ?? []
     const known = sets[plain] ?? (ALL.includes(plain) ? [plain] : undefined)
     if (!known || (sets[plain] && sign)) return Buffer.byteLength(text.slice(0, index))
@@ -300,7 +300,8 @@ t.test('a word that the system does not know, and where it is', async (t) => {
   for (const [privileges, found, place] of [
     ['net_privadr', 'net_privadr', 1],
     ['basic net_privaddr,cap_net_raw', 'cap_net_raw', 20],
-    ['basic:\t-basic', '-basic', 8],
+    ['basic,\t-basic', '-basic', 8],
+    ['basic:net_privaddr', 'basic:net_privaddr', 1],
     ['ä', 'ä', 1],
     ['basic all, net_präv basic', 'net_präv', 12],
     [`none ${'x'.repeat(100)}`, 'x'.repeat(64), 6],

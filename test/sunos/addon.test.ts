@@ -236,6 +236,16 @@ live('what is promised counts from the commit on, in every thread', ['cc'], asyn
   t.strictSame(done.slice(2), ['what was wanted: é', [1], 'what was wanted: é', [1]])
 })
 
+live('a Worker that ends while its plan is read ends alone', ['cc'], async (t) => {
+  const { answers, ...outcome } = zone().ask([
+    ['worker', ['die', 'rehearse', plan]],
+    ['worker', ['die', 'commit', plan]],
+    ['observe'],
+  ])
+  t.match(outcome, { status: 0, signal: null, stderr: '' })
+  t.match(answers, [{ code: 3 }, { code: 3 }, { user: [0, 0, 0] }])
+})
+
 live('SIGUSR1', ['cc'], async (t) => {
   const own = zone().ask([['holdSigusr1', false], ['observe'], ['giveSigusr1Back'], ['observe']])
   t.match(own.answers, [0, { sigusr1: 'ignored' }, 0, { sigusr1: 'caught' }])
