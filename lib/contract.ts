@@ -28,6 +28,7 @@ export type FindingCode =
   | 'HARDEN_BOUNDING_KEPT'
   | 'HARDEN_GROUPS_KEPT'
   | 'HARDEN_UNKNOWN_CAPABILITY'
+  | 'HARDEN_NOT_EFFECTIVE'
   | 'HARDEN_PRIMARY_ROOT'
   | 'HARDEN_DESCRIPTORS'
   | 'HARDEN_SOCKETS'
@@ -164,14 +165,21 @@ export interface Look {
   readonly sigusr1: 'ignored' | 'caught' | 'default'
 }
 
+/** Runs a part; undefined: it has thrown a HardenError, which is a reason for a refusal. */
+export type Run = <T>(part: () => T) => T | undefined
+
 /** What a system has to answer. Whatever throws, throws HardenError. */
 export interface Platform {
   readonly name: 'linux' | 'sunos'
   /** What both systems' addons have. */
   addon(): Addon
   observe(): Observation | Failure
+  /** @returns whether the texts of the options are understood; what is wrong with each is given to `run` */
+  readTexts(options: HardenOptions, run: Run): boolean
   /** @throws HardenError what the options ask and this system cannot do */
   decide(request: Request, before: Observation, findings: Finding[]): Decision
+  /** The text that an option takes for words which were given as a list; undefined: it takes none. */
+  textOf(option: string, words: readonly string[]): string | undefined
   /** In the order of the report: dangers first. */
   readonly hazards: readonly Hazard[]
   /** The plan's steps in a child that is thrown away. Changes nothing. */

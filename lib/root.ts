@@ -2,10 +2,10 @@
  * The new root directory: opened once, when the plan is made, and known by that descriptor from then on. Its path may
  * lead elsewhere a moment later.
  */
-import { closeSync, fstatSync } from 'node:fs'
-import { errnoName, HardenError } from './errors'
+import { closeSync, fstatSync, lstatSync } from 'node:fs'
+import { errnoName, HardenError, show } from './errors'
 import { type Addon, type Failure, isFailure } from './native'
-import { show } from './options'
+import { shellWord } from './shell'
 
 export interface Root {
   /** The kernel's, without links. */
@@ -46,15 +46,28 @@ function notOpened(path: string, opened: Failure): HardenError {
     ...where,
     code: 'ERR_HARDEN_NOT_PERMITTED',
     message: `chroot ${show(path)} cannot be opened: ${show(found)}: ${errnoName(errno)}`,
-    remedy: remedyFor(errnoName(errno)),
+    remedy: remedyFor(errnoName(errno), path, found),
   })
 }
 
-function remedyFor(errno: string): string {
+function remedyFor(errno: string, path: string, found: string | undefined): string {
   if (errno === 'EMFILE' || errno === 'ENFILE') return 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
   if (errno === 'ENOTDIR') return 'name a directory'
   if (errno === 'EACCES') return 'start the process as a user that may enter it'
-  return 'name a directory that exists'
+  const word = shellWord(path)
+  // mkdir(1) makes nothing of a link that leads nowhere
+  return errno === 'ENOENT' && word !== undefined && !isThere(found ?? path)
+    ? `name a directory that exists, or create it: mkdir -p ${word}`
+    : 'name a directory that exists'
+}
+
+function isThere(path: string): boolean {
+  try {
+    lstatSync(path)
+    return true
+  } catch {
+    return false
+  }
 }
 
 /** Close the unused root. */

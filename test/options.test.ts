@@ -2,9 +2,9 @@
 import { inspect } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import type { HardenError } from '../lib/errors'
+import { type HardenError, show } from '../lib/errors'
 import { harden } from '../lib/harden'
-import { LARGEST_ID, show, validate } from '../lib/options'
+import { LARGEST_ID, validate } from '../lib/options'
 import { refusal } from './refused'
 
 /** What a table calls a value that may be a megabyte, or a symbol. */

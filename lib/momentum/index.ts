@@ -4,7 +4,8 @@
  */
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
-import { type HardenOptions, isPlain, NGROUPS_MAX, show, text, wrongType, wrongValue } from '../options'
+import { show, wrongType, wrongValue } from '../errors'
+import { type HardenOptions, isPlain, NGROUPS_MAX, text } from '../options'
 import { type ReadValue, remember, rememberFiles } from '../places'
 import { nearest, openFile } from './files'
 import { Includes } from './includes'

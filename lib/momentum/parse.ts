@@ -3,8 +3,8 @@
  * passed over, and has to be well-formed. Scopes and values may be nested to any depth: there is no recursion but that of
  * the includes, whose depth is bounded.
  */
-import type { HardenError } from '../errors'
-import { type HardenOptions, show } from '../options'
+import { type HardenError, show } from '../errors'
+import type { HardenOptions } from '../options'
 import { isText, type Rules, type Source, type Token, Tokens, wrongAt } from './tokens'
 
 type Option = keyof HardenOptions

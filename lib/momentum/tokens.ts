@@ -2,8 +2,7 @@
  * The words of a Momentum configuration file, and the errors that show where in it they stand. Each character is looked
  * at once: no file takes more than time in proportion to its length.
  */
-import { HardenError, type HardenErrorFields } from '../errors'
-import { show } from '../options'
+import { HardenError, type HardenErrorFields, show } from '../errors'
 
 export interface Source {
   readonly path: string

@@ -2,10 +2,9 @@
  * Solaris and illumos: what becomes of the groups and the privilege sets, and the steps by which the process comes to it.
  */
 import type { Decision, Finding, Observation, Request } from '../../contract'
-import { HardenError } from '../../errors'
+import { HardenError, wrongValue } from '../../errors'
 import { danger, note } from '../../hazards'
 import type { PrivilegeSet, Step } from '../../native'
-import { wrongValue } from '../../options'
 import { allOf, type Ids, type Sets, type State } from '../../state'
 import { basicPrivileges, parsePrivileges, setsHeld } from './privileges'
 
