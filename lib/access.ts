@@ -1,6 +1,6 @@
 /** Why the new identity cannot use a file, and the line that changes it: by the permissions of path_resolution(7). */
 import { realpathSync, type Stats, statSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 import type { Plan, Question } from './contract'
 import { nameOf } from './databases'
 import { shellWord } from './shell'
@@ -14,7 +14,10 @@ const GENERAL =
 export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan): string {
   const there = root ? join(root.path, path) : path
   try {
-    const closed = foldersTo(there).find((folder) => !may('x', statSync(folder), wanted))
+    const real = realpathSync(there)
+    if (root && relative(root.path, real).startsWith('..')) return GENERAL // in the chroot that link leads elsewhere
+    const folders = [...foldersAbove(there).map((folder) => realpathSync(folder)), ...foldersAbove(real)]
+    const closed = folders.find((folder) => !may('x', statSync(folder), wanted))
     if (closed !== undefined) return remedyForFolder(closed, wanted) ?? GENERAL
     return remedyForFile(there, kind === 'write', wanted) ?? GENERAL
   } catch {
@@ -22,10 +25,9 @@ export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan):
   }
 }
 
-/** From the top: those on the way as it is written, and as its links lead. */
-function foldersTo(path: string): string[] {
-  const above = (path: string): string[] => (path === '/' ? [] : [...above(dirname(path)), dirname(path)])
-  return [...new Set([...above(path), ...above(realpathSync(path))])]
+/** From the top. */
+function foldersAbove(path: string): string[] {
+  return path === '/' ? [] : [...foldersAbove(dirname(path)), dirname(path)]
 }
 
 /** Whose permissions count (chmod(1)): the first that fits, although another may permit more. */

@@ -42,7 +42,7 @@ export type FindingCode =
 
 /** True, worth knowing, and no reason to stop. */
 export interface Finding<Code extends string = FindingCode> {
-  /** One meaning each; docs/errors.md has them all. */
+  /** Which finding it is, for programs: 'HARDEN_USER_ROOT', ... One meaning each; docs/errors.md has them all. */
   readonly code: Code
   /** danger: another process of the new user, or an attacker in this one, gains more than was retained. note: the rest. */
   readonly level: 'danger' | 'note'

@@ -93,12 +93,12 @@ function refusePresentUser(user: Observation['state']['user'], options: HardenOp
     code: 'ERR_HARDEN_USER_REQUIRED',
     option: 'user',
     wanted: 'a name or an id',
-    found: given ? 'undefined' : 'no user',
+    found: given ? 'undefined' : undefined,
     message: given
-      ? 'the process has root among its user ids, and the option user is there, but undefined'
+      ? 'the process has root among its user ids, and the option user is there, and undefined'
       : 'the process has root among its user ids, and no user is named to take its place',
     remedy: given
-      ? 'is a variable of the environment not set? Give the name of an account'
+      ? 'is a variable of the environment not set? Set it to the name of an account'
       : `give the option 'user': an account of the server's own`,
   })
 }

@@ -19,6 +19,7 @@ export interface HardenPlan extends CredentialsReport {
   readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
   /** What harden() would throw, if it were called now in this process (`message` as there); empty: it would succeed. */
   readonly refusals: readonly Readonly<HardenErrorFields>[]
+  /** What is true and worth knowing, dangers first; empty: nothing. docs/errors.md says what each is. */
   readonly findings: readonly Finding[]
 }
 

@@ -2,7 +2,7 @@
  * The new root directory: opened once, when the plan is made, and known by that descriptor from then on. Its path may
  * lead elsewhere a moment later.
  */
-import { closeSync, fstatSync, lstatSync } from 'node:fs'
+import { closeSync, fstatSync } from 'node:fs'
 import { errnoName, HardenError, show } from './errors'
 import { type Addon, type Failure, isFailure } from './native'
 import { shellWord } from './shell'
@@ -55,19 +55,11 @@ function remedyFor(errno: string, path: string, found: string | undefined): stri
   if (errno === 'ENOTDIR') return 'name a directory'
   if (errno === 'EACCES') return 'start the process as a user that may enter it'
   const word = shellWord(path)
-  // mkdir(1) makes nothing of a link that leads nowhere
-  return errno === 'ENOENT' && word !== undefined && !isThere(found ?? path)
+  // not what a link names: mkdir(1) does not follow it
+  const isNamed = found !== undefined && `${path}/`.startsWith(`${found}/`)
+  return errno === 'ENOENT' && isNamed && word !== undefined
     ? `name a directory that exists, or create it: mkdir -p ${word}`
     : 'name a directory that exists'
-}
-
-function isThere(path: string): boolean {
-  try {
-    lstatSync(path)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** Close the unused root. */

@@ -5,6 +5,7 @@
  */
 import { type HardenError, show } from '../errors'
 import type { HardenOptions } from '../options'
+import { optionMeant } from '../words'
 import { isText, type Rules, type Source, type Token, Tokens, wrongAt } from './tokens'
 
 type Option = keyof HardenOptions
@@ -220,6 +221,11 @@ function refuseBackslash(source: Source, { backslash }: Token): void {
 }
 
 function unknown(source: Source, name: Token): HardenError {
-  const names = [...options.keys()].join(', ')
-  return wrongAt(source, name.at, `the security scope has no ${show(name.text)}`, `it has ${names}`)
+  const meant = keys.get(optionMeant(name.text) ?? '')
+  const remedy =
+    meant === undefined ? `it has ${[...options.keys()].join(', ')}` : `the option is called ${meant} there`
+  return wrongAt(source, name.at, `the security scope has no ${show(name.text)}`, remedy, {
+    found: name.text.slice(0, 64),
+    wanted: meant,
+  })
 }

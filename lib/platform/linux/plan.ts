@@ -74,6 +74,7 @@ function refuseEscape({ jailed, sets }: State): void {
   throw new HardenError({
     code: 'ERR_HARDEN_CHROOT_ESCAPE',
     option: 'chroot',
+    found: 'cap_sys_chroot',
     message: 'cap_sys_chroot would be retained, and it lets the process leave the chroot',
     remedy: `leave cap_sys_chroot out of 'capabilities', or 'chroot' out of the options`,
   })

@@ -117,6 +117,7 @@ function refuseEscape({ jailed, sets }: State): void {
   throw new HardenError({
     code: 'ERR_HARDEN_CHROOT_ESCAPE',
     option: 'chroot',
+    found: 'proc_chroot',
     message: 'proc_chroot would be retained, and it lets the process leave the chroot',
     remedy: `leave proc_chroot out of 'privileges', or 'chroot' out of the options`,
   })
