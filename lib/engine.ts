@@ -23,7 +23,7 @@ import { type Answer, type Failure, isFailure } from './native'
 import type { HardenOptions } from './options'
 import type { Reasons } from './reasons'
 import { exchanged, noAccess, notAsked } from './refusal'
-import { closeRoot, openRoot } from './root'
+import { closeRoot, openRoot, type Root } from './root'
 import { compare, inWords, isAny } from './state'
 
 /** How often what may pass, such as a directory that is open for a moment, is tried before it is refused. */
@@ -36,25 +36,37 @@ export interface Examined {
   readonly rehearsal: Rehearsal | undefined
 }
 
+/** After options that are wrong: what else is, in those that are right. The reasons are added. */
+export function lookUp(platform: Platform, options: HardenOptions, { run }: Reasons): void {
+  run(() => resolve(independent(options), platform.addon(), run))
+  run(() => platform.readTexts(options, run))
+  run(() => closeRoot(openRootOf(platform, options)))
+}
+
+/** Without what rests on an option that is missing: it may have been wrong, and is left out therefore. */
+function independent({ supplementalGroups: groups, ...options }: HardenOptions): HardenOptions {
+  return { group: 0, ...options, supplementalGroups: groups === 'initgroups' ? undefined : groups }
+}
+
+const openRootOf = (platform: Platform, { chroot }: HardenOptions): Root | undefined =>
+  chroot === undefined ? undefined : openRoot(chroot, platform.addon())
+
 /**
  * Options and the present state to a frozen Plan: from here on nothing is decided any more.
  *
- * @param reasons what is wrong with the options already; whatever is wrong with names, ids and texts is added
+ * @param reasons whatever is wrong with names, ids and texts is added
  * @throws HardenError if there is any reason
  */
 export function makePlan(platform: Platform, options: HardenOptions, reasons: Reasons): Plan {
   const { run } = reasons
-  const before = run(() => answer(platform.observe(), platform))
-  if (!before) throw reasons.error()
-  const isWhole = !reasons.found
+  const before = answer(platform.observe(), platform)
   const findings: Finding[] = []
   const request = requestOf(platform, options, before, reasons)
   const isRead = platform.readTexts(options, run)
-  const decision = isWhole && isRead ? run(() => platform.decide(request, before, findings)) : undefined
+  const decision = isRead ? run(() => platform.decide(request, before, findings)) : undefined
   const groups = decision && accountGroups(platform, request, decision.wanted.groups)
-  const { chroot } = options
   // last, because nothing may throw while it is open
-  const root = chroot === undefined ? undefined : run(() => openRoot(chroot, platform.addon()))
+  const root = run(() => openRootOf(platform, options))
   if (!decision || !groups || reasons.found) {
     closeRoot(root)
     throw reasons.error()
@@ -71,11 +83,9 @@ export function makePlan(platform: Platform, options: HardenOptions, reasons: Re
 }
 
 /** Of what could not be found out it says what is so now: other reasons are looked for as well. */
-function requestOf(platform: Platform, options: HardenOptions, { state }: Observation, reasons: Reasons): Request {
-  if (!reasons.found && options.user === undefined) reasons.run(() => refusePresentUser(state.user, options))
-  // what rests on an option that is wrong, and has been left out, is not refused
-  const asked = reasons.found ? { group: state.group.real, ...options, supplementalGroups: namesOf(options) } : options
-  const identity = resolve(asked, platform.addon(), reasons.run)
+function requestOf(platform: Platform, options: HardenOptions, { state }: Observation, { run }: Reasons): Request {
+  const isNamed = options.user !== undefined || run(() => refusePresentUser(state.user, options)) !== undefined
+  const identity = resolve(isNamed ? options : independent(options), platform.addon(), run)
   return {
     options,
     uid: identity.uid ?? state.user.effective,
@@ -84,10 +94,9 @@ function requestOf(platform: Platform, options: HardenOptions, { state }: Observ
   }
 }
 
-const namesOf = ({ supplementalGroups: groups }: HardenOptions) => (groups === 'initgroups' ? undefined : groups)
-
-function refusePresentUser(user: Observation['state']['user'], options: HardenOptions): void {
-  if (!isAny(user, 0)) return
+/** @returns the user that stays */
+function refusePresentUser(user: Observation['state']['user'], options: HardenOptions): number {
+  if (!isAny(user, 0)) return user.effective
   const given = Object.hasOwn(options, 'user')
   throw new HardenError({
     code: 'ERR_HARDEN_USER_REQUIRED',

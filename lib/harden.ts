@@ -2,7 +2,7 @@ import { channel } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import type { Plan, Rehearsal, Timing } from './contract'
-import { commit, type Examined, examine, makePlan, timed } from './engine'
+import { commit, type Examined, examine, lookUp, makePlan, timed } from './engine'
 import { HardenError } from './errors'
 import { endIfInspectorIsOpen, refuseInspector } from './inspector'
 import { type HardenOptions, validate } from './options'
@@ -32,8 +32,10 @@ export function harden(options: unknown, ...more: readonly unknown[]): HardenRep
   const reasons = new Reasons(false)
   const asked = validate(options, reasons.run, { name: 'harden', more })
   reasons.asked = asked
-  // it throws, after the names and texts that are right have been looked up as well
-  if (reasons.found) makePlan(platform, asked, reasons)
+  if (reasons.found) {
+    lookUp(platform, asked, reasons)
+    throw reasons.error()
+  }
   return namingPlaces(asked, () => hardenAs(asked, reasons))
 }
 

@@ -2,7 +2,7 @@
  * What a caller may ask, and every error that the arguments alone can cause. No account and no file is looked up here.
  */
 import { isAbsolute, resolve } from 'node:path'
-import { inspect } from 'node:util'
+import { types } from 'node:util'
 import type { Run } from './contract'
 import { type HardenError, show, wrongType, wrongValue } from './errors'
 import { nearest } from './nearest'
@@ -167,7 +167,7 @@ export function noSuch(name: string, { option, message, wanted, kind, names }: U
 function remedyForCall(options: unknown, { name, more: [group] }: Call): string {
   if (typeof options === 'object' && options !== null && !Array.isArray(options)) return 'make it a plain object'
   if (!isNameOrId(options)) return `call ${name}({ user: 'smtp' }), with an account of the server's own`
-  return `call ${name}({ user: ${inspect(options)}${isNameOrId(group) ? `, group: ${inspect(group)}` : ''} })`
+  return `call ${name}({ user: ${show(options)}${isNameOrId(group) ? `, group: ${show(group)}` : ''} })`
 }
 
 const isNameOrId = (value: unknown): boolean =>
@@ -205,11 +205,16 @@ function nameOrId(value: unknown, option: string): void {
   } else throw wrongType(option, 'a name or an id', value, only(value))
 }
 
-/** The one name or id in a list; otherwise wrongType() has a remedy. */
+/** The one name or id in a list; undefined: wrongType() has a remedy. */
 function only(value: unknown): string | undefined {
-  const id =
-    typeof value === 'bigint' ? Number(value) : Array.isArray(value) && value.length === 1 ? value[0] : undefined
-  return isNameOrId(id) ? `write ${inspect(id)}` : undefined
+  const [id, ...more] = typeof value === 'bigint' ? [Number(value)] : elementsOf(value)
+  return more.length === 0 && isNameOrId(id) ? `write ${show(id)}` : undefined
+}
+
+/** Of a short array, without running any code of its own. */
+function elementsOf(value: unknown): unknown[] {
+  if (!Array.isArray(value) || types.isProxy(value) || value.length > REASONS_MAX) return []
+  return Array.from({ length: value.length }, (_, index) => Object.getOwnPropertyDescriptor(value, index)?.value)
 }
 
 function list(value: unknown, option: string, run: Run): void {
@@ -341,9 +346,9 @@ export function text(value: unknown, option: string): void {
 
 /** What was given as a list, as one text. */
 function oneText(value: unknown, option: string): string | undefined {
-  if (!Array.isArray(value) || value.length > REASONS_MAX) return undefined
-  const words = value.filter((word) => typeof word === 'string')
-  const whole = words.length === value.length ? platform.textOf(option, words) : undefined
+  const words = elementsOf(value)
+  if (words.length === 0 || !words.every((word) => typeof word === 'string')) return undefined
+  const whole = platform.textOf(option, words)
   return whole === undefined ? undefined : `write it as one string: ${show(whole)}`
 }
 

@@ -1,9 +1,10 @@
 import type { Finding, Plan } from './contract'
-import { examine, makePlan } from './engine'
+import { examine, lookUp, makePlan } from './engine'
 import type { HardenError, HardenErrorFields } from './errors'
 import { refuseInspector } from './inspector'
 import type { Step } from './native'
 import { type HardenOptions, validate } from './options'
+import { namingPlaces } from './places'
 import { platform } from './platform'
 import { fieldsOf, Reasons } from './reasons'
 import { type CredentialsReport, findingRows, finish, type Row, reportWhole, wholeRows } from './report'
@@ -36,7 +37,11 @@ export function plan(options: unknown, ...more: readonly unknown[]): HardenPlan 
   const { run, errors } = reasons
   const asked = validate(options, run, { name: 'plan', more })
   reasons.asked = asked
-  const made = makePlan(platform, asked, reasons)
+  if (reasons.found) {
+    lookUp(platform, asked, reasons)
+    throw reasons.error()
+  }
+  const made = namingPlaces(asked, () => makePlan(platform, asked, reasons))
   try {
     const { findings, rehearsal } = examine(platform, made, [], run)
     const rehearsed = rehearsal ? made.steps.length : stepsRehearsed(made.steps, errors)

@@ -22,7 +22,7 @@ function unknownOptions({ args, options = {} }: ParseArgsConfig): string[] {
   return tokens.flatMap((token) => {
     if (token.kind !== 'option' || Object.hasOwn(options, token.name)) return []
     const meant = optionOf(token.name, options)
-    return `there is no option ${token.rawName.slice(0, 64)}${meant === undefined ? '' : `; did you mean --${meant}?`}`
+    return `Unknown option '${token.rawName.slice(0, 64)}'${meant === undefined ? '' : `; did you mean --${meant}?`}`
   })
 }
 
