@@ -14,15 +14,22 @@ const GENERAL =
 export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan): string {
   const there = root ? join(root.path, path) : path
   try {
-    const real = realpathSync(there)
-    if (root && relative(root.path, real).startsWith('..')) return GENERAL // in the chroot that link leads elsewhere
-    const folders = [...foldersAbove(there).map((folder) => realpathSync(folder)), ...foldersAbove(real)]
-    const closed = folders.find((folder) => !may('x', statSync(folder), wanted))
-    if (closed !== undefined) return remedyForFolder(closed, wanted) ?? GENERAL
-    return remedyForFile(there, kind === 'write', wanted) ?? GENERAL
+    const closed = closedFolder(there, wanted) ?? closedFolder(realpathSync(there), wanted)
+    const isInside = (path: string) => !root || !relative(root.path, path).startsWith('..')
+    // in the chroot a link leads elsewhere
+    if (!isInside(closed ?? realpathSync(there))) return GENERAL
+    const remedy =
+      closed === undefined ? remedyForFile(there, kind === 'write', wanted) : remedyForFolder(closed, wanted)
+    return remedy ?? GENERAL
   } catch {
     return GENERAL // this process may not look there, or it has gone
   }
+}
+
+/** The first that the new user cannot pass. */
+function closedFolder(path: string, wanted: State): string | undefined {
+  const closed = foldersAbove(path).find((folder) => !may('x', statSync(folder), wanted))
+  return closed === undefined ? undefined : realpathSync(closed)
 }
 
 /** From the top. */
