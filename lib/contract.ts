@@ -1,5 +1,5 @@
 /** What the engine and a system say to one another: types alone. */
-import type { HardenError } from './errors'
+import type { HardenError, Run } from './errors'
 import type { Addon, Answer, Failure, OpenDescriptor, QuestionKind, Step } from './native'
 import type { HardenOptions } from './options'
 import type { Root } from './root'
@@ -28,6 +28,7 @@ export type FindingCode =
   | 'HARDEN_BOUNDING_KEPT'
   | 'HARDEN_GROUPS_KEPT'
   | 'HARDEN_UNKNOWN_CAPABILITY'
+  | 'HARDEN_NOT_EFFECTIVE'
   | 'HARDEN_PRIMARY_ROOT'
   | 'HARDEN_DESCRIPTORS'
   | 'HARDEN_SOCKETS'
@@ -41,7 +42,7 @@ export type FindingCode =
 
 /** True, worth knowing, and no reason to stop. */
 export interface Finding<Code extends string = FindingCode> {
-  /** One meaning each; docs/errors.md has them all. */
+  /** Which finding it is, for programs: 'HARDEN_USER_ROOT', ... One meaning each; docs/errors.md has them all. */
   readonly code: Code
   /** danger: another process of the new user, or an attacker in this one, gains more than was retained. note: the rest. */
   readonly level: 'danger' | 'note'
@@ -170,8 +171,12 @@ export interface Platform {
   /** What both systems' addons have. */
   addon(): Addon
   observe(): Observation | Failure
+  /** @returns whether the texts of the options are understood; what is wrong with each is given to `run` */
+  readTexts(options: HardenOptions, run: Run): boolean
   /** @throws HardenError what the options ask and this system cannot do */
   decide(request: Request, before: Observation, findings: Finding[]): Decision
+  /** The text that an option takes for words which were given as a list; undefined: it takes none. */
+  textOf(option: string, words: readonly string[]): string | undefined
   /** In the order of the report: dangers first. */
   readonly hazards: readonly Hazard[]
   /** The plan's steps in a child that is thrown away. Changes nothing. */

@@ -16,20 +16,18 @@ import type {
   Request,
   Timing,
 } from './contract'
-import { HardenError } from './errors'
+import { HardenError, type Run } from './errors'
 import { findingsAhead, questionsAhead } from './foresight'
 import { type Answer, type Failure, isFailure } from './native'
 import type { HardenOptions } from './options'
+import type { Reasons } from './reasons'
 import { exchanged, noAccess, notAsked } from './refusal'
-import { openRoot } from './root'
+import { closeRoot, openRoot, type Root } from './root'
 import { compare, inWords, isAny } from './state'
 
 /** How often what may pass, such as a directory that is open for a moment, is tried before it is refused. */
 const TRIES = 3
 const PAUSE_MS = 10
-
-/** harden() gives up at the first part that throws; plan() goes on, with undefined in its place. */
-export type Run = <T>(part: () => T) => T | undefined
 
 export interface Examined {
   readonly findings: readonly Finding[]
@@ -37,46 +35,79 @@ export interface Examined {
   readonly rehearsal: Rehearsal | undefined
 }
 
+/** After options that are wrong: what else is, in those that are right. The reasons are added. */
+export function lookUp(platform: Platform, options: HardenOptions, { run }: Reasons): void {
+  run(() => resolve(independent(options), platform.addon(), run))
+  run(() => platform.readTexts(options, run))
+  run(() => closeRoot(openRootOf(platform, options)))
+}
+
+/** Without what rests on an option that is missing: it may have been wrong, and is left out therefore. */
+function independent({ supplementalGroups: groups, ...options }: HardenOptions): HardenOptions {
+  return { group: 0, ...options, supplementalGroups: groups === 'initgroups' ? undefined : groups }
+}
+
+const openRootOf = (platform: Platform, { chroot }: HardenOptions): Root | undefined =>
+  chroot === undefined ? undefined : openRoot(chroot, platform.addon())
+
 /**
  * Options and the present state to a frozen Plan: from here on nothing is decided any more.
  *
- * @throws HardenError whatever is wrong with names, ids and texts, and ERR_HARDEN_USER_REQUIRED
+ * @param reasons whatever is wrong with names, ids and texts is added
+ * @throws HardenError if there is any reason
  */
-export function makePlan(platform: Platform, options: HardenOptions): Plan {
-  const before = platform.observe()
-  if (isFailure(before)) throw platform.explain(before, undefined, [])
-  const request = requestOf(platform, options, before)
+export function makePlan(platform: Platform, options: HardenOptions, reasons: Reasons): Plan {
+  const { run } = reasons
+  const before = answer(platform.observe(), platform)
   const findings: Finding[] = []
-  const decision = platform.decide(request, before, findings)
+  const request = requestOf(platform, options, before, reasons)
+  const isRead = platform.readTexts(options, run)
+  const decision = isRead ? run(() => platform.decide(request, before, findings)) : undefined
+  const groups = decision && accountGroups(platform, request, decision.wanted.groups)
+  // last, because nothing may throw while it is open
+  const root = run(() => openRootOf(platform, options))
+  if (!decision || !groups || reasons.found) {
+    closeRoot(root)
+    throw reasons.error()
+  }
   return Object.freeze({
     ...decision,
     before,
     questions: Object.freeze(listQuestions(options, request.uid)),
-    accountGroups: accountGroups(platform, request, decision.wanted.groups),
+    accountGroups: groups,
     explicitGroups: options.supplementalGroups !== undefined,
     findings: Object.freeze(findings),
-    // last, because nothing may throw while it is open
-    root: options.chroot === undefined ? undefined : openRoot(options.chroot, platform.addon()),
+    root,
   })
 }
 
-function requestOf(platform: Platform, options: HardenOptions, { state }: Observation): Request {
-  const identity = resolve(options, platform.addon())
+/** Of what could not be found out it says what is so now: other reasons are looked for as well. */
+function requestOf(platform: Platform, options: HardenOptions, { state }: Observation, { run }: Reasons): Request {
+  const isNamed = options.user !== undefined || run(() => refusePresentUser(state.user, options)) !== undefined
+  const identity = resolve(isNamed ? options : independent(options), platform.addon(), run)
   return {
     options,
-    uid: identity.uid ?? presentUser(state.user),
+    uid: identity.uid ?? state.user.effective,
     gid: identity.gid ?? state.group.effective,
     groups: identity.groups,
   }
 }
 
-function presentUser(user: Observation['state']['user']): number {
+/** @returns the user that stays */
+function refusePresentUser(user: Observation['state']['user'], options: HardenOptions): number {
   if (!isAny(user, 0)) return user.effective
+  const given = Object.hasOwn(options, 'user')
   throw new HardenError({
     code: 'ERR_HARDEN_USER_REQUIRED',
     option: 'user',
-    message: 'the process has root among its user ids, and no user is named to take its place',
-    remedy: `give the option 'user': an account of the server's own`,
+    wanted: 'a name or an id',
+    found: given ? 'undefined' : undefined,
+    message: given
+      ? 'the process has root among its user ids, and the option user is there, and undefined'
+      : 'the process has root among its user ids, and no user is named to take its place',
+    remedy: given
+      ? 'is a variable of the environment not set? Set it to the name of an account'
+      : `give the option 'user': an account of the server's own`,
   })
 }
 
@@ -130,13 +161,8 @@ export function timed<T>(timings: Timing[], name: string, part: () => T): T {
   return result
 }
 
-function answer<T extends object>(
-  given: T | Failure,
-  platform: Platform,
-  plan: Plan,
-  questions: readonly Question[] = [],
-): T {
-  if (isFailure(given)) throw platform.explain(given, plan, questions)
+function answer<T extends object>(given: T | Failure, platform: Platform, plan?: Plan): T {
+  if (isFailure(given)) throw platform.explain(given, plan, [])
   return given
 }
 

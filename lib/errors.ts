@@ -1,7 +1,7 @@
 /**
  * The one error class. The fields are for programs, the message is for people and ends with the remedy.
  */
-import { getSystemErrorName } from 'node:util'
+import { getSystemErrorName, inspect } from 'node:util'
 
 /** What can go wrong, each with one meaning; the README has the table. */
 export type HardenErrorCode =
@@ -46,29 +46,34 @@ export interface HardenErrorFields {
   tid?: number
   wanted?: string
   found?: string
+  others?: readonly HardenErrorFields[]
   cause?: unknown
 }
 
 /** Thrown by every function. Whenever it is thrown, nothing has changed: what fails later ends the process instead. */
 export class HardenError extends Error {
+  /** Which error it is, for programs: 'ERR_UNKNOWN_CREDENTIAL', ... One meaning each; docs/errors.md has them all. */
   declare readonly code: HardenErrorCode
-  /** What to do about it. */
+  /** What to do about it, as one sentence without its full stop. The message ends with it. */
   declare readonly remedy: string
-  /** The option of harden() that it is about. */
+  /** The option of harden() that it is about: 'user', 'supplementalGroups[1]', 'rehearse.read[0]'. */
   declare readonly option?: string
   /** Where in a configuration file the value of that option, or the mistake, stands: 'file:line:column'. */
   declare readonly place?: string
   /** The step under way: 'setgroups', 'capset', 'park', ... */
   declare readonly step?: string
-  /** The system call of that step. */
+  /** The system call of that step: 'setgroups'. */
   declare readonly syscall?: string
   /** Negative, as in Node's own system errors: `util.getSystemErrorName(errno)` is 'EPERM'. */
   declare readonly errno?: number
   /** The thread that it is about (gettid(2)). */
   declare readonly tid?: number
-  /** What that thread, or the rehearsal, should have been, and what the kernel said it was. */
+  /** What would be right: a type ('a string'), a text that would be accepted, the kernel's word ('0'). */
   declare readonly wanted?: string
+  /** What is there instead, cut at 64 characters if an option has it: a name, a path, the kernel's word ('1000'). */
   declare readonly found?: string
+  /** From plan(), if the options have several mistakes: the others. Each is in the message, too. */
+  declare readonly others?: readonly HardenErrorFields[]
 
   static {
     // not an assignment, which a frozen Error.prototype refuses
@@ -101,4 +106,35 @@ function own(value: unknown): PropertyDescriptor {
 /** 'EPERM', from the kernel's positive number; 0 is no error of the kernel's. */
 export function errnoName(errno: number): string {
   return errno > 0 ? getSystemErrorName(-errno) : 'no answer'
+}
+
+/** @param remedy where "make it ..." is not the whole of it */
+export function wrongType(option: string, wanted: string, value: unknown, remedy = `make it ${wanted}`): HardenError {
+  const found = show(value)
+  return new HardenError({
+    code: 'ERR_INVALID_ARG_TYPE',
+    option,
+    wanted,
+    found,
+    message: `${option} must be ${wanted}, and is ${found}`,
+    remedy,
+  })
+}
+
+export function wrongValue(option: string, message: string, remedy: string, values: Values = {}): HardenError {
+  return new HardenError({ ...values, code: 'ERR_INVALID_ARG_VALUE', option, message, remedy })
+}
+
+/** Runs a part; undefined: it has thrown a HardenError, which is a reason for a refusal. */
+export type Run = <T>(part: () => T) => T | undefined
+
+/** What was given, and what it has to be, if there is a word for it. */
+export type Values = Pick<HardenErrorFields, 'found' | 'wanted'>
+
+/** A value as an error message may show it: short, and without running any code of its own. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return value.length > 64 ? `${inspect(value.slice(0, 64))}...` : inspect(value)
+  if (Array.isArray(value)) return 'an array'
+  if (value === null || ['number', 'boolean', 'undefined'].includes(typeof value)) return String(value)
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }

@@ -6,9 +6,9 @@ import { existsSync, readlinkSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Finding, Question, Scene } from './contract'
+import { show } from './errors'
 import { attempt, danger, note } from './hazards'
 import type { Answer } from './native'
-import { show } from './options'
 import { filesRead, foldersAsked } from './places'
 
 /** A question, and what the rehearsing child answered. */

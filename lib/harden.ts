@@ -2,13 +2,14 @@ import { channel } from 'node:diagnostics_channel'
 import { debuglog } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import type { Plan, Rehearsal, Timing } from './contract'
-import { commit, type Examined, examine, makePlan, timed } from './engine'
+import { commit, type Examined, examine, lookUp, makePlan, timed } from './engine'
 import { HardenError } from './errors'
 import { endIfInspectorIsOpen, refuseInspector } from './inspector'
 import { type HardenOptions, validate } from './options'
 import { namingPlaces } from './places'
 import { platform } from './platform'
 import { isKept, makePromise } from './promise'
+import { Reasons } from './reasons'
 import { type HardenReport, makeReport } from './report'
 import { closeRoot, enteredRoot } from './root'
 
@@ -26,12 +27,19 @@ const debug = debuglog('privdrop')
  * @throws HardenError nothing has changed
  * @see credentials(7), capabilities(7), setresuid(2), setgroups(2), prctl(2); on Solaris privileges(7), setppriv(2)
  */
-export function harden(options: HardenOptions): HardenReport {
-  const asked = validate(options)
-  return namingPlaces(asked, () => hardenAs(asked))
+export function harden(options: HardenOptions): HardenReport
+export function harden(options: unknown, ...more: readonly unknown[]): HardenReport {
+  const reasons = new Reasons(false)
+  const asked = validate(options, reasons.run, { name: 'harden', more, textOf: platform.textOf })
+  reasons.asked = asked
+  if (reasons.found) {
+    lookUp(platform, asked, reasons)
+    throw reasons.error()
+  }
+  return namingPlaces(asked, () => hardenAs(asked, reasons))
 }
 
-function hardenAs(asked: HardenOptions): HardenReport {
+function hardenAs(asked: HardenOptions, reasons: Reasons): HardenReport {
   refuseHere()
   const addon = platform.addon()
   const timings: Timing[] = []
@@ -42,10 +50,12 @@ function hardenAs(asked: HardenOptions): HardenReport {
   try {
     // First: no signal opens the inspector from here on, so what is closed stays closed.
     const keepSigusr1 = holdSigusr1()
-    plan = timed(timings, 'resolve', () => makePlan(platform, asked))
-    const examined = examine(platform, plan, timings, (part) => part())
+    plan = timed(timings, 'resolve', () => makePlan(platform, asked, reasons))
+    const examined = examine(platform, plan, timings, reasons.run)
+    reasons.run(() => refuseInspector(asked))
+    if (reasons.found) throw reasons.error()
     findings = examined.findings
-    rehearsal = examined.rehearsal as Rehearsal // a part that is refused throws here
+    rehearsal = examined.rehearsal as Rehearsal // it was not refused
     makePromise(addon, plan, asked)
     done = commit(platform, plan, rehearsal, keepSigusr1, () => refuseInspector(asked))
   } catch (error) {

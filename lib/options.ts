@@ -1,66 +1,75 @@
 /**
- * What a caller may ask, and every error that his arguments alone can cause. Nothing is looked up here.
+ * What a caller may ask, and every error that the arguments alone can cause. No account and no file is looked up here.
  */
-import { isAbsolute } from 'node:path'
-import { inspect } from 'node:util'
-import { HardenError } from './errors'
+import { isAbsolute, resolve } from 'node:path'
+import { types } from 'node:util'
+import { type HardenError, type Run, show, wrongType, wrongValue } from './errors'
+import { nearest } from './nearest'
 import { namingPlaces } from './places'
+import { refuseAll } from './reasons'
+import { listWords, meant, optionWords, type Words } from './words'
 
 /** What harden() and plan() take. Whatever else is in it is refused: a misspelt option must not be a default. */
 export interface HardenOptions {
   /**
-   * The identity to assume: an account's name, or a uid. A string is a name first, and a uid only if it is all digits and
-   * no account has that name. Required if any of the process's user ids is 0. Without it the effective user stays.
+   * The identity to assume: an account's name, or a uid, e.g. 'smtp', 990. A string is a name first, and a uid only if it is all
+   * digits and no account has that name. Required if any of the process's user ids is 0: `{ user: process.env.SMTP_USER }` compiles,
+   * and is refused there if the variable is not set. Without it the effective user stays.
    */
-  user?: string | number
-  /** A group's name, or a gid. Default: the primary group of `user`. */
-  group?: string | number
+  user?: string | number | undefined
+  /** A group's name, or a gid, e.g. 'mail', 8. Default: the primary group of `user`. */
+  group?: string | number | undefined
   /**
-   * The supplementary groups, exactly these (setgroups(2)): at most NGROUPS_MAX names or gids; or 'initgroups', those of the
-   * account (initgroups(3)). Default: none.
+   * The supplementary groups, exactly these (setgroups(2)): at most NGROUPS_MAX names or gids, e.g. ['mail', 'ssl-cert']; or
+   * 'initgroups', those of the account (initgroups(3)). Default: none.
    */
-  supplementalGroups?: readonly (string | number)[] | 'initgroups'
+  supplementalGroups?: readonly (string | number)[] | 'initgroups' | undefined
   /**
    * Linux: the capabilities to retain, in the notation of cap_from_text(3), e.g. 'cap_net_bind_service+ep'. Exclusive:
    * what it does not name is lost, for user root too. Default: none; user root without it stays as privileged as it is.
    */
-  capabilities?: string
+  capabilities?: string | undefined
   /**
    * Solaris: the privileges to retain, in the notation of priv_str_to_set(3C), e.g. 'basic net_privaddr'. Exclusive: what it
    * does not name is lost, for user root too. Default: none, not even basic ones; user root without it stays as privileged
    * as it is. Ignored on Linux.
    */
-  privileges?: string
+  privileges?: string | undefined
   /**
-   * A new root directory, as an absolute path (chroot(2)). Whatever is needed from outside has to be loaded before.
+   * A new root directory, as an absolute path, e.g. '/srv/mail' (chroot(2)). Whatever is needed from outside has to be loaded before.
    * Default: none.
    */
-  chroot?: string
+  chroot?: string | undefined
   /**
-   * Linux: names of capabilities, separated by white space or commas, that child processes keep too; each must be
+   * Linux: names of capabilities, separated by white space or commas, that child processes keep too, e.g. 'cap_net_raw'; each must be
    * permitted in `capabilities`. Default: none.
    */
-  ambientCapabilities?: string
+  ambientCapabilities?: string | undefined
   /**
    * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
    * or not. Default: true. On Solaris there is no such thing: there what is retained bounds that, too (the limit set).
    */
-  noNewPrivileges?: boolean
+  noNewPrivileges?: boolean | undefined
   /**
-   * What the new identity must be able to use, tried by the rehearsing child: absolute paths, as the process will see them
-   * (in the chroot), and TCP ports from 1 to 65535, for IPv4 and IPv6. Nothing is created or written. A directory in `write` is
-   * one to create files in. Default: nothing.
+   * What the new identity must be able to use, tried by the rehearsing child, e.g. { read: ['/etc/ssl/key.pem'], bind: [25] }. Nothing is
+   * created or written. Default: nothing.
    */
-  rehearse?: {
-    readonly read?: readonly string[]
-    readonly write?: readonly string[]
-    readonly bind?: readonly number[]
-  }
+  rehearse?:
+    | {
+        /** Files and directories to read: absolute paths, at most 1024, as the process will see them (in the chroot), e.g. '/etc/ssl/key.pem'. */
+        readonly read?: readonly string[] | undefined
+        /** The same to write: files, and directories to create files in, e.g. '/var/spool/smtp'. */
+        readonly write?: readonly string[] | undefined
+        /** TCP ports to bind, for IPv4 and IPv6: whole numbers from 1 to 65535, at most 1024, e.g. 25. */
+        readonly bind?: readonly number[] | undefined
+      }
+    | undefined
   /** Accept an inspector that is open when harden() is called. Default: false. */
-  allowInspector?: boolean
+  allowInspector?: boolean | undefined
 }
 
-type Known = { readonly [Option in keyof Required<HardenOptions>]: (value: unknown, option: string) => void }
+type Check = (value: unknown, option: string, context: Context) => void
+type Known = { readonly [Option in keyof Required<HardenOptions>]: Check }
 
 const known: Known = {
   user: nameOrId,
@@ -75,37 +84,106 @@ const known: Known = {
   allowInspector: boolean,
 }
 
+/** Words of others, for each option. */
+const words: Words<keyof HardenOptions> = optionWords
+const wordsOfLists: Words<keyof NonNullable<HardenOptions['rehearse']>> = listWords
+
 /** The largest id. The next one is (uid_t)-1, which means "leave it as it is" to setresuid(2). */
 export const LARGEST_ID = 0xfffffffe
+/** What an error says of what is none. */
+export const WHOLE_ID = `an id is a whole number from 0 to ${LARGEST_ID}`
 /** Each is a few system calls of the rehearsing child. */
 const ATTEMPTS_MAX = 1024
 /** The kernel's limit (getgroups(2), NGROUPS_MAX); it has been a constant since Linux 2.6.4. */
 export const NGROUPS_MAX = 65536
 
+/** Of a list, as many wrong elements are told. */
+const REASONS_MAX = 16
+
+/** How it was called: the name of the function, and what was given after the options. */
+interface Call {
+  readonly name: string
+  readonly more: readonly unknown[]
+  readonly textOf: TextOf
+}
+
+/** Words that were given as a list, as the one text that the option takes; undefined: there is none. */
+type TextOf = (option: string, words: readonly string[]) => string | undefined
+
+interface Context {
+  readonly run: Run
+  readonly textOf: TextOf
+}
+
+const ofHarden: Call = { name: 'harden', more: [], textOf: () => undefined }
+
 /**
  * A checked copy of the options.
  *
+ * @param run is given each reason for a refusal, and may throw it; the option it is about is left out of the copy
  * @throws HardenError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; `option` names the culprit
  */
-export function validate(options: unknown): HardenOptions {
-  if (!isPlain(options)) throw wrongType('options', 'a plain object', options)
+export function validate(options: unknown, run: Run = (part) => part(), call: Call = ofHarden): HardenOptions {
+  if (!isPlain(options)) throw wrongType('options', 'a plain object', options, remedyForCall(options, call))
 
   // Own properties only, each read once: whatever Object.prototype has been made to carry is no option.
   const copy: Record<string, unknown> = { __proto__: null, ...options }
   const groups = copy.supplementalGroups
   if (Array.isArray(groups) && groups.length <= NGROUPS_MAX) copy.supplementalGroups = [...groups]
   if (isPlain(copy.rehearse)) copy.rehearse = copyOfLists(copy.rehearse)
+  const right: Record<string, unknown> = { __proto__: null }
+  const runHere: Run = (part) => run(() => namingPlaces(copy, part))
+  const context: Context = { run: runHere, textOf: call.textOf }
   for (const [option, value] of Object.entries(copy)) {
-    if (!Object.hasOwn(known, option))
-      throw wrongValue(
-        option.slice(0, 64),
-        `there is no option ${show(option)}`,
-        `the options are ${Object.keys(known).join(', ')}`,
-      )
-    if (value !== undefined) namingPlaces(copy, () => known[option as keyof Known](value, option))
+    const isRight = runHere(() => {
+      check(option, value, context)
+      return true
+    })
+    if (isRight) right[option] = value
   }
-  return copy
+  return right
 }
+
+function check(option: string, value: unknown, context: Context): void {
+  if (!Object.hasOwn(known, option))
+    throw noSuch(option, {
+      option: option.slice(0, 64),
+      message: 'there is no option',
+      wanted: meant(option, words),
+      kind: 'option',
+      names: known,
+    })
+  if (value !== undefined) known[option as keyof Known](value, option, context)
+}
+
+interface Unknown {
+  readonly option: string
+  readonly message: string
+  /** The name that is meant, if it is known. */
+  readonly wanted: string | undefined
+  /** What the names are of, and all of them. */
+  readonly kind: 'option' | 'list'
+  readonly names: object
+}
+
+/** A name that does not exist. */
+export function noSuch(name: string, { option, message, wanted, kind, names }: Unknown): HardenError {
+  const remedy =
+    wanted === undefined ? `the ${kind}s are ${Object.keys(names).join(', ')}` : `the ${kind} is called '${wanted}'`
+  return wrongValue(option, `${message} ${show(name)}`, remedy, { found: name.slice(0, 64), wanted })
+}
+
+/** The call with what was given in its place. */
+function remedyForCall(options: unknown, { name, more: [group] }: Call): string {
+  if (typeof options === 'object' && options !== null && !Array.isArray(options)) return 'make it a plain object'
+  if (!isNameOrId(options)) return `call ${name}({ user: 'smtp' }), with an account of the server's own`
+  return `call ${name}({ user: ${show(options)}${isNameOrId(group) ? `, group: ${show(group)}` : ''} })`
+}
+
+const isNameOrId = (value: unknown): boolean =>
+  typeof value === 'string' ? /^[^\0:]{1,64}$/.test(value) : typeof value === 'number' && isId(value)
+
+const isId = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= LARGEST_ID
 
 /** Without a prototype, as all of the copy is. */
 function copyOfLists(lists: object): object {
@@ -122,89 +200,206 @@ export function isPlain(value: unknown): value is object {
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
+/** NaN is what Number(undefined) is. */
+const numberOf = (value: number, remedy: string): string =>
+  Number.isNaN(value) ? `is a variable of the environment not set? It has to be a number: ${remedy}` : remedy
+
 function nameOrId(value: unknown, option: string): void {
+  const empty = 'give a name or an id, or leave the option out'
   if (typeof value === 'number') {
-    if (!Number.isInteger(value) || value < 0 || value > LARGEST_ID)
-      throw wrongValue(option, `${option} ${value} is no id`, `an id is a whole number from 0 to ${LARGEST_ID}`)
+    if (!isId(value))
+      throw wrongValue(option, `${option} ${value} is no id`, numberOf(value, WHOLE_ID), { found: `${value}` })
   } else if (typeof value === 'string') {
     text(value, option)
-    if (value === '')
-      throw wrongValue(option, `${option} is an empty string`, 'give a name or an id, or leave the option out')
-  } else throw wrongType(option, 'a name or an id', value)
+    if (value === '') throw wrongValue(option, `${option} is an empty string`, empty, { found: show(value) })
+  } else throw wrongType(option, 'a name or an id', value, only(value))
 }
 
-function list(value: unknown, option: string): void {
+/** The one name or id in a list; undefined: wrongType() has a remedy. */
+function only(value: unknown): string | undefined {
+  const [id, ...more] = typeof value === 'bigint' ? [Number(value)] : elementsOf(value)
+  return more.length === 0 && isNameOrId(id) ? `write ${show(id)}` : undefined
+}
+
+/** Of a short array, without running any code of its own. */
+function elementsOf(value: unknown): unknown[] {
+  if (!Array.isArray(value) || types.isProxy(value) || value.length > REASONS_MAX) return []
+  return Array.from({ length: value.length }, (_, index) => Object.getOwnPropertyDescriptor(value, index)?.value)
+}
+
+function list(value: unknown, option: string, { run }: Context): void {
   if (value === 'initgroups') return
-  if (!Array.isArray(value)) throw wrongType(option, `an array of names and ids, or 'initgroups'`, value)
-  if (value.length > NGROUPS_MAX)
-    throw wrongValue(option, `${value.length} groups are too many`, `the kernel takes ${NGROUPS_MAX} (NGROUPS_MAX)`)
-  // not forEach: that passes over holes
-  for (const [index, element] of value.entries()) nameOrId(element, `${option}[${index}]`)
+  if (!Array.isArray(value)) throw wrongType(option, `an array of names and ids, or 'initgroups'`, value, asList(value))
+  refuseTooMany(value, option, NGROUPS_MAX, 'the kernel takes no more (NGROUPS_MAX)')
+  checkEach(value, option, nameOrId, run)
 }
 
-const attemptable: Record<string, (value: unknown, option: string) => void> = {
-  read: absolutePath,
-  write: absolutePath,
-  bind: port,
+/** What was given in one word, as a list. */
+function asList(value: unknown): string | undefined {
+  if (typeof value === 'string' && nearest(value, ['initgroups'])) return `write 'initgroups'`
+  const items = typeof value === 'string' ? wordsOf(value) : [value]
+  return items.length > 0 && items.every(isNameOrId) ? `write ${showList(items)}` : undefined
 }
 
-function attempts(value: unknown, option: string): void {
-  if (!isPlain(value)) throw wrongType(option, 'a plain object', value)
-  for (const [kind, items] of Object.entries(value)) {
-    const check = Object.hasOwn(attemptable, kind) ? attemptable[kind] : undefined
-    if (!check)
-      throw wrongValue(
-        `${option}.${kind.slice(0, 64)}`,
-        `${option} has no ${show(kind)}`,
-        `it has ${Object.keys(attemptable).join(', ')}`,
-      )
-    if (items === undefined) continue
-    if (!Array.isArray(items)) throw wrongType(`${option}.${kind}`, 'an array', items)
-    if (items.length > ATTEMPTS_MAX)
-      throw wrongValue(`${option}.${kind}`, `${items.length} are too many`, `name at most ${ATTEMPTS_MAX}`)
-    for (const [index, item] of items.entries()) check(item, `${option}.${kind}[${index}]`)
+export const showList = (items: readonly unknown[]): string => `[${items.map(show).join(', ')}]`
+
+/** No more than fit into a message. */
+export const wordsOf = (text: string): string[] =>
+  (text.length > 1024 ? [] : (text.match(/[^\s,]+/g) ?? [])).slice(0, 16)
+
+function refuseTooMany(items: readonly unknown[], option: string, most: number, remedy: string): void {
+  const { length } = items
+  if (length > most)
+    throw wrongValue(option, `${option} has ${length} elements, and at most ${most} are possible`, remedy, {
+      found: `${length}`,
+      wanted: `at most ${most}`,
+    })
+}
+
+/** Every part that throws is a reason. */
+function checkAll(checks: Iterable<() => void>, run: Run): void {
+  const wrong: unknown[] = []
+  for (const check of checks)
+    try {
+      check()
+    } catch (error) {
+      wrong.push(error)
+      if (wrong.length === REASONS_MAX) break
+    }
+  refuseAll(wrong, run)
+}
+
+type CheckItem = (item: unknown, option: string) => void
+
+function checkEach(items: readonly unknown[], option: string, checkItem: CheckItem, run: Run): void {
+  // not map: that passes over holes
+  checkAll(
+    Array.from(items, (item, index) => () => checkItem(item, `${option}[${index}]`)),
+    run,
+  )
+}
+
+const attemptable: Readonly<Record<string, CheckItem>> = { read: absolutePath, write: absolutePath, bind: port }
+
+function attempts(value: unknown, option: string, { run }: Context): void {
+  const shape = '{ read: [...], write: [...], bind: [...] }'
+  if (!isPlain(value))
+    throw wrongType(option, 'a plain object', value, `write ${shape}, without those that are not needed`)
+  checkAll(
+    Object.entries(value).map(
+      ([kind, items]) =>
+        () =>
+          attempt(items, option, kind, run),
+    ),
+    run,
+  )
+}
+
+function attempt(items: unknown, option: string, kind: string, run: Run): void {
+  const checkItem = Object.hasOwn(attemptable, kind) ? attemptable[kind] : undefined
+  const name = `${option}.${kind.slice(0, 64)}`
+  if (!checkItem)
+    throw noSuch(kind, {
+      option: name,
+      message: `${option} has no`,
+      wanted: meant(kind, wordsOfLists),
+      kind: 'list',
+      names: attemptable,
+    })
+  if (items === undefined) return
+  if (!Array.isArray(items)) throw wrongType(name, 'an array', items, asItems(items, checkItem))
+  refuseTooMany(items, name, ATTEMPTS_MAX, 'name fewer')
+  checkEach(items, name, checkItem, run)
+}
+
+/** One path or port as a list. */
+function asItems(item: unknown, checkItem: CheckItem): string | undefined {
+  const one = portOf(item) ?? item
+  try {
+    checkItem(one, '')
+    return `write [${show(one)}]`
+  } catch {
+    return undefined
   }
 }
 
+/** What is a port but for its quotes. */
+const portOf = (value: unknown): number | undefined =>
+  typeof value === 'string' && /^\s*0*[1-9]\d{0,4}\s*$/.test(value) && Number(value) < 65536 ? Number(value) : undefined
+
 function port(value: unknown, option: string): void {
-  if (typeof value !== 'number') throw wrongType(option, 'a port number', value)
+  if (typeof value !== 'number') {
+    const number = portOf(value)
+    throw wrongType(
+      option,
+      'a port number',
+      value,
+      number === undefined ? undefined : `write ${number}, without quotes`,
+    )
+  }
   if (!Number.isInteger(value) || value < 1 || value > 65535)
-    throw wrongValue(option, `${option} ${value} is no port`, 'a port is a whole number from 1 to 65535')
+    throw wrongValue(
+      option,
+      `${option} ${value} is no port`,
+      numberOf(value, 'a port is a whole number from 1 to 65535'),
+      {
+        found: `${value}`,
+      },
+    )
 }
 
-export function text(value: unknown, option: string): void {
-  if (typeof value !== 'string') throw wrongType(option, 'a string', value)
-  if (value.includes('\0')) throw wrongValue(option, `${option} ${show(value)} contains a NUL byte`, 'remove it')
+export function text(value: unknown, option: string, context?: Context): void {
+  if (typeof value !== 'string') throw wrongType(option, 'a string', value, oneText(value, option, context))
+  if (value.includes('\0'))
+    throw wrongValue(option, `${option} ${show(value)} contains a NUL byte`, 'remove it', { found: show(value) })
+}
+
+/** What was given as a list, as one text. */
+function oneText(value: unknown, option: string, context: Context | undefined): string | undefined {
+  const words = elementsOf(value)
+  if (words.length === 0 || !words.every((word) => typeof word === 'string')) return undefined
+  const whole = context?.textOf(option, words)
+  return whole === undefined ? undefined : `write it as one string: ${show(whole)}`
 }
 
 function absolutePath(value: unknown, option: string): void {
   text(value, option)
+  const path = value as string
   // a relative one would mean something else to whoever reads the configuration than to the process
-  if (!isAbsolute(value as string))
-    throw wrongValue(option, `${option} ${show(value)} is no absolute path`, 'begin it with /')
+  if (isAbsolute(path)) return
+  const absolute = option === 'chroot' ? resolved(path) : undefined
+  throw wrongValue(
+    option,
+    `${option} ${show(path)} is no absolute path`,
+    absolute === undefined
+      ? 'begin it with /'
+      : `write ${show(absolute)}, which it is in the present working directory`,
+    { found: show(path), wanted: absolute === undefined ? 'a path that begins with /' : absolute },
+  )
 }
+
+/** undefined: to resolve it is no help. */
+function resolved(path: string): string | undefined {
+  if (path === '' || path.startsWith('~') || path.length > 64) return undefined
+  try {
+    return resolve(path)
+  } catch {
+    return undefined // the working directory has been removed
+  }
+}
+
+const booleans: ReadonlyMap<unknown, boolean> = new Map<unknown, boolean>([
+  ...(['true', 'yes', 'on', '1', 1] as const).map((word) => [word, true] as const),
+  ...(['false', 'no', 'off', '0', 0] as const).map((word) => [word, false] as const),
+])
 
 function boolean(value: unknown, option: string): void {
-  if (typeof value !== 'boolean') throw wrongType(option, 'true or false', value)
-}
-
-export function wrongType(option: string, wanted: string, value: unknown): HardenError {
-  return new HardenError({
-    code: 'ERR_INVALID_ARG_TYPE',
+  if (typeof value === 'boolean') return
+  const meant = booleans.get(value)
+  throw wrongType(
     option,
-    message: `${option} must be ${wanted}, and is ${show(value)}`,
-    remedy: `make it ${wanted}`,
-  })
-}
-
-export function wrongValue(option: string, message: string, remedy: string): HardenError {
-  return new HardenError({ code: 'ERR_INVALID_ARG_VALUE', option, message, remedy })
-}
-
-/** A value as an error message may show it: short, and without running any code of its own. */
-export function show(value: unknown): string {
-  if (typeof value === 'string') return value.length > 64 ? `${inspect(value.slice(0, 64))}...` : inspect(value)
-  if (Array.isArray(value)) return 'an array'
-  if (value === null || ['number', 'boolean', 'undefined'].includes(typeof value)) return String(value)
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`
+    'true or false',
+    value,
+    meant === undefined ? undefined : `write ${meant}${typeof value === 'string' ? ', without quotes' : ''}`,
+  )
 }

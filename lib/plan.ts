@@ -1,11 +1,12 @@
 import type { Finding, Plan } from './contract'
-import { examine, makePlan, type Run } from './engine'
-import { HardenError, type HardenErrorFields } from './errors'
+import { examine, lookUp, makePlan } from './engine'
+import type { HardenError, HardenErrorFields } from './errors'
 import { refuseInspector } from './inspector'
 import type { Step } from './native'
 import { type HardenOptions, validate } from './options'
-import { namingPlaces, withPlace } from './places'
+import { namingPlaces } from './places'
 import { platform } from './platform'
+import { fieldsOf, Reasons } from './reasons'
 import { type CredentialsReport, findingRows, finish, type Row, reportWhole, wholeRows } from './report'
 import { closeRoot } from './root'
 
@@ -19,6 +20,7 @@ export interface HardenPlan extends CredentialsReport {
   readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
   /** What harden() would throw, if it were called now in this process (`message` as there); empty: it would succeed. */
   readonly refusals: readonly Readonly<HardenErrorFields>[]
+  /** What is true and worth knowing, dangers first; empty: nothing. docs/errors.md says what each is. */
   readonly findings: readonly Finding[]
 }
 
@@ -27,28 +29,24 @@ export interface HardenPlan extends CredentialsReport {
  * could not be rehearsed.
  *
  * @returns frozen, serialisable as JSON, a table as a string
- * @throws HardenError what is wrong with the options themselves, and unknown accounts
+ * @throws HardenError what is wrong with the options themselves, and unknown accounts: the first, with all others in the message and in `others`
  */
-export function plan(options: HardenOptions): HardenPlan {
-  const asked = validate(options)
-  const made = namingPlaces(asked, () => makePlan(platform, asked))
-  const refusals: HardenError[] = []
-  const collect: Run = (part) => {
-    try {
-      return part()
-    } catch (caught) {
-      const error = withPlace(caught, asked)
-      if (!(error instanceof HardenError)) throw error
-      // The rehearsal may find what has been found before.
-      if (!refusals.some(({ message }) => message === error.message)) refusals.push(error)
-      return undefined
-    }
+export function plan(options: HardenOptions): HardenPlan
+export function plan(options: unknown, ...more: readonly unknown[]): HardenPlan {
+  const reasons = new Reasons(true)
+  const { run, errors } = reasons
+  const asked = validate(options, run, { name: 'plan', more, textOf: platform.textOf })
+  reasons.asked = asked
+  if (reasons.found) {
+    lookUp(platform, asked, reasons)
+    throw reasons.error()
   }
+  const made = namingPlaces(asked, () => makePlan(platform, asked, reasons))
   try {
-    const { findings, rehearsal } = examine(platform, made, [], collect)
-    const rehearsed = rehearsal ? made.steps.length : stepsRehearsed(made.steps, refusals)
-    collect(() => refuseInspector(asked))
-    return report(made, made.steps.slice(0, rehearsed), refusals, findings)
+    const { findings, rehearsal } = examine(platform, made, [], run)
+    const rehearsed = rehearsal ? made.steps.length : stepsRehearsed(made.steps, errors)
+    run(() => refuseInspector(asked))
+    return report(made, made.steps.slice(0, rehearsed), errors, findings)
   } finally {
     closeRoot(made.root)
   }
@@ -69,9 +67,6 @@ function report(
   }
   return finish(made, () => planRows(made))
 }
-
-/** Own properties alone, and the message, which is none that is enumerable. */
-const fieldsOf = ({ message, ...fields }: HardenError): HardenErrorFields => ({ message, ...fields })
 
 /** What the child does after the plan's steps; a refusal there means that all of them were rehearsed. */
 const afterwards: ReadonlySet<Step | 'verify'> = new Set([

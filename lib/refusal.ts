@@ -2,9 +2,8 @@
  * Refusals that both systems have in common. Nothing has changed.
  */
 import type { Plan, Platform, Question } from './contract'
-import { errnoName, HardenError, type HardenErrorFields } from './errors'
+import { errnoName, HardenError, type HardenErrorFields, show } from './errors'
 import type { Failure } from './native'
-import { show } from './options'
 
 export type Where = Pick<HardenErrorFields, 'step' | 'syscall' | 'errno' | 'tid'>
 

@@ -40,8 +40,9 @@ export interface HardenReport extends CredentialsReport {
   readonly chroot?: string
   /** On Solaris one entry, of the process: what it says is true of all its threads. */
   readonly threads: readonly { readonly tid: number; readonly name: string }[]
-  /** How long each part took, in microseconds. */
+  /** How long each part took, in microseconds, in order: { name: 'rehearse', us: 1800 }. */
   readonly timings: readonly { readonly name: string; readonly us: number }[]
+  /** What is true and worth knowing, dangers first; empty: nothing. docs/errors.md says what each is. */
   readonly findings: readonly Finding[]
 }
 

@@ -3,9 +3,9 @@
  * lead elsewhere a moment later.
  */
 import { closeSync, fstatSync } from 'node:fs'
-import { errnoName, HardenError } from './errors'
+import { errnoName, HardenError, show } from './errors'
 import { type Addon, type Failure, isFailure } from './native'
-import { show } from './options'
+import { shellWord } from './shell'
 
 export interface Root {
   /** The kernel's, without links. */
@@ -46,15 +46,20 @@ function notOpened(path: string, opened: Failure): HardenError {
     ...where,
     code: 'ERR_HARDEN_NOT_PERMITTED',
     message: `chroot ${show(path)} cannot be opened: ${show(found)}: ${errnoName(errno)}`,
-    remedy: remedyFor(errnoName(errno)),
+    remedy: remedyFor(errnoName(errno), path, found),
   })
 }
 
-function remedyFor(errno: string): string {
+function remedyFor(errno: string, path: string, found: string | undefined): string {
   if (errno === 'EMFILE' || errno === 'ENFILE') return 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
   if (errno === 'ENOTDIR') return 'name a directory'
   if (errno === 'EACCES') return 'start the process as a user that may enter it'
-  return 'name a directory that exists'
+  const word = shellWord(path)
+  // not what a link names: mkdir(1) does not follow it
+  const isNamed = found !== undefined && `${path}/`.startsWith(`${found}/`)
+  return errno === 'ENOENT' && isNamed && word !== undefined
+    ? `name a directory that exists, or create it: mkdir -p ${word}`
+    : 'name a directory that exists'
 }
 
 /** Close the unused root. */

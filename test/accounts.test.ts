@@ -2,7 +2,7 @@
 import { constants } from 'node:os'
 import t from 'tap'
 import { ascending, resolve as resolveBy } from '../lib/accounts'
-import { HardenError } from '../lib/errors'
+import { HardenError, type Run, show } from '../lib/errors'
 import { type Addon, native } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
 import { refusal } from './refused'
@@ -235,4 +235,112 @@ t.test("those of the account: 'initgroups'", async (t) => {
       errno: -constants.errno.EIO,
     },
   )
+})
+
+const passwd = 'correct the spelling (getent passwd lists what there is), or create it: '
+const useradd = 'useradd --system --no-create-home --shell /usr/sbin/nologin'
+const impossible = 'correct it: no account has a name so long, or with a colon or a control character'
+
+t.test('a name that does not exist, and what to do about it', async (t) => {
+  const table: [options: HardenOptions, option: string, found: string, wanted: string | undefined, remedy: string][] = [
+    [{ user: 'smtp-x' }, 'user', 'smtp-x', undefined, `${passwd}${useradd} smtp-x`],
+    [{ user: 'Smtp x' }, 'user', 'Smtp x', undefined, `${passwd}`.replace(': ', ' (useradd(8), groupadd(8))')],
+    [{ user: 'nobdy' }, 'user', 'nobdy', 'nobody', `did you mean 'nobody'? If not, create it: ${useradd} nobdy`],
+    [
+      { user: 'NOBODY' },
+      'user',
+      'NOBODY',
+      'nobody',
+      `did you mean 'nobody'? If not, create it (useradd(8), groupadd(8))`,
+    ],
+    [{ user: 'rooot' }, 'user', 'rooot', undefined, `${passwd}${useradd} rooot`],
+    [{ user: 'nobody:mail' }, 'user', 'nobody:mail', 'nobody', `write { user: 'nobody', group: 'mail' }`],
+    [{ user: 'nobody:x' }, 'user', 'nobody:x', undefined, impossible],
+    [
+      { user: 'nobody', group: 'nobody' },
+      'group',
+      'nobody',
+      'nogroup',
+      `the primary group of the user is 'nogroup': leave 'group' out to get it`,
+    ],
+    [{ group: 'mial' }, 'group', 'mial', 'mail', `did you mean 'mail'? If not, create it: groupadd --system mial`],
+    [
+      { supplementalGroups: ['mail,adm'] },
+      'supplementalGroups[0]',
+      'mail,adm',
+      `['mail', 'adm']`,
+      `each name is one element: ['mail', 'adm']`,
+    ],
+    [
+      { supplementalGroups: ['amd'] },
+      'supplementalGroups[0]',
+      'amd',
+      'adm',
+      `did you mean 'adm'? If not, create it: groupadd --system amd`,
+    ],
+  ]
+  for (const [options, option, found, wanted, remedy] of table) {
+    const error = refusal(() => resolve(options))
+    t.strictSame({ ...error }, { code: 'ERR_UNKNOWN_CREDENTIAL', option, found, ...(wanted && { wanted }), remedy })
+    t.equal(error.message, `${option} '${found}' does not exist. Remedy: ${remedy}.`)
+  }
+})
+
+t.test('a name that no account can have: the name service is not asked', async (t) => {
+  const odd = [
+    'x'.repeat(1025),
+    'x'.repeat(10_000_000),
+    'é'.repeat(513),
+    'a:b',
+    ':',
+    'a\nb',
+    'a\x7f',
+    '\u009b2J',
+    'a\0b',
+  ]
+  for (const name of odd)
+    for (const [option, options] of [
+      ['user', { user: name, group: 8 }],
+      ['group', { group: name }],
+      ['supplementalGroups[0]', { supplementalGroups: [name] }],
+    ] as const) {
+      const { resolve, asked } = withAccounts({})
+      const error = refusal(() => resolve(options))
+      t.match(error, { code: 'ERR_UNKNOWN_CREDENTIAL', option, found: name.slice(0, 64), remedy: impossible })
+      t.equal(error.message, `${option} ${show(name)} does not exist. Remedy: ${impossible}.`)
+      t.strictSame(
+        asked.filter(([, key]) => key === name),
+        [],
+      )
+    }
+  const { resolve, asked } = withAccounts({ userByName: smtp })
+  t.equal(resolve({ user: 'x'.repeat(1024) }).uid, 990, 'the longest')
+  t.equal(asked.length, 1)
+})
+
+t.test('every name at fault in one go', async (t) => {
+  const found: (string | undefined)[] = []
+  const run: Run = (part) => {
+    try {
+      return part()
+    } catch (error) {
+      found.push((error as HardenError).option)
+      return undefined
+    }
+  }
+  const none = () => undefined
+  const fake = { userByName: none, groupByName: none, userById: none, accountGroups: () => 0, groupById: none }
+  const by = (options: HardenOptions) => resolveBy(options, fake as unknown as Addon, run)
+  t.strictSame(by({ user: 'a', group: 'b', supplementalGroups: ['c', 8, 'd'] }), {
+    uid: undefined,
+    gid: undefined,
+    groups: [8],
+  })
+  t.strictSame(found, ['user', 'group', 'supplementalGroups[0]', 'supplementalGroups[1]'.replace('1', '2')])
+  found.length = 0
+  by({ user: 'a', supplementalGroups: 'initgroups' })
+  t.strictSame(found, ['user'], 'what rests on it is not told')
+  found.length = 0
+  by({ supplementalGroups: Array(1000).fill('x') })
+  t.equal(found.length, 16, 'as many as can be read')
 })

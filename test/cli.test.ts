@@ -77,7 +77,7 @@ t.test('a command line that is wrong: on stderr, and 2', async (t) => {
     t.equal(found.stderr.split('\n').at(-2), stderr.split('\n')[1])
   }
   for (const [args, message] of [
-    [['plan', '--usr', 'x', '--json'], "Unknown option '--usr'"],
+    [['plan', '--usr', 'x', '--json'], "Unknown option '--usr'; did you mean --user?"],
     [['audit', '--json'], 'audit takes the number of one process'],
     [['config', '--json'], 'config takes the path of one file'],
     [['harden', '--json'], 'there is no command harden'],

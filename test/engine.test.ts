@@ -2,11 +2,12 @@
 import { constants } from 'node:os'
 import t from 'tap'
 import type { Avoid, Finding, Observation, Plan, Platform, Question, Rehearsal, Timing } from '../lib/contract'
-import { commit, examine, makePlan, type Run, timed } from '../lib/engine'
-import { HardenError } from '../lib/errors'
+import { commit, examine, makePlan as makePlanFor, timed } from '../lib/engine'
+import { HardenError, type Run } from '../lib/errors'
 import { questionsAhead } from '../lib/foresight'
 import { type Addon, type Answer, type Failure, native, type OpenDescriptor } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
+import { Reasons } from '../lib/reasons'
 import { refusal } from './refused'
 import { plan as anyPlan, descriptorOf, mail, nothing, observed, only, opened, root, stateOf } from './states'
 
@@ -30,6 +31,8 @@ const left = (questions: readonly Question[], fields: Partial<Rehearsal> = {}): 
   ...fields,
 })
 
+const makePlan = (platform: Platform, options: HardenOptions) => makePlanFor(platform, options, new Reasons(false))
+
 /** A system of which every part is noted. What it explains has the step as its message. */
 function system(parts: Partial<Platform> = {}, addon: Partial<Addon> = {}) {
   const done: string[] = []
@@ -44,6 +47,8 @@ function system(parts: Partial<Platform> = {}, addon: Partial<Addon> = {}) {
     name: 'linux',
     addon: () => ({ ...native(), descriptors: () => note('descriptors', [], () => open), ...addon }),
     observe: () => note('observe', [], () => observed()),
+    readTexts: () => true,
+    textOf: unexpected,
     decide: (...args) => note('decide', args, () => ({ wanted: plan.wanted, steps: plan.steps })),
     hazards: [(...args) => note('hazards', args, () => ofProcess), () => undefined],
     rehearse: (...args) => note('rehearse', args, () => left(args[1])),

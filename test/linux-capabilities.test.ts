@@ -1,13 +1,15 @@
 /** Promise: what libcap accepts is accepted, with its meaning; what it refuses is refused, and the clause is named. */
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { HardenError } from '../lib/errors'
+import { HardenError, type Run, show } from '../lib/errors'
 import {
   capabilityNames,
   kernelMask,
   maskOf,
   parseAmbient,
   parseCapabilities,
+  readTexts,
+  textOf,
 } from '../lib/platform/linux/capabilities'
 import { BIND, RAW, SETGID, SETPCAP, SETUID, SYS_CHROOT } from './states'
 
@@ -287,4 +289,123 @@ t.test('any row of clauses means what cap_from_text(3) says', async (t) => {
     }
   }
   t.pass()
+})
+
+t.test('a clause that is refused, and the one that is meant', async (t) => {
+  const meant = (text: string) => `did you mean '${text}'? The names are in capabilities(7); flags are written small`
+  const none =
+    'see cap_from_text(3), e.g. cap_net_bind_service+ep; the names are in capabilities(7), and flags are written small'
+  const bind = 'cap_net_bind_service+ep'
+  const table: [text: string, wanted: string | undefined, what: string, remedy: string][] = [
+    ['cap_net_bind_service', bind, 'names no flags', `write '${bind}'`],
+    ['all', 'all+ep', 'names no flags', `write 'all+ep'`],
+    ['cap_chown,cap_kill', 'cap_chown,cap_kill+ep', 'names no flags', `write 'cap_chown,cap_kill+ep'`],
+    ['net_bind_service', bind, 'is not understood', meant(bind)],
+    ['NET_BIND_SERVICE', bind, 'is not understood', meant(bind)],
+    ['net_bind_service+ep', bind, 'is not understood', meant(bind)],
+    ['CAP_NET_BIND_SERVICE+EP', bind, 'is not understood', meant(bind)],
+    ['cap_net_bind_services+ep', bind, 'is not understood', meant(bind)],
+    ['cap-net-bind-service+ep', bind, 'is not understood', meant(bind)],
+    ['cap_net_bind_serivce=eip', 'cap_net_bind_service=eip', 'is not understood', meant('cap_net_bind_service=eip')],
+    ['sys_chroot-e', 'cap_sys_chroot-e', 'is not understood', meant('cap_sys_chroot-e')],
+    ['cap_chown;cap_kill+ep', 'cap_chown,cap_kill+ep', 'is not understood', meant('cap_chown,cap_kill+ep')],
+    [
+      'cap_chown+ep,cap_net_raw+ep',
+      'cap_chown+ep cap_net_raw+ep',
+      'is more than one clause',
+      `two clauses are separated by a space: 'cap_chown+ep cap_net_raw+ep', or write 'cap_chown,cap_net_raw+ep'`,
+    ],
+    [
+      'chown+ep,NET_RAW+P',
+      'cap_chown+ep cap_net_raw+p',
+      'is more than one clause',
+      `two clauses are separated by a space: 'cap_chown+ep cap_net_raw+p'`,
+    ],
+    ['nonsense', undefined, 'is not understood', none],
+    ['+ep', undefined, 'is not understood', none],
+    ['64+ep', undefined, 'is not understood', none],
+    ['cap_net_raw+epx', undefined, 'is not understood', none],
+    ['\x1b[2J+ep', undefined, 'is not understood', none],
+  ]
+  for (const [text, wanted, what, remedy] of table) {
+    const error = refusal(text)
+    t.strictSame(
+      { ...error },
+      {
+        code: 'ERR_HARDEN_CAPABILITIES',
+        option: 'capabilities',
+        found: text,
+        ...(wanted && { wanted }),
+        remedy,
+      },
+    )
+    t.equal(error.message, `capabilities: clause ${show(text)} at character 1 ${what}. Remedy: ${remedy}.`)
+    if (wanted) t.ok(parseCapabilities(wanted), 'what is meant is accepted')
+  }
+})
+
+t.test('effective alone: what is there, and what it has to be', async (t) => {
+  for (const [text, names, wanted] of [
+    ['cap_kill+e', 'cap_kill', 'cap_kill+ep'],
+    ['cap_kill=ei', 'cap_kill', 'cap_kill=eip'],
+    ['cap_chown+ep cap_kill+e', 'cap_kill', 'cap_chown+ep cap_kill+ep'],
+  ] as const) {
+    const error = refusal(text)
+    const remedy = `permit what is made effective: '${wanted}'`
+    t.strictSame({ ...error }, { code: 'ERR_HARDEN_CAPABILITIES', option: 'capabilities', found: text, wanted, remedy })
+    t.equal(error.message, `capabilities '${text}' makes ${names} effective, but not permitted. Remedy: ${remedy}.`)
+  }
+  t.match(
+    refusal('all=ep cap_kill-p'),
+    { found: 'all=ep cap_kill-p', remedy: 'permit what is made effective: +ep instead of +e' },
+    'where it is not that',
+  )
+})
+
+t.test('an ambient name, and the one that is meant', async (t) => {
+  for (const [name, wanted] of [
+    ['kill', 'cap_kill'],
+    ['CAP_KILL', 'cap_kill'],
+    ['cap-net-raw', 'cap_net_raw'],
+    ['cap_kill+ep', 'cap_kill'],
+    ['cap_net_bind_services', 'cap_net_bind_service'],
+  ] as const) {
+    const error = refusal(name, (text) => parseAmbient(text, all))
+    const remedy = `did you mean '${wanted}'? Names are written small and without flags, separated by spaces or commas`
+    t.strictSame(
+      { ...error },
+      { code: 'ERR_HARDEN_CAPABILITIES', option: 'ambientCapabilities', found: name, wanted, remedy },
+    )
+    t.equal(error.message, `ambientCapabilities: this kernel has no capability '${name}'. Remedy: ${remedy}.`)
+  }
+})
+
+t.test('every clause and every name at fault, in one go', async (t) => {
+  const found: (string | undefined)[] = []
+  const run: Run = (part) => {
+    try {
+      return part()
+    } catch (error) {
+      if (!found.includes((error as HardenError).found)) found.push((error as HardenError).found)
+      return undefined
+    }
+  }
+  const options = { capabilities: 'kill+ep cap_chown+ep net_raw', ambientCapabilities: 'chown,cap_kill,foo' }
+  t.equal(readTexts(options, run), false)
+  t.strictSame(found, ['kill+ep', 'net_raw', 'chown', 'foo'])
+  found.length = 0
+  t.equal(readTexts({ capabilities: 'cap_kill+ep', ambientCapabilities: 'cap_chown' }, run), true)
+  t.equal(readTexts({}, run), true)
+  t.strictSame(found, [])
+  t.equal(readTexts({ capabilities: Array.from({ length: 1000 }, (_, index) => `x${index}`).join(' ') }, run), false)
+  t.equal(found.length, 16, 'as many as can be read')
+})
+
+t.test('a list of words as the text of an option', async (t) => {
+  t.equal(textOf('capabilities', ['cap_chown', 'KILL']), 'cap_chown,cap_kill+ep')
+  t.equal(textOf('capabilities', ['cap_chown+p', 'cap_kill+ep']), 'cap_chown+p cap_kill+ep')
+  t.equal(textOf('capabilities', ['cap_chown', 'nonsense']), undefined)
+  t.equal(textOf('ambientCapabilities', ['cap_chown', 'cap_kill']), 'cap_chown cap_kill')
+  t.equal(textOf('ambientCapabilities', ['KILL']), undefined)
+  t.equal(textOf('privileges', ['basic']), undefined, 'it is not for Linux to say')
 })

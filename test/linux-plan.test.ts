@@ -9,6 +9,7 @@ import * as addon from '../lib/native'
 import type { HardenOptions } from '../lib/options'
 import { linux } from '../lib/platform/linux'
 import { kernelMask, maskOf } from '../lib/platform/linux/capabilities'
+import { Reasons } from '../lib/reasons'
 import { closeRoot } from '../lib/root'
 import type { Ids } from '../lib/state'
 import {
@@ -34,7 +35,7 @@ const KEEP_CAPS_LOCKED = 1 << 5
 
 /** On a system that says this of the calling thread. */
 const open = (options: HardenOptions, before: Masked): Plan =>
-  makeOpenPlan({ ...linux, observe: () => observed(before) }, options)
+  makeOpenPlan({ ...linux, observe: () => observed(before) }, options, new Reasons(false))
 
 /** A plan as it is made, but with its root closed again. */
 function makePlan(options: HardenOptions, before: Masked): Plan {

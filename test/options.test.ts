@@ -2,9 +2,11 @@
 import { inspect } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
-import type { HardenError } from '../lib/errors'
+import { type HardenError, type Run, show } from '../lib/errors'
 import { harden } from '../lib/harden'
-import { LARGEST_ID, show, validate } from '../lib/options'
+import { LARGEST_ID, validate } from '../lib/options'
+import { plan } from '../lib/plan'
+import { linux } from '../lib/platform/linux'
 import { refusal } from './refused'
 
 /** What a table calls a value that may be a megabyte, or a symbol. */
@@ -74,10 +76,12 @@ t.test('an option that does not exist', async (t) => {
     t.equal(error.code, 'ERR_INVALID_ARG_VALUE', word(option))
     t.equal(error.option, option.slice(0, 64))
     t.match(error.message, /^there is no option '/)
-    t.match(error.remedy, 'user, group, supplementalGroups, ', 'the remedy lists those that exist')
-    t.match(error.remedy, 'rehearse')
     t.ok(error.message.length < 500)
   }
+  const list =
+    'the options are user, group, supplementalGroups, capabilities, privileges, chroot, ambientCapabilities, noNewPrivileges, rehearse, allowInspector'
+  for (const option of ['', '0', 'toString', 'hasOwnProperty', megabyte])
+    t.equal(refusal(() => validate({ [option]: 1 })).remedy, list, 'none is near')
   t.equal(refusal(() => validate({ User: undefined })).option, 'User', 'not even as undefined')
   t.equal(refusal(() => validate(JSON.parse('{ "__proto__": { "user": "nobody" } }'))).option, '__proto__')
 })
@@ -321,7 +325,12 @@ t.test('what it does not have', async (t) => {
       t.equal(error.code, 'ERR_INVALID_ARG_VALUE', word(kind))
       t.equal(error.option, `rehearse.${kind.slice(0, 64)}`)
       t.match(error.message, /^rehearse has no '/)
-      t.match(error.remedy, 'it has read, write, bind')
+      const meant = new Map([
+        ['Read', 'read'],
+        ['listen', 'bind'],
+        ['bind ', 'bind'],
+      ]).get(kind)
+      t.equal(error.remedy, meant ? `the list is called '${meant}'` : 'the lists are read, write, bind')
       t.ok(error.message.length < 500)
     }
   const odd = refusal(() => validate(JSON.parse('{ "rehearse": { "__proto__": { "read": ["/etc/passwd"] } } }')))
@@ -408,7 +417,11 @@ t.test('what to rehearse has an end', async (t) => {
     const [most, more] = [1024, 1025].map((length) => Array(length).fill(kind === 'bind' ? 25 : '/'))
     t.equal(validate({ rehearse: { [kind]: most } }).rehearse?.[kind as 'read']?.length, 1024)
     const error = refusal(() => validate({ rehearse: { [kind]: more } }))
-    t.match(error, { code: 'ERR_INVALID_ARG_VALUE', option: `rehearse.${kind}`, message: /^1025 are too many/ })
+    t.match(error, {
+      code: 'ERR_INVALID_ARG_VALUE',
+      option: `rehearse.${kind}`,
+      message: /has 1025 elements, and at most 1024 are possible/,
+    })
     t.equal(refusal(() => validate({ rehearse: { [kind]: Array(2 ** 32 - 1) } })).option, `rehearse.${kind}`)
   }
 })
@@ -578,4 +591,216 @@ t.test('harden() itself refuses the same, first of all', async (t) => {
     t.ok(error.option)
     t.ok(error.remedy)
   }
+})
+
+t.test('the words that others have for an option', async (t) => {
+  const table: [option: string, words: string[]][] = [
+    ['user', ['uid', 'username', 'setuid', 'reuid', 'runAsUser', 'run_as', 'User', 'users', 'usr', 'uesr', ' user']],
+    ['group', ['gid', 'setgid', 'regid', 'runAsGroup', 'Group', 'grup']],
+    ['supplementalGroups', ['groups', 'supplementaryGroups', 'SupplementaryGroups', 'setgroups', 'initgroups']],
+    ['supplementalGroups', ['supplemental_groups', 'supplementalGroup', 'suplementalGroups']],
+    ['capabilities', ['caps', 'cap', 'capability', 'Capabilities', 'capabilites', 'cap_add', 'CapabilityBoundingSet']],
+    ['privileges', ['privs', 'privilege', 'Privileges']],
+    ['chroot', ['root', 'chrootPath', 'RootDirectory', 'chroot-dir', 'chrot']],
+    ['ambientCapabilities', ['ambient', 'AmbientCapabilities', 'ambientCaps', 'ambient_capabilites']],
+    ['noNewPrivileges', ['noNewPrivs', 'no_new_privs', 'NoNewPrivileges', 'noNewPrivilege']],
+    ['rehearse', ['rehearsal', 'read', 'write', 'bind', 'reherse']],
+    ['allowInspector', ['inspector', 'allowInspect', 'allowinspector']],
+  ]
+  for (const [wanted, words] of table)
+    for (const word of words) {
+      const error = refusal(() => validate({ [word]: 'x' }))
+      t.strictSame(
+        { ...error },
+        {
+          code: 'ERR_INVALID_ARG_VALUE',
+          option: word,
+          found: word,
+          wanted,
+          remedy: `the option is called '${wanted}'`,
+        },
+      )
+      t.equal(error.message, `there is no option '${word}'. Remedy: the option is called '${wanted}'.`)
+    }
+  for (const [wanted, words] of [
+    ['read', ['readable', 'readOnly', 'raed', 'Read']],
+    ['write', ['writable', 'writeable', 'wirte', 'ReadWritePaths']],
+    ['bind', ['port', 'ports', 'listen', 'binds']],
+  ] as const)
+    for (const word of words)
+      t.match(
+        refusal(() => validate({ rehearse: { [word]: [] } })),
+        {
+          option: `rehearse.${word}`,
+          found: word,
+          wanted,
+          message: `rehearse has no '${word}'. Remedy: the list is called '${wanted}'.`,
+        },
+      )
+})
+
+t.test('what was given where the options should be', async (t) => {
+  const example = `call harden({ user: 'smtp' }), with an account of the server's own`
+  const table: [given: unknown[], remedy: string][] = [
+    [[], example],
+    [[undefined], example],
+    [[''], example],
+    [[-1], example],
+    [[['smtp']], example],
+    [[megabyte], example],
+    [['smtp'], `call harden({ user: 'smtp' })`],
+    [['postfix'], `call harden({ user: 'postfix' })`],
+    [[1000], 'call harden({ user: 1000 })'],
+    [[1000, 1000], 'call harden({ user: 1000, group: 1000 })'],
+    [['smtp', 'mail'], `call harden({ user: 'smtp', group: 'mail' })`],
+    [['smtp', {}], `call harden({ user: 'smtp' })`],
+    [[new Map()], 'make it a plain object'],
+  ]
+  for (const [given, remedy] of table) {
+    const error = refusal(() => harden(...(given as [never])))
+    t.match(error, { code: 'ERR_INVALID_ARG_TYPE', option: 'options', wanted: 'a plain object', remedy })
+    t.equal(error.found, show(given[0]))
+    t.equal(error.message, `options must be a plain object, and is ${show(given[0])}. Remedy: ${remedy}.`)
+  }
+  t.match(
+    refusal(() => plan('smtp' as never)),
+    { remedy: `call plan({ user: 'smtp' })` },
+  )
+})
+
+t.test('a value of the wrong type, and the one that is meant', async (t) => {
+  const list = `an array of names and ids, or 'initgroups'`
+  const shape = '{ read: [...], write: [...], bind: [...] }'
+  const table: [options: object, option: string, wanted: string, found: string, remedy: string][] = [
+    [{ user: ['smtp'] }, 'user', 'a name or an id', 'an array', `write 'smtp'`],
+    [{ user: 1000n }, 'user', 'a name or an id', 'a bigint', 'write 1000'],
+    [{ user: null }, 'user', 'a name or an id', 'null', 'make it a name or an id'],
+    [{ supplementalGroups: 'mail' }, 'supplementalGroups', list, `'mail'`, `write ['mail']`],
+    [{ supplementalGroups: 'mail,adm' }, 'supplementalGroups', list, `'mail,adm'`, `write ['mail', 'adm']`],
+    [{ supplementalGroups: 'mail adm' }, 'supplementalGroups', list, `'mail adm'`, `write ['mail', 'adm']`],
+    [{ supplementalGroups: 8 }, 'supplementalGroups', list, '8', 'write [8]'],
+    [{ supplementalGroups: 'init-groups' }, 'supplementalGroups', list, `'init-groups'`, `write 'initgroups'`],
+    [
+      { rehearse: ['/x'] },
+      'rehearse',
+      'a plain object',
+      'an array',
+      `write ${shape}, without those that are not needed`,
+    ],
+    [{ rehearse: { bind: ['25'] } }, 'rehearse.bind[0]', 'a port number', `'25'`, 'write 25, without quotes'],
+    [{ rehearse: { bind: ['smtp'] } }, 'rehearse.bind[0]', 'a port number', `'smtp'`, 'make it a port number'],
+    [{ rehearse: { bind: 25 } }, 'rehearse.bind', 'an array', '25', 'write [25]'],
+    [{ rehearse: { bind: '25' } }, 'rehearse.bind', 'an array', `'25'`, 'write [25]'],
+    [{ rehearse: { bind: '65536' } }, 'rehearse.bind', 'an array', `'65536'`, 'make it an array'],
+    [{ rehearse: { read: '/x' } }, 'rehearse.read', 'an array', `'/x'`, `write ['/x']`],
+    [{ rehearse: { write: 'x' } }, 'rehearse.write', 'an array', `'x'`, 'make it an array'],
+    [{ noNewPrivileges: 'true' }, 'noNewPrivileges', 'true or false', `'true'`, 'write true, without quotes'],
+    [{ allowInspector: 0 }, 'allowInspector', 'true or false', '0', 'write false'],
+    [{ chroot: ['/srv'] }, 'chroot', 'a string', 'an array', 'make it a string'],
+    ...(
+      [
+        ['capabilities', ['cap_chown', 'cap_net_raw'], 'cap_chown,cap_net_raw+ep'],
+        ['capabilities', ['CHOWN', 'NET_RAW'], 'cap_chown,cap_net_raw+ep'],
+        ['capabilities', ['cap_chown+ep', 'cap_kill+p'], 'cap_chown+ep cap_kill+p'],
+        ['ambientCapabilities', ['cap_chown', 'cap_kill'], 'cap_chown cap_kill'],
+      ] as const
+    ).map(([option, words, text]): [object, string, string, string, string] => [
+      { [option]: words },
+      option,
+      'a string',
+      'an array',
+      `write it as one string: '${text}'`,
+    ]),
+    [{ capabilities: ['cap_chown', 'nonsense'] }, 'capabilities', 'a string', 'an array', 'make it a string'],
+    [{ capabilities: [] }, 'capabilities', 'a string', 'an array', 'make it a string'],
+  ]
+  for (const [options, option, wanted, found, remedy] of table) {
+    const error = refusal(() => validate(options, undefined, { name: 'harden', more: [], textOf: linux.textOf }))
+    t.strictSame({ ...error }, { code: 'ERR_INVALID_ARG_TYPE', option, wanted, found, remedy })
+    t.equal(error.message, `${option} must be ${wanted}, and is ${found}. Remedy: ${remedy}.`)
+  }
+})
+
+t.test('a wrong value, and the one that is meant', async (t) => {
+  const folder = process.cwd()
+  const id = 'an id is a whole number from 0 to 4294967294'
+  const port = 'a port is a whole number from 1 to 65535'
+  const unset = 'is a variable of the environment not set? It has to be a number:'
+  const table: [options: object, option: string, found: string, message: string][] = [
+    [{ user: NaN }, 'user', 'NaN', `user NaN is no id. Remedy: ${unset} ${id}.`],
+    [{ user: -1 }, 'user', '-1', `user -1 is no id. Remedy: ${id}.`],
+    [{ user: '' }, 'user', `''`, 'user is an empty string. Remedy: give a name or an id, or leave the option out.'],
+    [
+      { rehearse: { bind: [NaN] } },
+      'rehearse.bind[0]',
+      'NaN',
+      `rehearse.bind[0] NaN is no port. Remedy: ${unset} ${port}.`,
+    ],
+    [{ rehearse: { bind: [0] } }, 'rehearse.bind[0]', '0', `rehearse.bind[0] 0 is no port. Remedy: ${port}.`],
+    [
+      { chroot: 'jail' },
+      'chroot',
+      `'jail'`,
+      `chroot 'jail' is no absolute path. Remedy: write '${folder}/jail', which it is in the present working directory.`,
+    ],
+    [{ chroot: '~/x' }, 'chroot', `'~/x'`, `chroot '~/x' is no absolute path. Remedy: begin it with /.`],
+    [
+      { rehearse: { read: ['x'] } },
+      'rehearse.read[0]',
+      `'x'`,
+      `rehearse.read[0] 'x' is no absolute path. Remedy: begin it with /.`,
+    ],
+    [
+      { supplementalGroups: Array(65537).fill(8) },
+      'supplementalGroups',
+      '65537',
+      'supplementalGroups has 65537 elements, and at most 65536 are possible. Remedy: the kernel takes no more (NGROUPS_MAX).',
+    ],
+    [
+      { rehearse: { write: Array(1025).fill('/x') } },
+      'rehearse.write',
+      '1025',
+      'rehearse.write has 1025 elements, and at most 1024 are possible. Remedy: name fewer.',
+    ],
+  ]
+  for (const [options, option, found, message] of table) {
+    const error = refusal(() => validate(options))
+    t.match(error, { code: 'ERR_INVALID_ARG_VALUE', option, found })
+    t.equal(error.message, message)
+  }
+})
+
+t.test('all that is wrong is told in one go, and left out', async (t) => {
+  const errors: HardenError[] = []
+  const collect: Run = (part) => {
+    try {
+      return part()
+    } catch (error) {
+      if (!errors.includes(error as HardenError)) errors.push(error as HardenError)
+      return undefined
+    }
+  }
+  const right = { group: 'mail', noNewPrivileges: true }
+  const wrong = {
+    uid: 1,
+    user: '',
+    supplementalGroups: [8, null, ''],
+    chroot: 'jail',
+    rehearse: { writable: [], bind: ['25', 0], read: 7 },
+  }
+  t.strictSame({ ...validate({ ...right, ...wrong }, collect) }, right)
+  t.strictSame(errors.map(({ option }) => option).sort(), [
+    'chroot',
+    'rehearse.bind[0]',
+    'rehearse.bind[1]',
+    'rehearse.read',
+    'rehearse.writable',
+    'supplementalGroups[1]',
+    'supplementalGroups[2]',
+    'uid',
+    'user',
+  ])
+  errors.length = 0
+  validate({ supplementalGroups: Array(65536).fill(null) }, collect)
+  t.equal(errors.length, 16, 'as many as can be read')
 })

@@ -1,7 +1,7 @@
 /** Promise: plan() says what harden() would do and all that it would throw, and leaves nothing behind. */
 import t from 'tap'
 import type { Finding, Plan } from '../lib/contract'
-import type { Run } from '../lib/engine'
+import type { Run } from '../lib/errors'
 import * as errors from '../lib/errors'
 import type { Step } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
@@ -42,7 +42,8 @@ const platform = { name: 'linux' }
 const { plan } = t.mockRequire<typeof import('../lib/plan')>('../lib/plan', {
   '../lib/errors': errors, // one class for all
   '../lib/engine': {
-    makePlan: (...args: unknown[]) => part('plan', args, toBeMade),
+    lookUp: (...args: unknown[]) => part('look up', args, undefined),
+    makePlan: (...args: unknown[]) => part('plan', args.slice(0, 2), toBeMade),
     examine: (system: unknown, plan: Plan, timings: unknown, run: Run) => {
       run(() => part('descriptors', [system, plan, timings], []))
       const found = part('hazards', [], danger)
@@ -186,7 +187,7 @@ t.test('without a plan there is nothing to report, and nothing to close', async 
     }
 })
 
-t.test('wrong arguments: no part is done', async (t) => {
+t.test('wrong arguments: no part is done but to look up what is right', async (t) => {
   for (const [wrong, code] of [
     [undefined, 'ERR_INVALID_ARG_TYPE'],
     [{ usr: 'x' }, 'ERR_INVALID_ARG_VALUE'],
@@ -194,8 +195,11 @@ t.test('wrong arguments: no part is done', async (t) => {
   ] as const) {
     const { plan, done } = withParts()
     t.throws(() => plan(wrong as never), { name: 'HardenError', code })
-    t.strictSame(done, [])
+    t.strictSame(done, wrong ? ['look up'] : [])
   }
+  const { plan, given } = withParts()
+  t.throws(() => plan({ user: 'nobody', group: '', usr: 'x', chroot: '/srv' } as never))
+  t.strictSame({ ...(given[0]?.[1] as object) }, { user: 'nobody', chroot: '/srv' }, 'what is wrong is left out')
 })
 
 t.test('which steps a child could do', async (t) => {

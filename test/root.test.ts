@@ -81,6 +81,7 @@ t.test('an unused root that is no open descriptor is not closed in silence', asy
   t.teardown(() => process.chdir(directory))
   const nowhere = { path: '/', place: '0:0', descriptor: 1_000_000 }
   t.throws(() => closeRoot(nowhere), { code: 'EBADF' })
+  t.doesNotThrow(() => enteredRoot(nowhere), 'there nothing may throw any more')
   const spare = openSync('/', constants.O_RDONLY)
   closeRoot({ ...nowhere, descriptor: spare })
   t.throws(() => closeSync(spare), { code: 'EBADF' }, 'that one is closed')
@@ -146,7 +147,12 @@ t.test('what is no directory', async (t) => {
     t.match(error.message, `: ${name}. `)
     t.ok(error.message.includes(path.slice(0, 60)))
     t.ok(error.message.length < 500)
-    t.equal(error.remedy, errno === ENOTDIR ? 'name a directory' : 'name a directory that exists')
+    const exists = 'name a directory that exists'
+    const remedies = new Map([
+      ['nothing', `${exists}, or create it: mkdir -p ${path}`],
+      ['below nothing', `${exists}, or create it: mkdir -p ${path}`],
+    ])
+    t.equal(error.remedy, errno === ENOTDIR ? 'name a directory' : (remedies.get(title) ?? exists))
   }
   t.equal(openDescriptors(), before)
 })
@@ -166,7 +172,7 @@ t.test('what the native code says of a path that it could not open', async (t) =
   for (const [errno, name, remedy] of [
     [EMFILE, 'EMFILE', files],
     [ENFILE, 'ENFILE', files],
-    [ENOENT, 'ENOENT', 'name a directory that exists'],
+    [ENOENT, 'ENOENT', 'name a directory that exists, or create it: mkdir -p /srv/mail'],
     [EACCES, 'EACCES', 'start the process as a user that may enter it'],
   ] as const) {
     const error = refusal(() => openRootBy('/srv/mail', answer({ errno, found: '/srv' })))
@@ -195,6 +201,18 @@ t.test('what the native code says of a path that it could not open', async (t) =
     remedy: 'name the directory itself',
   })
   t.notOk('errno' in link, 'no call has failed')
+})
+
+t.test('a line for the shell is quoted, or left out', async (t) => {
+  for (const [path, line] of [
+    ['/nope/a b', `, or create it: mkdir -p '/nope/a b'`],
+    [`/nope/it's; reboot`, `, or create it: mkdir -p '/nope/it'\\''s; reboot'`],
+    ['/nope/$(reboot)', `, or create it: mkdir -p '/nope/$(reboot)'`],
+    ['/nope/\x1b[2J', ''],
+    ['/nope/\n', ''],
+    [`/nope/${'x'.repeat(251)}`, ''],
+  ] as const)
+    t.equal(refusal(() => openRoot(path)).remedy, `name a directory that exists${line}`)
 })
 
 t.test('a link on procfs, for the kernel as it is', async (t) => {

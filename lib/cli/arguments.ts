@@ -1,5 +1,7 @@
 /** node:util's parseArgs(), whose errors are those of whoever typed the command. */
 import { type ParseArgsConfig, parseArgs } from 'node:util'
+import { nearest } from '../nearest'
+import { listWords, meant, optionWords } from '../words'
 import { UsageError } from './terminal'
 
 /** @throws UsageError */
@@ -7,7 +9,27 @@ export function parse<const T extends ParseArgsConfig>(config: T): ReturnType<ty
   try {
     return parseArgs(config)
   } catch (error) {
+    const unknown = unknownOptions(config)
+    if (unknown.length > 0) throw new UsageError(unknown.join('\n'))
     // one sentence: the next ones are about a place for what begins with a hyphen
     throw new UsageError((error as Error).message.replace(/\. .*/s, ''))
   }
+}
+
+/** All of them, each with the one that is meant. */
+function unknownOptions({ args, options = {} }: ParseArgsConfig): string[] {
+  const { tokens } = parseArgs({ args, options, strict: false, tokens: true })
+  return tokens.flatMap((token) => {
+    if (token.kind !== 'option' || Object.hasOwn(options, token.name)) return []
+    const near = optionOf(token.name, options)
+    return `Unknown option '${token.rawName.slice(0, 64)}'${near === undefined ? '' : `; did you mean --${near}?`}`
+  })
+}
+
+function optionOf(word: string, options: object): string | undefined {
+  const names = [meant(word, optionWords), meant(word, listWords)].map((name) =>
+    name?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
+  )
+  const known = names.find((name) => name !== undefined && Object.hasOwn(options, name))
+  return nearest(word, Object.keys(options)) ?? known
 }

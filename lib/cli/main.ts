@@ -1,5 +1,6 @@
 /** Arguments to one of the commands, and what becomes of it to an exit status. */
 import { HardenError } from '../errors'
+import { nearest } from '../nearest'
 import { audit } from './audit'
 import { config } from './config'
 import { demo } from './demo'
@@ -61,8 +62,13 @@ export function main(args: string[], terminal: Terminal): number {
 
 function find(name: string): Command {
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (!command) throw new UsageError(name ? `there is no command ${name}` : 'a command is missing')
-  return command
+  if (command) return command
+  const meant = nearest(name, [...Object.keys(commands), 'help'])
+  throw new UsageError(
+    name
+      ? `there is no command ${name}${meant === undefined ? '' : `; did you mean ${meant}?`}`
+      : 'a command is missing',
+  )
 }
 
 function helpOn(name?: string): string {

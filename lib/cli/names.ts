@@ -1,5 +1,5 @@
 /** Accounts as people know them. What is decided goes by numbers. */
-import { readFileSync } from 'node:fs'
+import { entries, type Kind } from '../databases'
 import { capabilityNames, kernelMask } from '../platform/linux/capabilities'
 import { type CredentialsReport, credentialRows, type Row } from '../report'
 
@@ -7,7 +7,7 @@ type Names = ReadonlyMap<number, string>
 
 /** The rows of plan and audit alike: names beside the ids, and what is nearly all by what it lacks. */
 export function accountRows(): (report: CredentialsReport) => Row[] {
-  const names = { user: namesIn('/etc/passwd'), group: namesIn('/etc/group') }
+  const names = { user: namesIn('user'), group: namesIn('group') }
   const show = (id: number, kind: 'user' | 'group') => {
     const name = names[kind].get(id)
     return name === undefined ? String(id) : `${id} (${name})`
@@ -27,14 +27,11 @@ function setText(names: string): string {
   return lacking.length < held.length ? `all but ${lacking.join(' ')}` : names
 }
 
-/** By number, from passwd(5) or group(5): of several names the first. */
-function namesIn(path: string): Names {
-  let text = ''
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch {
-    // then there are numbers
-  }
-  const accounts = [...text.matchAll(/^([^:\n]+):[^:\n]*:(\d+):/gm)]
-  return new Map(accounts.reverse().map(([, name = '', id]) => [Number(id), name]))
+/** By number: of several names the first. */
+function namesIn(kind: Kind): Names {
+  return new Map(
+    entries(kind)
+      .reverse()
+      .map(({ name, id }) => [id, name]),
+  )
 }

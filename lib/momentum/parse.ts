@@ -3,8 +3,9 @@
  * passed over, and has to be well-formed. Scopes and values may be nested to any depth: there is no recursion but that of
  * the includes, whose depth is bounded.
  */
-import type { HardenError } from '../errors'
-import { type HardenOptions, show } from '../options'
+import { type HardenError, show } from '../errors'
+import type { HardenOptions } from '../options'
+import { meant, optionWords } from '../words'
 import { isText, type Rules, type Source, type Token, Tokens, wrongAt } from './tokens'
 
 type Option = keyof HardenOptions
@@ -220,6 +221,11 @@ function refuseBackslash(source: Source, { backslash }: Token): void {
 }
 
 function unknown(source: Source, name: Token): HardenError {
-  const names = [...options.keys()].join(', ')
-  return wrongAt(source, name.at, `the security scope has no ${show(name.text)}`, `it has ${names}`)
+  const wanted = keys.get(meant(name.text, optionWords) ?? '')
+  const remedy =
+    wanted === undefined ? `it has ${[...options.keys()].join(', ')}` : `the option is called ${wanted} there`
+  return wrongAt(source, name.at, `the security scope has no ${show(name.text)}`, remedy, {
+    found: name.text.slice(0, 64),
+    wanted,
+  })
 }

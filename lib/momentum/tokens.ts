@@ -2,8 +2,7 @@
  * The words of a Momentum configuration file, and the errors that show where in it they stand. Each character is looked
  * at once: no file takes more than time in proportion to its length.
  */
-import { HardenError, type HardenErrorFields } from '../errors'
-import { show } from '../options'
+import { HardenError, type HardenErrorFields, show } from '../errors'
 
 export interface Source {
   readonly path: string
@@ -78,7 +77,8 @@ export class Tokens {
 
   unexpected(token: Token, wanted: string): HardenError {
     const found = token.kind === 'end' ? 'the file ends' : `there is ${show(token.text)}`
-    return wrongAt(this.source, token.at, `${found} where ${wanted} should be`, 'correct what stands here or before it')
+    const message = `${found} where ${wanted} should be`
+    return wrongAt(this.source, token.at, message, 'correct what stands here or before it', { found, wanted })
   }
 
   /** Over white space and comments. */
@@ -166,7 +166,7 @@ export function wrongAt(
   at: number,
   message: string,
   remedy: string,
-  more?: Pick<HardenErrorFields, 'syscall' | 'errno' | 'cause'>,
+  more?: Pick<HardenErrorFields, 'syscall' | 'errno' | 'cause' | 'found' | 'wanted'>,
 ): HardenError {
   const { text } = source
   const [place] = placesIn(source, [at])

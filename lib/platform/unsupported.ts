@@ -15,6 +15,8 @@ export const unsupported: Platform = {
   addon: refuse,
   observe: refuse,
   decide: refuse,
+  readTexts: () => true,
+  textOf: () => undefined,
   hazards: [],
   rehearse: refuse,
   commit: refuse,

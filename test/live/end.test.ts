@@ -153,9 +153,10 @@ for (const [name, body] of [
     const say = `const called = new Set()
       const say = (name) => called.has(name) || (called.add(name), process.emit('warning', new Error(name)))`
     const replace = replaced.map((call) => `${call} = () => { say('${call}'); ${body} }`)
-    const subject = await start(t, preload(t, [say, ...replace].join('\n')))
+    // a danger, and so a warning
+    const danger = `process.execArgv.push('--heapsnapshot-signal=SIGUSR2')`
+    const subject = await start(t, preload(t, [say, danger, ...replace].join('\n')))
     const chroot = folder(t)
-    // it listens nowhere: a danger, and so a warning
     const { report } = await subject.ask('harden', { ...options, chroot })
     const { warnings, published } = await subject.ask('heard')
     t.match(

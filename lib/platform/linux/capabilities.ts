@@ -1,9 +1,16 @@
 /**
  * Capability sets as masks and as words. libcap does both ways; there is no table of names here.
  */
-import { HardenError } from '../../errors'
+import { HardenError, type Run, show, type Values } from '../../errors'
 import { type LinuxAddon, type Masks, native } from '../../native'
-import { show } from '../../options'
+import { nearest } from '../../nearest'
+import type { HardenOptions } from '../../options'
+import { refuseAll } from '../../reasons'
+
+/** Of a text, as many mistakes are told. */
+const REASONS_MAX = 16
+/** No clause that is written by hand is longer. */
+const CLAUSE_MAX = 256
 
 const bit = (capability: number): bigint => 1n << BigInt(capability)
 
@@ -40,63 +47,174 @@ export function kernelMask(): bigint {
 }
 
 /**
+ * @param run is given each clause at fault, and may throw it
  * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the clause at fault
  */
-export function parseCapabilities(text: string): Masks {
+export function parseCapabilities(text: string, run: Run = (part) => part()): Masks {
   const masks = native<LinuxAddon>().capabilitiesFromText(text)
-  if (typeof masks === 'number') throw wrongClause(text)
+  if (typeof masks === 'number') refuseText(text, run)
   const beyond = masks.effective & ~masks.permitted
-  if (beyond)
-    throw wrongCapabilities(
-      `capabilities ${show(text)} makes ${capabilityNames(beyond).join(', ')} effective, but not permitted`,
-      'permit what is made effective: +ep instead of +e',
-    )
+  if (beyond) throw notPermitted(text, beyond)
   return masks
+}
+
+function notPermitted(text: string, beyond: bigint): HardenError {
+  const wanted =
+    text.length > CLAUSE_MAX ? undefined : accepted(text.replace(/[+=][ei]*e[ei]*(?!\S)/g, (flags) => `${flags}p`))
+  const instead = wanted === undefined ? '+ep instead of +e' : `'${wanted}'`
+  return wrongCapabilities(
+    `capabilities ${show(text)} makes ${capabilityNames(beyond).join(', ')} effective, but not permitted`,
+    `permit what is made effective: ${instead}`,
+    { found: text, wanted },
+  )
+}
+
+/** The text itself, if it is one. */
+function accepted(text: string): string | undefined {
+  const masks = native<LinuxAddon>().capabilitiesFromText(text)
+  return typeof masks === 'number' || masks.effective & ~masks.permitted ? undefined : text
 }
 
 /**
  * Names, as libcap writes them, to a mask.
  *
  * @param permitted what they have to be taken from
+ * @param run is given each name at fault, and may throw it
  * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the name at fault
  */
-export function parseAmbient(text: string, permitted: bigint): bigint {
+export function parseAmbient(text: string, permitted: bigint, run: Run = (part) => part()): bigint {
   let mask = 0n
-  for (const name of text.match(/[^\s,]+/g) ?? []) {
-    const capability = allNames().indexOf(name)
-    if (capability < 0)
-      throw new HardenError({
-        code: 'ERR_HARDEN_CAPABILITIES',
-        option: 'ambientCapabilities',
-        message: `ambientCapabilities: this kernel has no capability ${show(name)}`,
-        remedy: 'names are written small, e.g. cap_net_admin, separated by spaces or commas',
-        found: name.slice(0, 64),
-      })
-    if (!(permitted & bit(capability)))
-      throw new HardenError({
-        code: 'ERR_HARDEN_CAPABILITIES',
-        option: 'ambientCapabilities',
-        message: `ambientCapabilities: ${name} is not permitted by capabilities`,
-        remedy: `add ${name}+ep to 'capabilities'`,
-        found: name,
-      })
-    mask |= bit(capability)
-  }
+  const errors: unknown[] = []
+  for (const name of text.match(/[^\s,]+/g) ?? [])
+    try {
+      mask |= parseAmbientName(name, permitted)
+    } catch (error) {
+      if (errors.push(error) === REASONS_MAX) break
+    }
+  refuseAll(errors, run)
   return mask
 }
 
-/** libcap says no more than EINVAL; each clause stands for itself, so the first that it refuses alone is the one. */
-function wrongClause(text: string): HardenError {
-  for (const { 0: clause, index } of text.matchAll(/\S+/g))
-    if (typeof native<LinuxAddon>().capabilitiesFromText(clause) === 'number')
-      return wrongCapabilities(
-        `capabilities: clause ${show(clause)} at character ${index + 1} is not understood`,
-        `see cap_from_text(3), e.g. cap_net_bind_service+ep; flags are written small`,
-        clause.slice(0, 64),
-      )
-  return wrongCapabilities(`capabilities ${show(text)} is not understood`, `see cap_from_text(3)`)
+function parseAmbientName(name: string, permitted: bigint): bigint {
+  const capability = allNames().indexOf(name)
+  if (capability < 0) {
+    // it has no flags here
+    const wanted = nameMeant(name.replace(/[+=][eip]*$/i, ''))
+    throw wrong(
+      'ambientCapabilities',
+      `ambientCapabilities: this kernel has no capability ${show(name)}`,
+      wanted === undefined
+        ? 'names are written small, e.g. cap_net_admin, separated by spaces or commas'
+        : `did you mean '${wanted}'? Names are written small and without flags, separated by spaces or commas`,
+      { found: name, wanted },
+    )
+  }
+  if (!(permitted & bit(capability)))
+    throw wrong(
+      'ambientCapabilities',
+      `ambientCapabilities: ${name} is not permitted by capabilities`,
+      `add ${name}+ep to 'capabilities'`,
+      { found: name },
+    )
+  return bit(capability)
 }
 
-function wrongCapabilities(message: string, remedy: string, found?: string): HardenError {
-  return new HardenError({ code: 'ERR_HARDEN_CAPABILITIES', option: 'capabilities', message, remedy, found })
+/** The kernel's name that is nearest to a word. */
+const nameMeant = (word: string): string | undefined => nearest(word, [...allNames(), 'all'])
+
+/** What is ambient and not permitted is another matter: it rests on both. */
+export function readTexts({ capabilities = '', ambientCapabilities = '' }: HardenOptions, run: Run): boolean {
+  const masks = run(() => parseCapabilities(capabilities, run))
+  const ambient = run(() => parseAmbient(ambientCapabilities, kernelMask(), run))
+  return masks !== undefined && ambient !== undefined
+}
+
+/** What is given as a list, as the text that the option takes. */
+export function textOf(option: string, words: readonly string[]): string | undefined {
+  if (option === 'ambientCapabilities')
+    return words.every((word) => allNames().includes(word)) ? words.join(' ') : undefined
+  if (option !== 'capabilities') return undefined
+  const names = words.map(nameMeant)
+  // names alone, as in the lists of Docker and Kubernetes
+  return names.includes(undefined) ? mended(words.join(' ')) : accepted(`${names.join(',')}+ep`)
+}
+
+/** libcap says no more than EINVAL; each clause stands for itself, so what it refuses alone is at fault. */
+function refuseText(text: string, run: Run): never {
+  const errors: HardenError[] = []
+  for (const { 0: clause, index } of text.matchAll(/\S+/g)) {
+    if (typeof native<LinuxAddon>().capabilitiesFromText(clause) === 'number') errors.push(wrongClause(clause, index))
+    if (errors.length === REASONS_MAX) break
+  }
+  refuseAll(errors, run)
+  throw wrongCapabilities(`capabilities ${show(text)} is not understood`, 'see cap_from_text(3)', { found: text })
+}
+
+function wrongClause(clause: string, index: number): HardenError {
+  const where = `capabilities: clause ${show(clause)} at character ${index + 1}`
+  const wanted = mended(clause)
+  const values = { found: clause, wanted }
+  if (wanted === undefined)
+    return wrongCapabilities(
+      `${where} is not understood`,
+      'see cap_from_text(3), e.g. cap_net_bind_service+ep; the names are in capabilities(7), and flags are written small',
+      values,
+    )
+  if (wanted.includes(' ')) return wrongCapabilities(`${where} is more than one clause`, remedyForComma(wanted), values)
+  if (wanted === `${clause}+ep`) return wrongCapabilities(`${where} names no flags`, `write '${wanted}'`, values)
+  return wrongCapabilities(
+    `${where} is not understood`,
+    `did you mean '${wanted}'? The names are in capabilities(7); flags are written small`,
+    values,
+  )
+}
+
+/** Clauses that all have the same flags are also one. */
+function remedyForComma(wanted: string): string {
+  const clauses = wanted.split(' ').map(partsOf)
+  const [{ flags }] = clauses as [Clause]
+  const one = clauses.every((clause) => clause.flags === flags)
+  const names = clauses.map(({ names }) => names).join()
+  return `two clauses are separated by a space: '${wanted}'${one ? `, or write '${names}${flags}'` : ''}`
+}
+
+interface Clause {
+  readonly names: string
+  /** With the operators: '+ep', '=p+e'; '' if there are none. */
+  readonly flags: string
+}
+
+/** The shortest names after which there is nothing but operators and flags: a hyphen may be meant as either. */
+function partsOf(clause: string): Clause {
+  const [, names = '', flags = ''] = /^(.*?)((?:[+=-][eip]*)*)$/is.exec(clause) ?? []
+  return { names, flags }
+}
+
+/** The clause, or the clauses, that may be meant by one that is refused; undefined: it cannot be said. */
+function mended(clause: string): string | undefined {
+  if (clause.length > CLAUSE_MAX) return undefined
+  const clauses = clause
+    .replace(/([+=-][eip]+)[,;|](?=[a-z0-9])/gi, '$1 ')
+    .split(' ')
+    .map(partsOf)
+  const texts = clauses.map(({ names, flags }) => {
+    const meant = (names.match(/[^,;|]+/g) ?? []).map((name) => (/^\d+$/.test(name) ? name : nameMeant(name)))
+    return meant.length === 0 || meant.includes(undefined) ? '' : `${meant.join()}${flags.toLowerCase() || '+ep'}`
+  })
+  return texts.includes('') ? undefined : accepted(texts.join(' '))
+}
+
+function wrongCapabilities(message: string, remedy: string, values: Values): HardenError {
+  return wrong('capabilities', message, remedy, values)
+}
+
+function wrong(option: string, message: string, remedy: string, { found, wanted }: Values): HardenError {
+  return new HardenError({
+    code: 'ERR_HARDEN_CAPABILITIES',
+    option,
+    message,
+    remedy,
+    found: found?.slice(0, 64),
+    wanted,
+  })
 }

@@ -3,6 +3,7 @@
  */
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Finding, Hazard, Scene } from '../../contract'
+import { show } from '../../errors'
 import {
   attempt,
   danger,
@@ -19,7 +20,6 @@ import {
   signalReport,
 } from '../../hazards'
 import { type LinuxAddon, native } from '../../native'
-import { show } from '../../options'
 import { capabilityNames, maskOf } from './capabilities'
 import { listMounts, nameIn } from './proc'
 

@@ -2,7 +2,7 @@
 import type { Avoid, Committed, Observation, Plan, Platform, Question, Rehearsal } from '../../contract'
 import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, native } from '../../native'
 import type { State } from '../../state'
-import { maskOf } from './capabilities'
+import { maskOf, readTexts, textOf } from './capabilities'
 import { hazards, rootChildren } from './hazards'
 import { look } from './look'
 import { decide } from './plan'
@@ -16,6 +16,8 @@ export const linux: Platform = {
   addon,
   observe,
   decide,
+  readTexts,
+  textOf,
   hazards,
   rehearse,
   commit,

@@ -74,10 +74,13 @@ function refuseEscape({ jailed, sets }: State): void {
   throw new HardenError({
     code: 'ERR_HARDEN_CHROOT_ESCAPE',
     option: 'chroot',
+    found: 'cap_sys_chroot',
     message: 'cap_sys_chroot would be retained, and it lets the process leave the chroot',
     remedy: `leave cap_sys_chroot out of 'capabilities', or 'chroot' out of the options`,
   })
 }
+
+const NONE: Masks = { permitted: 0n, effective: 0n, inheritable: 0n }
 
 /** Exclusive, not cumulative: with a text it is exactly the text, for root too; without one root alone keeps its own. */
 function chooseSets({ capabilities }: HardenOptions, uid: number, before: State, findings: Finding[]): Masks {
@@ -89,27 +92,45 @@ function chooseSets({ capabilities }: HardenOptions, uid: number, before: State,
         `name an account of the server's own as 'user'`,
       ),
     )
-  if (capabilities !== undefined) {
-    const { permitted, effective, inheritable } = parseCapabilities(capabilities)
-    const kernel = kernelMask()
-    const unknown = (permitted | inheritable) & ~kernel
-    if (unknown)
-      findings.push(
-        note(
-          'HARDEN_UNKNOWN_CAPABILITY',
-          `this kernel has no capability ${capabilityNames(unknown).join(', ')}, so there is none to retain`,
-          'remove it from the text',
-        ),
-      )
-    return { permitted: permitted & kernel, effective: effective & kernel, inheritable: inheritable & kernel }
-  }
-  if (uid !== 0) return { permitted: 0n, effective: 0n, inheritable: 0n }
+  if (capabilities !== undefined) return chooseText(capabilities, findings)
+  if (uid !== 0) return NONE
   const { permitted, effective, inheritable } = before.sets
   return {
     permitted: maskOf(permitted),
     effective: maskOf(before.user.effective === 0 ? effective : permitted),
     inheritable: maskOf(inheritable),
   }
+}
+
+function chooseText(text: string, findings: Finding[]): Masks {
+  const { permitted, effective, inheritable } = parseCapabilities(text)
+  const kernel = kernelMask()
+  const unknown = (permitted | inheritable) & ~kernel
+  if (unknown)
+    findings.push(
+      note(
+        'HARDEN_UNKNOWN_CAPABILITY',
+        `this kernel has no capability ${capabilityNames(unknown).join(', ')}, so there is none to retain`,
+        'remove it from the text',
+      ),
+    )
+  noteNotEffective(permitted & ~effective & kernel, findings)
+  return { permitted: permitted & kernel, effective: effective & kernel, inheritable: inheritable & kernel }
+}
+
+function noteNotEffective(mask: bigint, findings: Finding[]): void {
+  if (!mask) return
+  const names = capabilityNames(mask)
+  const fails = names.includes('cap_net_bind_service')
+    ? 'bind(2) to a port below 1024 fails'
+    : 'what needs it is refused'
+  findings.push(
+    note(
+      'HARDEN_NOT_EFFECTIVE',
+      `${names.join(', ')}: permitted, but not effective, so ${fails}, and nothing in Node can raise it later`,
+      `'${names.join(',')}+ep' in 'capabilities' makes it usable`,
+    ),
+  )
 }
 
 /** What is executed later cannot have more than this set (capabilities(7)). To trim it takes CAP_SETPCAP. */

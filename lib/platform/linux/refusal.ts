@@ -3,10 +3,10 @@
  */
 import { readFileSync, readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
+import { remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
-import { errnoName, HardenError } from '../../errors'
+import { errnoName, HardenError, show } from '../../errors'
 import type { Failure, QuestionKind, Step } from '../../native'
-import { show } from '../../options'
 import { heldBy, type Where, whereOf } from '../../refusal'
 import { compare, inWords } from '../../state'
 import { lineOf, parseStatus, typeOfMount } from './proc'
@@ -231,20 +231,21 @@ const calls: Readonly<Record<QuestionKind, string>> = {
 
 export const callOf = (kind: QuestionKind): string => calls[kind]
 
-export function remedyForAnswer({ kind, path }: Question, errno: number, { wanted }: Plan): string {
+export function remedyForAnswer(question: Question, errno: number, plan: Plan): string {
+  const { kind, path } = question
   const { EACCES, ENOENT, ENOTDIR, EROFS } = constants.errno
   if (errno === ENOENT || errno === ENOTDIR) return 'create it; under a chroot, inside of it'
   if (errno === EROFS) return 'mount the file system writable'
   if (errno !== EACCES)
     return `find what stands in the way: a seccomp filter (${filterOf(calls[kind])}), a security module, a limit`
   if (kind === 'bind')
-    return wanted.sets.effective.includes('cap_net_bind_service')
+    return plan.wanted.sets.effective.includes('cap_net_bind_service')
       ? 'find what refuses the port: the capability is retained, but the network namespace belongs to another user namespace (sysctl net.ipv4.ip_unprivileged_port_start=0 there), or a security module says no'
       : `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
   // such a file system is for the user alone that has mounted it
   if (typeOfMount(path).startsWith('fuse'))
     return 'mount that FUSE file system with allow_other, or use it before harden()'
-  return 'make it, and every directory above it, accessible to the new user (chown, chmod, or a supplementary group), or use it before harden()'
+  return remedyForPath(question, plan)
 }
 
 /** Where the three usual managers grant capabilities to root; to another user they come as ambient ones alone. */

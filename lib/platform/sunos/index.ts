@@ -9,6 +9,7 @@ import { placeOf } from '../../root'
 import type { State } from '../../state'
 import { hazards } from './hazards'
 import { decide, type SunosDecision } from './plan'
+import { readTexts, textOf } from './privileges'
 import { callOf, explain, remedyForAnswer } from './refusal'
 
 const addon = () => native<SunosAddon>()
@@ -18,6 +19,8 @@ export const sunos: Platform = {
   addon,
   observe,
   decide,
+  readTexts,
+  textOf,
   hazards,
   rehearse,
   commit,

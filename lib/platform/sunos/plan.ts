@@ -2,10 +2,9 @@
  * Solaris and illumos: what becomes of the groups and the privilege sets, and the steps by which the process comes to it.
  */
 import type { Decision, Finding, Observation, Request } from '../../contract'
-import { HardenError } from '../../errors'
+import { HardenError, wrongValue } from '../../errors'
 import { danger, note } from '../../hazards'
 import type { PrivilegeSet, Step } from '../../native'
-import { wrongValue } from '../../options'
 import { allOf, type Ids, type Sets, type State } from '../../state'
 import { basicPrivileges, parsePrivileges, setsHeld } from './privileges'
 
@@ -121,6 +120,7 @@ function refuseEscape({ jailed, sets }: State): void {
   throw new HardenError({
     code: 'ERR_HARDEN_CHROOT_ESCAPE',
     option: 'chroot',
+    found: 'proc_chroot',
     message: 'proc_chroot would be retained, and it lets the process leave the chroot',
     remedy: `leave proc_chroot out of 'privileges', or 'chroot' out of the options`,
   })

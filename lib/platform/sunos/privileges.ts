@@ -1,9 +1,10 @@
 /**
  * Privileges as text and as names. The system's own priv_str_to_set(3C) does both ways; there is no table of names here.
  */
-import { errnoName, HardenError } from '../../errors'
+import { errnoName, HardenError, type Run, show } from '../../errors'
 import { native, type PrivilegeSet, type SunosAddon } from '../../native'
-import { show } from '../../options'
+import { nearest } from '../../nearest'
+import type { HardenOptions } from '../../options'
 
 /** What every process used to be allowed; which these are differs between systems (privileges(7)). */
 export const basicPrivileges = (): string[] => parsePrivileges('basic')
@@ -19,13 +20,31 @@ export function parsePrivileges(text: string): string[] {
   // It counts bytes; the separators are those of src-native/sunos/privileges.c.
   const before = Buffer.from(text).subarray(0, names).toString()
   const [word = ''] = text.slice(before.length).split(/[ \t\r\n,]/, 1)
+  const wanted = nearest(word, allPrivileges())
+  const remedy = `see ppriv -l for their names, and priv_str_to_set(3C), e.g. 'basic net_privaddr'; sets of privileges cannot be negated`
   throw new HardenError({
     code: 'ERR_HARDEN_PRIVILEGES',
     option: 'privileges',
     found: word.slice(0, 64),
+    wanted,
     message: `privileges: ${show(word)} at character ${before.length + 1} is no privilege that this system knows`,
-    remedy: `see ppriv -l for their names, and priv_str_to_set(3C), e.g. 'basic net_privaddr'; sets of privileges cannot be negated`,
+    remedy: wanted === undefined ? remedy : `did you mean '${wanted}'? For their names see ppriv -l`,
   })
+}
+
+/** All names that the system has, and those of sets. */
+function allPrivileges(): string[] {
+  const names = native<SunosAddon>().privilegesFromText('all')
+  return [...(typeof names === 'number' ? [] : names), 'basic', 'all', 'none', 'zone']
+}
+
+export const readTexts = ({ privileges = '' }: HardenOptions, run: Run): boolean =>
+  run(() => parsePrivileges(privileges)) !== undefined
+
+/** What is given as a list, as the text that the option takes. */
+export function textOf(option: string, words: readonly string[]): string | undefined {
+  const text = words.join(' ')
+  return option === 'privileges' && typeof native<SunosAddon>().privilegesFromText(text) !== 'number' ? text : undefined
 }
 
 /**

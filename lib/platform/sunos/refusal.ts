@@ -4,10 +4,10 @@
  */
 import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
+import { remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
-import { errnoName, HardenError } from '../../errors'
+import { errnoName, HardenError, show } from '../../errors'
 import type { Failure, QuestionKind } from '../../native'
-import { show } from '../../options'
 import { heldBy, whereOf } from '../../refusal'
 import type { SunosDecision } from './plan'
 import { basicPrivileges, setsHeld } from './privileges'
@@ -186,17 +186,17 @@ const basicFor: ReadonlyMap<string, string> = new Map([
   ['bind', 'net_access'],
 ])
 
-export function remedyForAnswer({ kind, number: port }: Question, number: number, { wanted }: Plan): string {
+export function remedyForAnswer(question: Question, number: number, plan: Plan): string {
+  const { kind, number: port } = question
   const errno = errnoName(number)
-  const { effective } = wanted.sets
+  const { effective } = plan.wanted.sets
   if (errno === 'ENOENT' || errno === 'ENOTDIR') return 'create it; under a chroot, inside of it'
   if (errno === 'EROFS') return 'mount the file system writable'
   if (errno !== 'EACCES' && errno !== 'EPERM') return follow(callOf(kind))
   const needed = basicFor.get(kind)
   if (needed && basicPrivileges().includes(needed) && !effective.includes(needed))
     return `retain ${needed}, best with all that is basic ('basic' in 'privileges')`
-  if (kind !== 'bind')
-    return 'make it, and every directory above it, accessible to the new user (chown, chmod, or a supplementary group), or use it before harden()'
+  if (kind !== 'bind') return remedyForPath(question, plan)
   return effective.includes(neededFor(port))
     ? findPrivilege
     : `retain ${neededFor(port)} ('basic ${neededFor(port)}' in 'privileges')`

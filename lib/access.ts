@@ -1,0 +1,77 @@
+/** Why the new identity cannot use a file, and the line that changes it: by the permissions of path_resolution(7). */
+import { realpathSync, type Stats, statSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import type { Plan, Question } from './contract'
+import { nameOf } from './databases'
+import { shellWord } from './shell'
+import type { State } from './state'
+
+/** For what the permissions do not explain: an access control list, a security module. */
+const GENERAL =
+  'make it, and every directory above it, accessible to the new user (chown, chmod, setfacl, or a supplementary group), or use it before harden()'
+
+/** Of a path that `rehearse` names and that the new user may not use. */
+export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan): string {
+  const there = root ? join(root.path, path) : path
+  try {
+    const closed = closedFolder(there, wanted) ?? closedFolder(realpathSync(there), wanted)
+    const isInside = (path: string) => !root || !relative(root.path, path).startsWith('..')
+    // in the chroot a link leads elsewhere
+    if (!isInside(closed ?? realpathSync(there))) return GENERAL
+    const remedy =
+      closed === undefined ? remedyForFile(there, kind === 'write', wanted) : remedyForFolder(closed, wanted)
+    return remedy ?? GENERAL
+  } catch {
+    return GENERAL // this process may not look there, or it has gone
+  }
+}
+
+/** The first that the new user cannot pass. */
+function closedFolder(path: string, wanted: State): string | undefined {
+  const closed = foldersAbove(path).find((folder) => !may('x', statSync(folder), wanted))
+  return closed === undefined ? undefined : realpathSync(closed)
+}
+
+/** From the top. */
+function foldersAbove(path: string): string[] {
+  return path === '/' ? [] : [...foldersAbove(dirname(path)), dirname(path)]
+}
+
+/** Whose permissions count (chmod(1)): the first that fits, although another may permit more. */
+function classOf({ uid, gid }: Stats, { user, group, groups }: State): 'u' | 'g' | 'o' {
+  if (uid === user.real) return 'u'
+  return gid === group.real || groups.includes(gid) ? 'g' : 'o'
+}
+
+const bits = { r: 4, w: 2, x: 1 } as const
+const shifts = { u: 6, g: 3, o: 0 } as const
+
+function may(letters: string, stats: Stats, wanted: State): boolean {
+  const held = stats.mode >> shifts[classOf(stats, wanted)]
+  return [...letters].every((letter) => held & bits[letter as keyof typeof bits])
+}
+
+function remedyForFolder(folder: string, wanted: State): string | undefined {
+  const word = shellWord(folder)
+  const who = classOf(statSync(folder), wanted)
+  const line = who === 'o' ? `, or ${lineForGroup(word, 'x', wanted)}` : ''
+  return word && `open the folder above it to user ${userOf(wanted)}: chmod ${who}+x ${word}${line}`
+}
+
+function remedyForFile(path: string, writes: boolean, wanted: State): string | undefined {
+  const word = shellWord(path)
+  const stats = statSync(path)
+  const letters = writes ? (stats.isDirectory() ? 'wx' : 'w') : 'r'
+  if (word === undefined || may(letters, stats, wanted)) return undefined
+  const who = classOf(stats, wanted)
+  if (who !== 'o') return `give user ${userOf(wanted)} the permission: chmod ${who}+${letters} ${word}`
+  return writes
+    ? `give it to user ${userOf(wanted)}: chown ${userOf(wanted)} ${word}`
+    : `read it before harden(), or let user ${userOf(wanted)} read it: ${lineForGroup(word, letters, wanted)}`
+}
+
+const userOf = ({ user }: State): string => nameOf('user', user.real)
+
+function lineForGroup(word: string | undefined, letters: string, { group }: State): string {
+  return `chgrp ${nameOf('group', group.real)} ${word} && chmod g+${letters} ${word}`
+}
