@@ -138,3 +138,9 @@ export function show(value: unknown): string {
   if (value === null || ['number', 'boolean', 'undefined'].includes(typeof value)) return String(value)
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
+
+/** What is printed must not speak to a terminal; a tab may stay. */
+export const visible = (text: string): string => text.replace(/(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '\ufffd')
+
+/** Of a long path, which may be any text that is given for one, its end says most. */
+export const showPath = (path: string): string => `'${path.length > 200 ? '...' : ''}${visible(path.slice(-200))}'`

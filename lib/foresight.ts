@@ -6,7 +6,7 @@ import { existsSync, readlinkSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Finding, Question, Scene } from './contract'
-import { show } from './errors'
+import { showPath } from './errors'
 import { attempt, danger, note } from './hazards'
 import type { Answer } from './native'
 import { filesRead, foldersAsked } from './places'
@@ -141,7 +141,7 @@ function listPlaces(asked: readonly Asked[]): string {
     const place = placeOf(each)
     if (!places.has(place)) places.set(place, each.question.role)
   }
-  const named = [...places].slice(0, NAMED_MAX).map(([place, role]) => show(place) + (role && ` (${role})`))
+  const named = [...places].slice(0, NAMED_MAX).map(([place, role]) => showPath(place) + (role && ` (${role})`))
   return named.join(', ') + (places.size > NAMED_MAX ? ` and ${places.size - NAMED_MAX} more` : '')
 }
 
@@ -170,7 +170,7 @@ function staleSocket(user: number, asked: readonly Asked[]): Finding | undefined
   if (found.length === 0) return undefined
   return note(
     'HARDEN_UNIX_SOCKET',
-    `a Unix socket listens in a folder of user ${user}: ${found.map(({ question }) => show(question.path)).join(', ')}; after a crash it is still there at the next start, where listen() says EADDRINUSE`,
+    `a Unix socket listens in a folder of user ${user}: ${found.map(({ question }) => showPath(question.path)).join(', ')}; after a crash it is still there at the next start, where listen() says EADDRINUSE`,
     'keep it in a folder that is made anew at each start (systemd: RuntimeDirectory=), or have the service manager open it',
   )
 }
@@ -184,7 +184,7 @@ function foreignFiles(asked: readonly Asked[]): Finding | undefined {
   if (foreign.length === 0) return undefined
   const named = foreign
     .slice(0, NAMED_MAX)
-    .map(({ question }) => `descriptor ${question.number} (${show(question.role)})`)
+    .map(({ question }) => `descriptor ${question.number} (${showPath(question.role)})`)
   const more = foreign.length > NAMED_MAX ? ` and ${foreign.length - NAMED_MAX} more` : ''
   return note(
     'HARDEN_DESCRIPTORS',
@@ -204,7 +204,7 @@ function outOfReach(user: number, asked: readonly Asked[]): Finding | undefined 
   }
   if (roles.size === 0) return undefined
   const named = [...roles].map(
-    ([role, [first = '', ...more]]) => `${show(first)}${more.length ? ` and ${more.length} more` : ''} (${role})`,
+    ([role, [first = '', ...more]]) => `${showPath(first)}${more.length ? ` and ${more.length} more` : ''} (${role})`,
   )
   return note(
     'HARDEN_OUT_OF_REACH',
@@ -219,7 +219,7 @@ function othersCanExchange(asked: readonly Asked[]): Finding | undefined {
   if (!found) return undefined
   return note(
     'HARDEN_WRITABLE_ANCESTOR',
-    `others than root can exchange what the chroot's path names: ${show(found.answer.found)}`,
+    `others than root can exchange what the chroot's path names: ${showPath(found.answer.found ?? found.question.path)}`,
     'give the folder in which it lies to root (chown root), and take write permission from others (chmod go-w)',
   )
 }

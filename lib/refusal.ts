@@ -2,7 +2,7 @@
  * Refusals that both systems have in common. Nothing has changed.
  */
 import type { Plan, Platform, Question } from './contract'
-import { errnoName, HardenError, type HardenErrorFields, show } from './errors'
+import { errnoName, HardenError, type HardenErrorFields, showPath } from './errors'
 import type { Failure } from './native'
 
 export type Where = Pick<HardenErrorFields, 'step' | 'syscall' | 'errno' | 'tid'>
@@ -19,7 +19,7 @@ export function noAccess(
   plan: Plan,
 ): HardenError {
   const { kind, path, number, option } = question
-  const what = kind === 'bind' ? `bind to TCP port ${number}` : `${kind} ${show(path)}`
+  const what = kind === 'bind' ? `bind to TCP port ${number}` : `${kind} ${showPath(path)}`
   const syscall = callOf(kind)
   return new HardenError({
     code: 'ERR_HARDEN_ACCESS',
@@ -35,8 +35,8 @@ export function noAccess(
 
 /** A wait that ran out: the child was held by what a question names. `path` of a descriptor: where it leads. */
 export function heldBy({ kind, path, number, option }: Question, failure: Failure): HardenError {
-  const descriptor = `descriptor ${number} (${path ? show(path) : 'closed by now'})`
-  const what = kind === 'bind' ? `port ${number}` : kind === 'reopen' ? descriptor : show(path)
+  const descriptor = `descriptor ${number} (${path ? showPath(path) : 'closed by now'})`
+  const what = kind === 'bind' ? `port ${number}` : kind === 'reopen' ? descriptor : showPath(path)
   return new HardenError({
     ...whereOf(failure),
     code: option?.startsWith('rehearse') ? 'ERR_HARDEN_ACCESS' : 'ERR_HARDEN_NOT_PERMITTED',
@@ -61,8 +61,8 @@ export function exchanged(
     step: 'exchange',
     syscall: callOf('exchange'),
     found: component,
-    message: `user ${plan.wanted.user.real} can put something else in the place of ${show(component)}, so the path of the chroot leads where that user decides`,
-    remedy: `give the folder in which ${show(component)} lies to root (chown root), and take write permission from user ${plan.wanted.user.real} and its groups (chmod go-w, setfacl -b)`,
+    message: `user ${plan.wanted.user.real} can put something else in the place of ${showPath(component)}, so the path of the chroot leads where that user decides`,
+    remedy: `give the folder in which ${showPath(component)} lies to root (chown root), and take write permission from user ${plan.wanted.user.real} and its groups (chmod go-w, setfacl -b)`,
   })
 }
 
@@ -75,7 +75,7 @@ export function notAsked({ callOf }: Platform, question: Question, errno = 0): H
     syscall: callOf(question.kind),
     ...(errno && { errno: -errno }),
     found: question.path,
-    message: `${show(question.path)} could not be looked at as another process of the new user: ${errnoName(errno)}`,
+    message: `${showPath(question.path)} could not be looked at as another process of the new user: ${errnoName(errno)}`,
     remedy: 'see that it stays where it is, and call harden() again',
   })
 }

@@ -3,7 +3,7 @@
  * lead elsewhere a moment later.
  */
 import { closeSync, fstatSync } from 'node:fs'
-import { errnoName, HardenError, show } from './errors'
+import { errnoName, HardenError, showPath } from './errors'
 import { type Addon, type Failure, isFailure } from './native'
 import { shellWord } from './shell'
 
@@ -33,19 +33,19 @@ export function openRoot(path: string, addon: Addon): Root {
 
 function notOpened(path: string, opened: Failure): HardenError {
   const { step, syscall, errno } = opened
-  const found = Object.hasOwn(opened, 'found') ? opened.found : undefined
+  const found = (Object.hasOwn(opened, 'found') && opened.found) || path
   const where = { option: 'chroot', step, syscall, ...(errno && { errno: -errno }), found }
   if (syscall === 'readlink')
     return new HardenError({
       ...where,
       code: 'ERR_HARDEN_CHROOT_PATH',
-      message: `chroot ${show(path)} leads through ${show(found)}, a link on procfs, whose text is not where it leads`,
+      message: `chroot ${showPath(path)} leads through ${showPath(found)}, a link on procfs, whose text is not where it leads`,
       remedy: 'name the directory itself',
     })
   return new HardenError({
     ...where,
     code: 'ERR_HARDEN_NOT_PERMITTED',
-    message: `chroot ${show(path)} cannot be opened: ${show(found)}: ${errnoName(errno)}`,
+    message: `chroot ${showPath(path)} cannot be opened: ${showPath(found)}: ${errnoName(errno)}`,
     remedy: remedyFor(errnoName(errno), path, found),
   })
 }

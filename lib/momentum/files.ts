@@ -2,9 +2,9 @@
 import { closeSync, constants, existsSync, fstatSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, resolve } from 'node:path'
 
-import type { HardenError } from '../errors'
+import { type HardenError, showPath } from '../errors'
 import { placeOf } from '../root'
-import { type Source, showPath, wrongAt } from './tokens'
+import { type Source, wrongAt } from './tokens'
 
 export interface Directory {
   readonly path: string

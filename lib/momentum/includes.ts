@@ -3,9 +3,10 @@
  * cluster's, then the local changes.
  */
 import { basename, dirname, isAbsolute, resolve } from 'node:path'
+import { showPath } from '../errors'
 import { type Directory, isDirectory, isMissing, open, openIfThere, unreadable } from './files'
 import { parse, type Reading, type Scope } from './parse'
-import { type Source, showPath, type Token, wrongAt } from './tokens'
+import { type Source, type Token, wrongAt } from './tokens'
 
 /** Each is a bound on what nobody means. */
 const DEPTH_MAX = 32

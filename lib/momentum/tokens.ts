@@ -2,7 +2,7 @@
  * The words of a Momentum configuration file, and the errors that show where in it they stand. Each character is looked
  * at once: no file takes more than time in proportion to its length.
  */
-import { HardenError, type HardenErrorFields, show } from '../errors'
+import { HardenError, type HardenErrorFields, show, visible } from '../errors'
 
 export interface Source {
   readonly path: string
@@ -184,9 +184,3 @@ export function wrongAt(
     excerpt: text && `${visible(left + right)}\n${left.replace(/[^\t]/gu, ' ')}^`,
   })
 }
-
-/** What is printed must not speak to a terminal; a tab may stay. */
-const visible = (text: string): string => text.replace(/(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '\ufffd')
-
-/** Of a long path, which may be any text that is given for one, its end says most. */
-export const showPath = (path: string): string => `'${path.length > 200 ? '...' : ''}${visible(path.slice(-200))}'`

@@ -3,7 +3,7 @@
  */
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Finding, Hazard, Scene } from '../../contract'
-import { show } from '../../errors'
+import { showPath } from '../../errors'
 import {
   attempt,
   danger,
@@ -158,7 +158,7 @@ function sockets({ descriptors }: Scene): Finding | undefined {
   if (found.length === 0) return undefined
   return note(
     'HARDEN_SOCKETS',
-    `these sockets keep the access they were opened with: ${found.map(({ descriptor, kind, name }) => `descriptor ${descriptor} (${name ? `connected to ${show(name)}` : kind})`).join(', ')}`,
+    `these sockets keep the access they were opened with: ${found.map(({ descriptor, kind, name }) => `descriptor ${descriptor} (${name ? `connected to ${showPath(name)}` : kind})`).join(', ')}`,
     'close them before harden() if they are not needed',
   )
 }
@@ -192,7 +192,7 @@ function fileCapabilities({ plan }: Scene): Finding | undefined {
   if (beyond === 0n) return undefined
   return note(
     'HARDEN_FILE_CAPABILITIES',
-    `${show(process.execPath)} has file capabilities that no child may have any more: ${capabilityNames(beyond).join(', ')}; fork(), cluster and spawn of node fail with EPERM`,
+    `${showPath(process.execPath)} has file capabilities that no child may have any more: ${capabilityNames(beyond).join(', ')}; fork(), cluster and spawn of node fail with EPERM`,
     `remove them: setcap -r ${process.execPath}`,
   )
 }
@@ -221,7 +221,7 @@ function procInChroot(scene: Scene): Finding | undefined {
   if (!root || !isMountOfProc(scene, root.path)) return undefined
   return note(
     'HARDEN_PROC_IN_CHROOT',
-    `/proc is mounted in the chroot ${show(root.path)}: through it other processes of the new user lead out`,
+    `/proc is mounted in the chroot ${showPath(root.path)}: through it other processes of the new user lead out`,
     'unmount it there, unless the server needs it',
   )
 }

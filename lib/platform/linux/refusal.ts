@@ -5,7 +5,7 @@ import { readFileSync, readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import { remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
-import { errnoName, HardenError, show } from '../../errors'
+import { errnoName, HardenError, showPath } from '../../errors'
 import type { Failure, QuestionKind, Step } from '../../native'
 import { heldBy, type Where, whereOf } from '../../refusal'
 import { compare, inWords } from '../../state'
@@ -92,7 +92,7 @@ function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenEr
     code: 'ERR_HARDEN_OPEN_DIRECTORY',
     option: 'chroot',
     found: path,
-    message: `descriptor ${item} is an open directory (${path === undefined ? 'closed by now' : show(path)}): it leads out of the chroot`,
+    message: `descriptor ${item} is an open directory (${path === undefined ? 'closed by now' : showPath(path)}): it leads out of the chroot`,
     remedy: 'close it before harden(): an fs.Dir, a FileHandle, or an inherited descriptor',
   })
 }

@@ -6,7 +6,7 @@ import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import { remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
-import { errnoName, HardenError, show } from '../../errors'
+import { errnoName, HardenError, showPath } from '../../errors'
 import type { Failure, QuestionKind } from '../../native'
 import { heldBy, whereOf } from '../../refusal'
 import type { SunosDecision } from './plan'
@@ -91,7 +91,7 @@ function openDirectory(failure: Failure): HardenError {
     code: 'ERR_HARDEN_OPEN_DIRECTORY',
     option: 'chroot',
     found: path,
-    message: `descriptor ${item} is an open directory${path === undefined ? '' : ` (${show(path)})`} outside the new root`,
+    message: `descriptor ${item} is an open directory${path === undefined ? '' : ` (${showPath(path)})`} outside the new root`,
     remedy: 'close it before harden(): an fs.Dir, a FileHandle, or an inherited descriptor',
   })
 }
