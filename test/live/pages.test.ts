@@ -161,3 +161,31 @@ live('docs/files.md: what the next start will meet', ['root', 'ip'], async (t) =
   chownSync(join(cwd, 'opt/smtp'), 0, 0)
   t.notMatch(run(t, cwd, join(root, 'dist/cli.js'), ...args), 'HARDEN_NEXT_START', 'not, where it belongs to root')
 })
+
+live('docs/what-changes.md: the files of /proc/self', ['root', 'ip'], async (t) => {
+  const [, list = ''] = /^\| `\/proc\/self\/` ([\w, ]+);/m.exec(pageOf('what-changes.md')) ?? []
+  const names = list.split(', ')
+  t.ok(names.length > 5)
+  const program = `
+    const { closeSync, openSync } = require('node:fs')
+    const answers = () => ${JSON.stringify(names)}.map((name) => {
+      try {
+        closeSync(openSync('/proc/self/' + name))
+        return 'opened'
+      } catch ({ code }) {
+        return code
+      }
+    })
+    const before = answers()
+    require('privdrop').harden({ user: 'nobody' })
+    console.log(JSON.stringify([before, answers()]))`
+  const [before, after] = JSON.parse(run(t, project(t, ''), '--eval', program))
+  t.same(
+    before,
+    names.map(() => 'opened'),
+  )
+  t.same(
+    after,
+    names.map(() => 'EACCES'),
+  )
+})
