@@ -1,12 +1,13 @@
 /**
  * Promise: the code that the README and docs/ show compiles as it stands, as strictly as our own; every link leads somewhere;
- * and the API reference is that of the docstrings, which are there for all that is exported.
+ * the API reference is that of the docstrings, which are there for all that is exported; and docs/proof.md names what exists.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
 import ts from 'typescript'
+import { mutants } from './evidence/mutants'
 
 const root = join(__dirname, '..')
 const pages = [
@@ -68,6 +69,46 @@ t.test('links lead somewhere', async (t) => {
       .map((target) => `${page}: ${target}`),
   )
   t.same(dead, [])
+})
+
+/** What is wrong with a name in docs/proof.md: `mutant NAME`, `FILE`, `FILE: TEST`, `FILE: FUNCTION(), FUNCTION()`. */
+function faultOf(name: string): string | undefined {
+  const [, mutant] = /^mutant (.+)$/.exec(name) ?? []
+  if (mutant !== undefined) return Object.hasOwn(mutants, mutant) ? undefined : `no mutant ${mutant}`
+  const [, path = '', part] = /^([^:]+)(?:: (.+))?$/.exec(name) ?? []
+  if (!existsSync(join(root, path))) return `no file ${path}`
+  if (part === undefined) return undefined
+  const text = textOf(path)
+  const functions = [...part.matchAll(/(\w+)\(\)/g)].map(([, called = '']) => called)
+  if (functions.length === 0)
+    return ["'", '"'].some((quote) => text.includes(quote + part + quote)) ? undefined : `${path} has no test '${part}'`
+  const lacking = functions.filter((called) => !new RegExp(`^[a-z_][^;\n]*\\b${called}[(<][^;\n]*$`, 'm').test(text))
+  return lacking.length ? `${path} has no function ${lacking.join(', ')}` : undefined
+}
+
+t.test('docs/proof.md', async (t) => {
+  const proof = textOf('docs/proof.md')
+  const names = [...proof.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name.replaceAll(/\s+/g, ' '))
+  t.ok(names.length > 50)
+  t.same(names.map(faultOf).filter(Boolean), [])
+  const promises = [...textOf('SECURITY.md').matchAll(/^\d\. \*\*(.+?)\.\*\*/gm)].map(([, promise]) => promise)
+  t.equal(promises.length, 8)
+  t.same(
+    [...proof.matchAll(/^## (.+)$/gm)].map(([, heading]) => heading),
+    promises,
+  )
+})
+
+t.test('a name that does not exist is found', async (t) => {
+  for (const name of [
+    'mutant toString',
+    'src-native/linux/gone.c',
+    'src-native/linux/commit.c: release_every_thread()', // called there, and not defined
+    'src-native/linux/commit.c: cross(), crossing()',
+    'lib/state.ts: is()',
+    'test/live/chroot.test.ts: way out',
+  ])
+    t.ok(faultOf(name), name)
 })
 
 t.test('the API reference is up to date', async (t) => {

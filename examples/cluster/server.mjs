@@ -3,11 +3,11 @@
  *
  *   SPOOL=/var/spool/in WORKERS=2 node server.mjs
  *
- * First the workers become ordinary users that keep nothing, then the primary, which keeps cap_net_bind_service: it binds
- * for them, also for those that replace them later. In this order, because the primary could not signal a worker that is
- * still root once it is none itself.
+ * First the workers become an ordinary user without capabilities, then the primary, which keeps cap_net_bind_service: it binds
+ * for them, also for those that replace them later. In this order, because a primary that has given up root cannot signal a
+ * worker that is still root.
  *
- * SIGHUP: the workers are replaced, one after the other. SIGTERM: it ends.
+ * SIGHUP replaces the workers, one after the other. SIGTERM ends the server.
  */
 import cluster from 'node:cluster'
 import { randomUUID } from 'node:crypto'
@@ -68,7 +68,7 @@ async function worker() {
   await once(smtp.server, 'listening')
   smtp.on('error', ({ message }) => console.error(message)) // of a connection
 
-  // In a worker that replaces another, the user is this one already; what is left of the rest goes.
+  // A worker that replaces another is this user already, and drops what is left.
   harden({ user: ACCOUNT, rehearse: { write: [SPOOL] } })
   process.send('hardened')
 }

@@ -3,7 +3,7 @@
  * (sudo npx privdrop demo), which needs no other package.
  *
  * Each line says what was tried and what the system answered. Before harden() the same is tried as root, and must succeed.
- * Exit status: 0 every answer is right; 1 one is not, or the demo could not go on; 77 not root, or not Linux.
+ * Exit status: 0 every answer is right; 1 one is not, or the demo failed; 77 not root, or not Linux.
  */
 import { execFileSync, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -58,7 +58,7 @@ async function demo(mail: Mail, secret: string): Promise<void> {
   if (firstForAll <= port)
     throw new Error(`anybody may bind port ${port} here: set net.ipv4.ip_unprivileged_port_start to 1024 (sysctl)`)
 
-  // Now, because nothing that is started after harden() is root.
+  // Now: nothing that is started after harden() is root.
   const witness = fork(`${__dirname}/witness.js`).on('exit', (code, signal) => {
     if (code !== 0) end(1, `the other process has ended: ${signal ?? `exit status ${code}`}`)
   })
@@ -162,7 +162,7 @@ async function childOfRoot(): Promise<void> {
   await once(spawn('true', { uid: 0 }), 'exit')
 }
 
-/** Where libuv may use io_uring, Node makes no such call, whoever asks: CVE-2024-22017. */
+/** Where libuv may use io_uring, Node refuses the call to every user: CVE-2024-22017. */
 function setuid(): string | undefined {
   try {
     process.setuid?.(0)
@@ -174,7 +174,7 @@ function setuid(): string | undefined {
 
 async function readInWorker(path: string): Promise<void> {
   const threads = threadsOf(process.pid).length
-  // Not a file of its own: nobody may be unable to read it.
+  // Not a file: the user nobody may be unable to read it.
   const worker = new Worker(`require('node:fs').readFileSync('${path}')`, { eval: true })
   const errors: Error[] = []
   worker.on('error', (error) => errors.push(error))
@@ -262,7 +262,7 @@ function surround(): void {
 }
 
 export function run(mail: Mail): void {
-  // whoever reads no further, such as head(1), has read enough
+  // a reader that closes the pipe early, such as head(1)
   for (const stream of [process.stdout, process.stderr])
     stream.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE') throw error

@@ -1,6 +1,6 @@
 /**
- * The threads of a process, from /proc/PID/task/TID/status (proc_pid_status(5)). The library reads them, too; the demo
- * does it again by itself, because a proof does not take the defendant's word.
+ * The threads of a process, from /proc/PID/task/TID/status (proc_pid_status(5)). The library reads them too; the demo does not
+ * use that code, because a proof does not take the defendant's word.
  */
 import { readdirSync, readFileSync } from 'node:fs'
 

@@ -1,7 +1,7 @@
 /**
- * The demo's witness: a process of its own, started while the demo is still root. It stays root, and tells what it sees
- * of the demo's threads from outside, until it is told to give up everything. Then it is what the demo has to be compared
- * with: the same account, without the capability.
+ * The demo's witness: another process, started while the demo is still root. It stays root and says what it sees of the demo's
+ * threads from outside, until it is told to give up everything. Then it is the comparison: the same account without the
+ * capability.
  */
 import { createServer } from 'node:net'
 import { harden } from 'privdrop'
@@ -12,7 +12,7 @@ const demo = process.ppid
 const answers = {
   threads: () => threadsOf(demo),
 
-  // Not the demo's own address: that is occupied, and the kernel is to be asked about the port alone.
+  // Not the demo's address, which is in use: the question is about the port alone.
   bind: () =>
     new Promise<{ code?: string; message: string } | undefined>((resolve) => {
       const server = createServer()

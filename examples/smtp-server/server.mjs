@@ -3,8 +3,7 @@
  *
  *   SPOOL=/var/spool/in KEY=/etc/ssl/private/mail.key CERT=/etc/ssl/certs/mail.pem KEY_GROUP=ssl-cert node server.mjs
  *
- * SIGHUP, after a renewal of the certificate: the key is read again, and the listener closed and opened again.
- * SIGTERM: it ends.
+ * SIGHUP, after a renewal of the certificate, reads the key again, and closes and opens the listener. SIGTERM ends the server.
  */
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -14,19 +13,19 @@ import { pipeline } from 'node:stream/promises'
 import { harden } from 'privdrop'
 import { SMTPServer } from 'smtp-server'
 
-// an account of its own is better than nobody, who may own other processes that could kill this one
+// better an account of the server's own: other processes of nobody could kill this one
 const { HOST = '127.0.0.1', PORT = '25', ACCOUNT = 'nobody', SPOOL, KEY, CERT, KEY_GROUP } = process.env
 
-// What only root can read is read now, and stays in memory.
+// Files that only root can read are read now, and stay in memory.
 let keys = readKeys()
 let smtp = await listen()
 
 const report = harden({
   user: ACCOUNT,
   capabilities: 'cap_net_bind_service+ep', // for the next listen()
-  // A renewed key has to be read without root: by a group, which is the only one that stays.
+  // A renewed key is read without root: by this group, the only one that is retained.
   supplementalGroups: KEY_GROUP ? [KEY_GROUP] : [],
-  // Better now than when the first message arrives, or the certificate is renewed.
+  // Tried now, not when the first message arrives or the certificate is renewed.
   rehearse: { write: [SPOOL], read: KEY_GROUP ? [KEY, CERT] : [], bind: [Number(PORT)] },
 })
 console.log(String(report))

@@ -1,6 +1,6 @@
 'use strict'
 /**
- * ZoneMTA gives up root by harden(), in place of `user` and `group` in its configuration, which must not be there. As
+ * ZoneMTA gives up root by harden(), in place of `user` and `group` in its configuration, which must not be set. As
  * plugins/privdrop.js, in the configuration:
  *
  *   [plugins."privdrop"]
@@ -8,8 +8,8 @@
  *   user = "zone-mta"
  *   capabilities = "cap_net_bind_service+ep"
  *
- * The main process loads its plugins when its ports are open, and its receivers and senders have been started: each of
- * these is hardened by its own. They keep no capability: the main process hands them their connections.
+ * The main process loads its plugins when its ports are open and its receivers and senders have been started. Each of those
+ * loads the plugin too, and keeps no capability: the main process passes connections to it.
  */
 const { harden } = require('privdrop')
 
@@ -20,7 +20,7 @@ module.exports.init = (app, done) => {
   try {
     harden(app.manager.context === 'main' ? { user, group, capabilities } : { user, group })
   } catch (error) {
-    // ZoneMTA logs what a plugin throws, and goes on: as root.
+    // ZoneMTA logs what a plugin throws, and continues as root.
     app.logger.error('privdrop', error.message)
     process.exit(1)
   }

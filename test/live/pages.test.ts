@@ -1,10 +1,12 @@
-/** Promise: what docs/momentum.md and docs/command-line.md show is what happens: their files, commands and programs, as they stand. */
-import { spawn, spawnSync } from 'node:child_process'
+/** Promise: what the pages in docs/ show is what happens: their files, commands and programs, as they stand. */
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import type { Test } from 'tap'
+import ts from 'typescript'
 import { withAccounts } from './accounts'
 import { live } from './live'
 import { folder, nodeUnderTest, plainNode } from './subject'
@@ -29,12 +31,14 @@ function project(t: Test, page: string): string {
   return path
 }
 
-/** Both streams, as a terminal shows them. */
-function run(t: Test, cwd: string, ...args: string[]): string {
+/** Arguments of env(1): Node with the accounts and in a network of its own; both streams, as a terminal shows them. */
+function node(t: Test, ...args: string[]): string[] {
   const network = ['unshare', '--net', 'sh', '-c', 'ip link set lo up && exec "$@" 2>&1', 'sh']
-  const wrapper = [...plainNode.slice(0, 2), ...withAccounts(t), ...network, nodeUnderTest, '--no-warnings']
-  const { stdout } = spawnSync('env', [...wrapper, ...args], { cwd, encoding: 'utf8' })
-  return stdout.replaceAll(cwd, '/opt/mta')
+  return [...plainNode.slice(0, 2), ...withAccounts(t), ...network, nodeUnderTest, '--no-warnings', ...args]
+}
+
+function run(t: Test, cwd: string, ...args: string[]): string {
+  return spawnSync('env', node(t, ...args), { cwd, encoding: 'utf8' }).stdout.replaceAll(cwd, '/opt/mta')
 }
 
 live('docs/momentum.md', ['root', 'ip'], async (t) => {
@@ -79,4 +83,109 @@ live('docs/command-line.md', ['root', 'ip', 'setpriv'], async (t) => {
   // what root's processes may have differs from machine to machine
   const alike = (text: string, number: string) => text.replaceAll(number, 'PID').replace(/^(bounding +).*$/m, '$1all')
   t.equal(alike(said, pid), alike(table, shown.replace('audit ', '')))
+})
+
+const SMTP = 4243
+
+function directory(path: string, uid = 0, gid = 0, mode = 0o755): void {
+  mkdirSync(path, { recursive: true })
+  chownSync(path, uid, gid)
+  chmodSync(path, mode)
+}
+
+function certificate(path: string): void {
+  mkdirSync(path, { recursive: true })
+  const files = ['-keyout', join(path, 'key.pem'), '-out', join(path, 'cert.pem')]
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=localhost', ...files], {
+    stdio: 'ignore',
+  })
+  chownSync(join(path, 'key.pem'), 0, SMTP)
+  chmodSync(join(path, 'key.pem'), 0o640)
+}
+
+/** Pages with one program that says what it prints; each path of the page's lies in a folder, and is made there. */
+const programs: [page: string, path: string, make: (path: string) => void][] = [
+  ['chroot.md', '/var/lib/smtp', (path) => directory(join(path, 'queue'), SMTP)],
+  ['cluster.md', '/', () => {}],
+  ['containers.md', '/var/spool/smtp', (path) => directory(path, 0, 2000, 0o2770)],
+  ['files.md', '/var/spool/smtp', directory],
+  ['tls.md', '/etc/smtp', certificate],
+]
+
+/** A server goes on, and is ended when it has printed as much as the page shows. */
+async function linesOf(t: Test, cwd: string, program: string, count: number): Promise<string[]> {
+  const { outputText } = ts.transpileModule(program, {
+    compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022 },
+  })
+  writeFileSync(join(cwd, 'server.mjs'), outputText)
+  const child = spawn('env', node(t, 'server.mjs'), { cwd, stdio: ['ignore', 'pipe', 'inherit'], detached: true })
+  const end = () => {
+    if (child.exitCode === null && child.signalCode === null) process.kill(-(child.pid as number), 'SIGKILL')
+  }
+  t.teardown(end)
+  const found: string[] = []
+  for await (const line of createInterface(child.stdout)) {
+    found.push(line)
+    if (found.length === count) end()
+  }
+  return found
+}
+
+for (const [name, path, make] of programs)
+  live(`docs/${name}`, ['root', 'ip', 'openssl'], async (t) => {
+    const page = pageOf(name)
+    const cwd = project(t, '')
+    const [[, program = '', output = ''] = [], ...more] = programsOf(page)
+    t.same(more, [], 'one program')
+    make(join(cwd, path))
+    const wanted = output.trimEnd().split('\n')
+    const here = path === '/' ? program : program.replaceAll(path, join(cwd, path))
+    const found = await linesOf(t, cwd, here, wanted.length)
+    t.same(
+      found.map((line) => line.replaceAll(cwd, '')),
+      wanted,
+    )
+  })
+
+live('docs/files.md: what the next start will meet', ['root', 'ip'], async (t) => {
+  const [, command = '', said = ''] =
+    /^```sh\nnpx privdrop (plan [^\n]*)\n```\n\n[^\n]*:\n\n```\n(.*?)\n```$/ms.exec(pageOf('files.md')) ?? []
+  const cwd = project(t, '')
+  directory(join(cwd, 'opt/smtp'), SMTP)
+  writeFileSync(join(cwd, 'opt/smtp/server.js'), '')
+  directory(join(cwd, 'etc/smtp'))
+  const args = command.replaceAll(/ \//g, ` ${cwd}/`).split(' ')
+  const shown = run(t, cwd, join(root, 'dist/cli.js'), ...args).replaceAll('/opt/mta', '')
+  t.ok(said.startsWith('HARDEN_NEXT_START: '))
+  t.match(shown, `danger                ${said} (`)
+  chownSync(join(cwd, 'opt/smtp'), 0, 0)
+  t.notMatch(run(t, cwd, join(root, 'dist/cli.js'), ...args), 'HARDEN_NEXT_START', 'not, where it belongs to root')
+})
+
+live('docs/what-changes.md: the files of /proc/self', ['root', 'ip'], async (t) => {
+  const [, list = ''] = /^\| `\/proc\/self\/` ([\w, ]+);/m.exec(pageOf('what-changes.md')) ?? []
+  const names = list.split(', ')
+  t.ok(names.length > 5)
+  const program = `
+    const { closeSync, openSync } = require('node:fs')
+    const answers = () => ${JSON.stringify(names)}.map((name) => {
+      try {
+        closeSync(openSync('/proc/self/' + name))
+        return 'opened'
+      } catch ({ code }) {
+        return code
+      }
+    })
+    const before = answers()
+    require('privdrop').harden({ user: 'nobody' })
+    console.log(JSON.stringify([before, answers()]))`
+  const [before, after] = JSON.parse(run(t, project(t, ''), '--eval', program))
+  t.same(
+    before,
+    names.map(() => 'opened'),
+  )
+  t.same(
+    after,
+    names.map(() => 'EACCES'),
+  )
 })
