@@ -107,18 +107,8 @@ const libraries: Record<string, Library> = {
   musl: {
     ...linux,
     needs: ['gcc', 'musl'],
-    flags: [
-      PROTECTED,
-      ...[
-        '-nostdinc',
-        '-isystem',
-        '/usr/include/x86_64-linux-musl',
-        '-isystem',
-        '/usr/lib/gcc/x86_64-linux-gnu/12/include',
-      ],
-      // the kernel's
-      ...['-idirafter', '/usr/include', '-idirafter', '/usr/include/x86_64-linux-gnu'],
-    ],
+    // the kernel's headers are where they always are
+    flags: [PROTECTED, '-isystem', '/usr/include/x86_64-linux-musl'],
   },
   sunos: {
     needs: ['gcc'],
