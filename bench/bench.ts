@@ -5,29 +5,15 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
-import { type Aim, judge } from './aims'
-import { type Calls, countCalls } from './calls'
-import { type Cell, measureCosts } from './costs'
+import { judge } from './aims'
+import { countCalls } from './calls'
+import { measureCosts } from './costs'
 import { compile } from './fresh'
 import { load, memory, rehearsal } from './load'
 import { type Quartiles, quartiles, ratio } from './numbers'
-import { page, summary } from './page'
+import { page, type Results, summary } from './page'
 import { plot } from './plot'
 import { standstill, throughput } from './smtp'
-
-export interface Results {
-  machine: { node: string; kernel: string; cores: number }
-  cells: Cell[]
-  calls: Calls
-  /** Milliseconds, with few threads and with many. */
-  standstill: Record<'nothing' | 'process.set*' | 'harden()', [Quartiles, Quartiles]>
-  load: Record<'empty' | 'package' | 'more', Quartiles>
-  memory: Record<'before' | 'more', Quartiles>
-  throughput: Record<'nothing' | 'harden', Quartiles>
-  /** By megabytes. */
-  rehearsal: Record<string, { rehearse: Quartiles; whole: Quartiles }>
-  aims: Aim[]
-}
 
 /** Each of them so many times, in turn. */
 async function inTurn<Name extends string, T>(

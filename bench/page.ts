@@ -1,8 +1,22 @@
 /** The results as tables in Markdown. */
 import type { Aim } from './aims'
-import type { Results } from './bench'
+import type { Calls } from './calls'
 import type { Cell } from './costs'
 import { type Quartiles, quartiles, show, spread } from './numbers'
+
+export interface Results {
+  machine: { node: string; kernel: string; cores: number }
+  cells: Cell[]
+  calls: Calls
+  /** Milliseconds, with few threads and with many. */
+  standstill: Record<'nothing' | 'process.set*' | 'harden()', [Quartiles, Quartiles]>
+  load: Record<'empty' | 'package' | 'more', Quartiles>
+  memory: Record<'before' | 'more', Quartiles>
+  throughput: Record<'nothing' | 'harden', Quartiles>
+  /** By megabytes. */
+  rehearsal: Record<string, { rehearse: Quartiles; whole: Quartiles }>
+  aims: Aim[]
+}
 
 const table = (head: string[], rows: string[][]): string =>
   [head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')

@@ -9,7 +9,7 @@ import type { Finding, Question, Scene } from './contract'
 import { show } from './errors'
 import { attempt, danger, note } from './hazards'
 import type { Answer } from './native'
-import { filesRead } from './places'
+import { filesRead, foldersAsked } from './places'
 
 /** A question, and what the rehearsing child answered. */
 interface Asked {
@@ -48,6 +48,7 @@ function nextStart({ platform }: Scene): Question[] {
     ...modules(),
     ...platform.libraries(),
     ...filesRead(),
+    ...foldersAsked(),
   ])
   // beside one another, so that the folders that two paths share are walked once
   return [...paths]

@@ -70,7 +70,7 @@ extern "C" {
 	STEP(ENTER, "enter", "faccessat2", "access") \
 	STEP(BIND, "bind", "bind", "bind") \
 	STEP(REOPEN, "reopen", "faccessat2", NULL) \
-	STEP(EXCHANGE, "exchange", "faccessat", "access") \
+	STEP(EXCHANGE, "exchange", "faccessat", "faccessat") \
 	STEP(READ_BACK, "read back", "read", "ucred_get")      /* what the kernel says afterwards */
 
 #define STEP_IDENTIFIER(identifier, name, linux_call, sunos_call) STEP_##identifier,

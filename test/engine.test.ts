@@ -163,7 +163,7 @@ t.test('examine: in one order, each with what it needs', async (t) => {
   const timings: Timing[] = []
   const { findings, rehearsal } = examine(platform, plan, timings, giveUp)
   t.strictSame(done, order)
-  t.strictSame(given, [[], [{ platform, plan, descriptors: open }], [plan, ahead(open), plain]])
+  t.strictSame(given, [[], [{ platform, plan, descriptors: open, unread: new Set() }], [plan, ahead(open), plain]])
   t.strictSame(findings, [ofProcess, ofPlan], 'dangers first')
   t.strictSame(rehearsal, { ...left(ahead(open)), avoid: plain })
   t.strictSame(

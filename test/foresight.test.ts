@@ -35,6 +35,7 @@ const sceneOf = (
   platform,
   plan: { ...anyPlan, wanted: stateOf({ ...mail, ...changed }), root },
   descriptors,
+  unread: new Set(),
 })
 
 /** Where the program is this one, and has loaded these modules. */
@@ -165,7 +166,7 @@ interface Expected {
   remedy: RegExp
 }
 
-function alone(t: Test, asked: [Question, Answer][], expected: Expected | undefined, title?: string): void {
+function alone(t: Test, asked: [Question, Answer][], expected: Expected | undefined, title = 'found'): void {
   const found: Finding[] = findingsAhead(
     sceneOf([]),
     asked.map(([question, answer]) => ({ question, answer })),

@@ -205,7 +205,7 @@ t.test('groups that amount to root', async (t) => {
   alone(t, found({ group: only(27), groups: [6, 8, 998] }), {
     code: 'HARDEN_GROUP_IS_ROOT',
     level: 'danger',
-    message: /: disk \([^()]+\), sudo \([^()]+\), docker \(starts containers as root\)$/,
+    message: /: disk \(.+\), sudo \(.+\), docker \(starts containers as root\)$/,
     remedy: /^leave disk, sudo, docker out/,
   })
   t.same(found({ groups: [8, 100, 4711] }), [], 'others, and one without a name')

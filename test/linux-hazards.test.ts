@@ -8,7 +8,7 @@ import { linux as platform } from '../lib/platform/linux'
 import * as linux from '../lib/platform/linux/hazards'
 import { plan as anyPlan, descriptorOf, type Masked, observed, only, stateOf, nothing as wanted } from './states'
 
-const plan: Plan = { ...anyPlan, wanted: stateOf(wanted) }
+const plan: Plan = { ...anyPlan, wanted: stateOf(wanted), accountGroups: [] }
 const root = { path: '/srv/smtp', descriptor: 9, place: '1:2' }
 const cap = (number: number) => 1n << BigInt(number)
 const listens = descriptorOf(3, 'listens')
@@ -59,7 +59,11 @@ function load(): typeof import('../lib/platform/linux/hazards') {
     if (entry instanceof Error) throw entry
     return entry
   }
+  const proc = t.mockRequire<typeof import('../lib/platform/linux/proc')>('../lib/platform/linux/proc', {
+    'node:fs': { ...fs, readFileSync: (path: string) => look('readFileSync', path) },
+  })
   return t.mockRequire('../lib/platform/linux/hazards', {
+    '../lib/platform/linux/proc': proc,
     '../lib/native': { ...addon, native: () => fake },
     'node:fs': {
       ...fs,
@@ -86,7 +90,7 @@ function find({ entries = {}, isWorker = false, root, ...rest }: World = {}): Fi
   const descriptors = 'descriptors' in rest ? rest.descriptors : [listens]
   const ofPlan: Plan = {
     ...plan,
-    ...{ wanted: stateOf({ ...wanted, ...rest.wanted }), before: observed(rest.before), root },
+    ...{ wanted: stateOf({ ...wanted, ...rest.wanted }), before: observed({ groups: [], ...rest.before }), root },
   }
   const scene: Scene = { platform, plan: ofPlan, descriptors, unread: new Set() }
   const found = hazards.flatMap((hazard) => hazard(scene) ?? [])
@@ -168,8 +172,9 @@ t.test('everything at once: dangers first', async (t) => {
   }
 })
 
-t.test('what cannot be read is no finding', async (t) => {
+t.test('what cannot be read: not there is no finding, there and refused is said', async (t) => {
   const { entries = {}, ...rest } = worst
+  const isThere = ({ message }: Error) => message !== 'ENOENT' && message !== 'ESRCH'
   for (const error of [gone, failure('EACCES', -13), failure('ESRCH', -3), failure('EMFILE', -24), new Error('odd')]) {
     const hidden = Object.fromEntries(Object.keys({ ...plain, ...entries }).map((path) => [path, error]))
     const opened = Object.keys({ ...plain, ...entries }).map((path) => [`readFileSync ${path}`, error])
@@ -180,7 +185,7 @@ t.test('what cannot be read is no finding', async (t) => {
       ] as const)
         t.same(
           codes({ ...rest, entries: unread, isWorker, descriptors: undefined }),
-          ['HARDEN_CAPABILITY_IS_ROOT', 'HARDEN_GROUP_ZERO'],
+          ['HARDEN_CAPABILITY_IS_ROOT', 'HARDEN_GROUP_ZERO', ...(isThere(error) ? ['HARDEN_NOT_EXAMINED'] : [])],
           `${error.message}, ${title}: what the plan itself says remains`,
         )
   }

@@ -655,18 +655,22 @@ t.test('the root of a plan is open', async (t) => {
 })
 
 t.test('what the rehearsing child is asked', async (t) => {
-  const read = (path: string, index: number) => ({ kind: 'read', path, number: 0, option: `rehearse.read[${index}]` })
+  const read = (path: string, index: number) => ({
+    ...{ kind: 'read', path, number: 0, option: `rehearse.read[${index}]`, role: '' },
+  })
   const write = (path: string, index: number) => ({
     kind: 'write',
     path,
     number: 0,
     option: `rehearse.write[${index}]`,
+    role: '',
   })
   const listen = (port: number, index: number) => ({
     kind: 'bind',
     path: '',
     number: port,
     option: `rehearse.bind[${index}]`,
+    role: '',
   })
   const table: [string, HardenOptions['rehearse'], object[]][] = [
     ['nothing asked for', undefined, []],
@@ -695,8 +699,8 @@ t.test('what the rehearsing child is asked', async (t) => {
 })
 
 t.test('what it is asked about a chroot', async (t) => {
-  const exchange = { kind: 'exchange', path: '/proc', number: 0, option: 'chroot' }
-  const read = { kind: 'read', path: '/etc/a', number: 0, option: 'rehearse.read[0]' }
+  const exchange = { kind: 'exchange', path: '/proc', number: 0, option: 'chroot', role: '' }
+  const read = { kind: 'read', path: '/etc/a', number: 0, option: 'rehearse.read[0]', role: '' }
   const asked = (options: HardenOptions, before = root) => makePlan({ ...options, chroot: '/proc' }, before).questions
   t.strictSame(asked(become), [exchange])
   t.strictSame(asked({ ...become, rehearse: { read: ['/etc/a'] } }), [exchange, read], 'first')

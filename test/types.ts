@@ -62,7 +62,7 @@ export function plans(): (string | number | boolean | undefined)[] {
   const found: AuditReport = audit()
   // @ts-expect-error a plan has no threads
   made.threads
-  return [made.refusals[0]?.remedy, made.steps[0]?.rehearsed, found.source, found.threads[0]?.securebits]
+  return [made.refusals[0]?.remedy, made.steps[0]?.rehearsed, found.source, found.threads[0]?.noNewPrivileges]
 }
 
 export function configured(): HardenReport {

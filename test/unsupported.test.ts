@@ -57,7 +57,7 @@ t.test('each of its methods refuses', async (t) => {
   const { unsupported } = t.mockRequire<typeof import('../lib/platform/unsupported')>('../lib/platform/unsupported')
   const methods = [
     ...(['addon', 'observe', 'decide', 'rehearse', 'commit', 'explain'] as const),
-    ...(['remedyForAnswer', 'rootChildren', 'look'] as const),
+    ...(['callOf', 'remedyForAnswer', 'rootChildren', 'libraries', 'look'] as const),
   ]
   t.strictSame(Object.keys(unsupported).sort(), ['hazards', 'name', ...methods].sort(), 'no method is left out')
   for (const method of methods) {

@@ -1,6 +1,10 @@
 /** plan() from the command line. */
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { FindingCode } from '../contract'
 import { readSecurityConfig } from '../momentum'
 import type { HardenOptions } from '../options'
+import { rememberFiles } from '../places'
 import { type HardenPlan, planRows, plan as rehearse } from '../plan'
 import { parse } from './arguments'
 import { type Reading, reading, readingHelp, readingOptions } from './config'
@@ -25,6 +29,7 @@ const options = {
   read: texts,
   write: texts,
   bind: texts,
+  'next-start': texts,
   'allow-inspector': flag,
   json: flag,
 } as const
@@ -54,6 +59,9 @@ ${readingHelp('  --config FILE           '.length)}
   --read PATH             what the new user must be able to read, and
   --write PATH            to write to, after the chroot
   --bind PORT,...         TCP ports that it must be able to bind
+  --next-start PATH       a program, file or folder that root uses when the
+                          server is started again: can the new user exchange
+                          it? Asked of FILE and of node as well
   --allow-inspector       accept an inspector that is open
   --json                  the plan, or the error, as JSON
 
@@ -68,13 +76,21 @@ and /etc/group.
 `,
 
   run(args, terminal) {
-    const { json, config, cluster, 'search-path': searchPath, nodename, ...values } = parse({ args, options }).values
+    const { json, config, cluster, 'search-path': searchPath, nodename, ...named } = parse({ args, options }).values
+    const { 'next-start': nextStart = [], ...values } = named
+    rememberFiles(nextStart.map(existing), [])
     const given = Object.fromEntries(Object.entries(optionsOf(values)).filter(([, value]) => value !== undefined))
     const made = rehearse({ ...readFor(given, config, { cluster, 'search-path': searchPath, nodename }), ...given })
     const findings = made.findings.filter(({ code }) => !ofThisProcess.has(code))
     show({ ...made, findings }, json, terminal)
     return made.refusals.length > 0 ? WRONG : 0
   },
+}
+
+/** plan() asks about it as about a file that readSecurityConfig() has read. */
+function existing(path: string): string {
+  if (!existsSync(path)) throw new UsageError(`--next-start ${path}: there is no such file`)
+  return resolve(path)
 }
 
 /** What the file says. The group goes with the user: that of another user is not wanted. */
@@ -88,7 +104,10 @@ function readFor(given: HardenOptions, path: string | undefined, how: Reading): 
   return {}
 }
 
-type Values = Omit<ReturnType<typeof parse<{ options: typeof options }>>['values'], 'json' | 'config' | keyof Reading>
+type Values = Omit<
+  ReturnType<typeof parse<{ options: typeof options }>>['values'],
+  'json' | 'config' | 'next-start' | keyof Reading
+>
 
 /** Not checked here: validate() does it, and knows each option by its own name. */
 function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
@@ -113,17 +132,21 @@ const items = (lists: readonly string[]): string[] => lists.flatMap((list) => li
 const port = (word: string): number => (/^\d+$/.test(word) ? Number(word) : (word as never))
 
 /** Findings about this process, which is not the server, nor started as the server is. */
-const ofThisProcess: ReadonlySet<string> = new Set([
+const ofThisProcess: ReadonlySet<FindingCode> = new Set<FindingCode>([
   'HARDEN_CHILDREN',
   'HARDEN_CHILDREN_ROOT',
   'HARDEN_DESCRIPTORS',
   'HARDEN_ENVIRONMENT',
   'HARDEN_NOT_LISTENING',
   'HARDEN_NPROC',
+  'HARDEN_OUT_OF_REACH',
   'HARDEN_PRIMARY_ROOT',
+  'HARDEN_REUSEPORT',
+  'HARDEN_SESSION_ROOT',
   'HARDEN_SIGNAL_REPORT',
   'HARDEN_SOCKETS',
   'HARDEN_TIOCSTI',
+  'HARDEN_UNIX_SOCKET',
 ])
 
 function show(made: HardenPlan, json: boolean | undefined, terminal: Terminal): void {

@@ -28,6 +28,8 @@ export function open(path: string): Source | Directory {
   }
 }
 
+export const isDirectory = (found: Source | Directory): found is Directory => Object.hasOwn(found, 'files')
+
 /** @throws HardenError ERR_HARDEN_CONFIG: that it cannot be read, or is no file */
 export function openFile(path: string): Source {
   const nothing = { path, text: '' }
@@ -37,7 +39,7 @@ export function openFile(path: string): Source {
   } catch (error) {
     throw unreadable(nothing, 0, path, error)
   }
-  if ('text' in found) return found
+  if (!isDirectory(found)) return found
   throw wrongAt(nothing, 0, `${showPath(path)} is a directory`, 'name the file')
 }
 

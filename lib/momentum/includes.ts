@@ -3,7 +3,7 @@
  * cluster's, then the local changes.
  */
 import { basename, dirname, isAbsolute, resolve } from 'node:path'
-import { type Directory, isMissing, open, openIfThere, unreadable } from './files'
+import { type Directory, isDirectory, isMissing, open, openIfThere, unreadable } from './files'
 import { parse, type Reading, type Scope } from './parse'
 import { type Source, showPath, type Token, wrongAt } from './tokens'
 
@@ -65,13 +65,14 @@ export class Includes implements Reading {
 
   include(by: Source, name: Token, scope: Scope): void {
     const found = this.#find(by, name)
-    if ('text' in found) this.#read(by, name.at, found, scope)
-    else {
-      this.listed.add(found.path)
-      for (const path of found.files) {
-        const file = this.#openFirst(by, name, [path])
-        if ('text' in file) this.#read(by, name.at, file, scope)
-      }
+    if (!isDirectory(found)) {
+      this.#read(by, name.at, found, scope)
+      return
+    }
+    this.listed.add(found.path)
+    for (const path of found.files) {
+      const file = this.#openFirst(by, name, [path])
+      if (!isDirectory(file)) this.#read(by, name.at, file, scope)
     }
   }
 
@@ -132,7 +133,7 @@ export class Includes implements Reading {
   #readLocalChanges({ source, name }: NonNullable<Reading['localChanges']>): void {
     this.localChanges = undefined
     const found = this.#find(source, name)
-    if (!('text' in found)) throw wrongAt(source, name.at, `${showPath(name.text)} is a directory`, 'name the file')
+    if (isDirectory(found)) throw wrongAt(source, name.at, `${showPath(name.text)} is a directory`, 'name the file')
     // not left again: if it names others, it comes before them
     this.#enter(source, name.at, found)
     this.#parse(found, 'global')

@@ -1,12 +1,13 @@
-/** The one place at run time where the platform is chosen; at build time it is binding.gyp. */
+/** The one place at run time where the platform is chosen; at build time it is privdrop.gypi. The others are not loaded. */
 import type { Platform } from '../contract'
-import { linux } from './linux'
-import { sunos } from './sunos'
-import { unsupported } from './unsupported'
+import type * as Linux from './linux'
+import type * as Sunos from './sunos'
+import type * as Unsupported from './unsupported'
 
-const platforms = new Map<string, Platform>([
-  ['linux', linux],
-  ['sunos', sunos],
-])
+function choose(): Platform {
+  if (process.platform === 'linux') return (require('./linux') as typeof Linux).linux
+  if (process.platform === 'sunos') return (require('./sunos') as typeof Sunos).sunos
+  return (require('./unsupported') as typeof Unsupported).unsupported
+}
 
-export const platform: Platform = platforms.get(process.platform) ?? unsupported
+export const platform: Platform = choose()

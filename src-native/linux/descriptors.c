@@ -294,6 +294,7 @@ static int list_if_inside(int descriptor, void *context)
 	struct survey *survey = context;
 	struct directory which;
 	char path[PATH_MAX];
+	long length = 0;
 	int result;
 
 	if (is_ours(survey, descriptor))
@@ -301,8 +302,11 @@ static int list_if_inside(int descriptor, void *context)
 	if ((result = which_directory(survey->tasks, descriptor, &which)))
 		return result < 0 ? -1 : 0;
 	survey->why->item = descriptor;
-	if (syscall(SYS_fchdir, descriptor) || syscall(SYS_getcwd, path, sizeof path) < 0 || path[0] != '/' ||
-	    survey->count == survey->room) {
+	if (!syscall(SYS_fchdir, descriptor) && (length = syscall(SYS_getcwd, path, sizeof path)) < 0 && errno != ENOENT) {
+		survey->why->call = "getcwd";
+		return -1; /* nothing is known: ENOENT alone says that the directory has been removed */
+	}
+	if (length <= 0 || path[0] != '/' || survey->count == survey->room) {
 		errno = 0; /* no call has failed that matters */
 		return 1;
 	}

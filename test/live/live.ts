@@ -31,7 +31,7 @@ type Program =
   | 'make'
   | 'python3'
   | 'qemu-aarch64-static'
-export type Need = Program | 'root' | 'fuse' | 'libcap' | 'NODE_ARM64' | 'HARAKA_MODULES' | 'MANAGERS_MODULES'
+export type Need = Program | 'root' | 'fuse' | 'libcap' | 'musl' | 'NODE_ARM64' | 'HARAKA_MODULES' | 'MANAGERS_MODULES'
 
 /** Where node_api.h lies beside this Node. */
 export const nodeHeaders = join(process.execPath, '../../include/node')
@@ -46,6 +46,7 @@ function met(need: Need): boolean {
   if (need === 'MANAGERS_MODULES') return existsSync(join(process.env.MANAGERS_MODULES ?? '', 'verdaccio'))
   if (need === 'fuse') return existsSync('/dev/fuse')
   if (need === 'libcap') return existsSync('/usr/include/sys/capability.h')
+  if (need === 'musl') return existsSync('/usr/include/x86_64-linux-musl')
   const installed = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, need)))
   return installed && (need !== 'cc' || existsSync(join(nodeHeaders, 'node_api.h')))
 }

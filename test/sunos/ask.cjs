@@ -31,11 +31,15 @@ function commit(plan) {
   return left.syscall ? left : native.commit({ ...plan, expected: left.state.text, inside: left.inside })
 }
 
+/** A Worker ends while this is read. */
+const dying = (plan) => Object.defineProperty(plan, 'permitted', { get: () => process.exit(3) })
+
 function ask([name, ...args]) {
   if (name === 'open') return void opened(args[0])
   if (name === 'on') return void process.on(args[0], () => {})
   if (name === 'rehearse') return native.rehearse(nativePlan(args[0]))
   if (name === 'commit') return commit(nativePlan(args[0]))
+  if (name === 'die') return native[args[0]](dying(nativePlan(args[1])))
   return native[name](...args)
 }
 
@@ -47,7 +51,7 @@ async function main() {
     if (question[0] === 'listen') await new Promise((done) => createServer().listen(0, '127.0.0.1', done).unref())
     else if (question[0] === 'worker') {
       const worker = new Worker(__filename, { workerData: question[1], argv: process.argv.slice(2) })
-      say(await new Promise((done, failed) => worker.once('message', done).once('exit', failed)))
+      say(await new Promise((done) => worker.once('message', done).once('exit', (code) => done({ code }))))
     } else say(plain(ask(question)))
   }
 }

@@ -143,12 +143,14 @@ for (const [name, mutant, red] of [
   ],
   ['not compared with what it was', commit('if (compare_with(space, plan->before))', 'if (0)'), /^not ok 8 /m],
   ['not compared with the child', commit('if (compare_with(space, plan->expected))', 'if (0)'), /^not ok 14 /m],
+  ['bits without a name not compared', commit('if (!has_sets(plan))', 'if (0)'), /^not ok 14 /m],
   ['directories not looked at again', commit('refuse_directories(plan, why) : 0', '0 : 0'), /^not ok 3 /m],
   [
     'directories not entered',
     change('sunos/descriptors.c', 'if (!is_inside(&directories[i]))', 'if (0)'),
     /^not ok 3 /m,
   ],
+  ['a stale directory is refused', change('sunos/descriptors.c', ' || errno == ESTALE', ''), /^not ok 12 /m],
   ['no bound without /proc', change('sunos/descriptors.c', 'limit.rlim_max > MOST_TRIED', '0'), /^not ok 12 /m],
   [
     'asked with all privileges',

@@ -10,6 +10,7 @@
  *     SUNOS_MODEL_LOG      a file: each call of the addon, one a line; those of a forked child begin with "child "
  *     SUNOS_MODEL_ZONE     global, shared or exclusive (a zone without and with its own IP stack); after a comma what limitpriv= adds
  *     SUNOS_MODEL_UID      who the process is at first; not 0: with the basic set alone
+ *     SUNOS_MODEL_START    the privileges= and, after a blank, the limit_privileges= with which SMF starts it (smf_method(7))
  *     SUNOS_MODEL_NGROUPS  how many groups there may be
  *     SUNOS_MODEL_FILES    the hard limit on open files
  *     SUNOS_MODEL_FLAGS    process flags at first: PRIV_PFEXEC 0x100, PRIV_XPOLICY 0x80
@@ -175,11 +176,27 @@ static void keep_groups(int count, const gid_t *groups)
 	self.group_count = count;
 }
 
+static bool from_text(const char *text, const char *separators, const char **bad, bits *in);
+
+/* As svc.startd leaves a method (librestart.c) and exec(2) makes it: aware of privileges as long as the sets are not those of its ids. */
+static void start_method(const char *start)
+{
+	char copy[400], *limit = copy, *text;
+	const char *bad;
+
+	snprintf(copy, sizeof copy, "%s", start);
+	text = strsep(&limit, " ");
+	if (!from_text(text, ",", &bad, &self.sets[I]) || (limit && !from_text(limit, ",", &bad, &self.sets[L])))
+		abort();
+	self.sets[E] = self.sets[P] = self.sets[I] &= self.sets[L];
+	self.aware = !self.user[0] && self.sets[I] != self.sets[L];
+}
+
 /* Also for a program that plays several processes in turn. */
 void model_start(void)
 {
 	const char *uid = getenv("SUNOS_MODEL_UID"), *max = getenv("SUNOS_MODEL_NGROUPS"), *flags = getenv("SUNOS_MODEL_FLAGS");
-	const char *inherited = getenv("SUNOS_MODEL_INHERITED");
+	const char *start = getenv("SUNOS_MODEL_START");
 	uid_t who = uid ? (uid_t)atoi(uid) : 0;
 
 	memset(&self, 0, sizeof self);
@@ -192,19 +209,8 @@ void model_start(void)
 	self.sets[L] = zone();
 	self.root = -1;
 	self.pid = getpid();
-	if (inherited) { /* hexadecimal, as left by an exec */
-		unsigned long long high = 0, low = 0, limit_high = 0, limit_low = 0;
-		unsigned ids[2] = {0, 0};
-
-		sscanf(inherited, "%u %u %llx %llx %llx %llx", &ids[0], &ids[1], &high, &low, &limit_high, &limit_low);
-		for (int i = 0; i < 3; i++) {
-			self.user[i] = ids[0];
-			self.group[i] = ids[1];
-		}
-		self.group_count = 0;
-		self.sets[E] = self.sets[I] = self.sets[P] = (bits)high << 64 | low;
-		self.sets[L] = (bits)limit_high << 64 | limit_low;
-	}
+	if (start)
+		start_method(start);
 }
 
 /* ---- who calls, and what is to be answered ---- */
@@ -523,36 +529,45 @@ int priv_ismember(const priv_set_t *set, const char *name)
 	return found >= 0 && (set->in >> found & 1);
 }
 
-priv_set_t *priv_str_to_set(const char *text, const char *separators, const char **end)
+static bool from_text(const char *text, const char *separators, const char **bad, bits *in)
 {
-	bits in = 0;
-	priv_set_t *set;
-
-	*end = NULL;
-	if (answer("priv_str_to_set"))
-		return NULL;
+	*in = 0;
 	for (const char *at = text + strspn(text, separators); *at;) {
 		size_t length = strcspn(at, separators);
 		bool off = *at == '-' || *at == '!', sign = off || *at == '+';
 		int found = find(at + sign, length - sign);
 
 		if (length == 5 && !strncasecmp(at, "basic", 5)) {
-			in |= basic();
+			*in |= basic();
 		} else if (length == 4 && !strncasecmp(at, "zone", 4)) {
-			in |= zone();
+			*in |= zone();
 		} else if (length == 4 && !strncasecmp(at, "none", 4)) {
-			in = 0;
+			*in = 0;
 		} else if (length == 3 && !strncasecmp(at, "all", 3)) {
-			in = ALL;
+			*in = ALL;
 		} else if (found < 0) {
-			*end = at;
-			errno = EINVAL;
-			return NULL;
+			*bad = at;
+			return false;
 		} else {
-			in = off ? in & ~((bits)1 << found) : in | (bits)1 << found;
+			*in = off ? *in & ~((bits)1 << found) : *in | (bits)1 << found;
 		}
 		at += length;
 		at += strspn(at, separators);
+	}
+	return true;
+}
+
+priv_set_t *priv_str_to_set(const char *text, const char *separators, const char **end)
+{
+	bits in;
+	priv_set_t *set;
+
+	*end = NULL;
+	if (answer("priv_str_to_set"))
+		return NULL;
+	if (!from_text(text, separators, end, &in)) {
+		errno = EINVAL;
+		return NULL;
 	}
 	if ((set = calloc(1, sizeof *set)))
 		set->in = in;
@@ -688,7 +703,7 @@ int fstat(int file, struct stat *found)
 
 	if (who(CALLER) == STRANGER)
 		return REAL(fstat)(file, found);
-	BEFORE("fstat");
+	BEFORE("fstat %d", file);
 	if (who(CALLER) == HOST)
 		return REAL(fstat)(file, found);
 	return as_solaris(REAL(fstat)(file, &here), &here, file, found);
@@ -887,21 +902,6 @@ pid_t waitpid(pid_t child, int *status, int options)
 	return REAL(waitpid)(child, status, options);
 }
 
-/* exec: what a child gets is I & L; of the groups the model keeps none. For whoever starts a program. */
-int execvp(const char *file, char *const arguments[])
-{
-	bits to = self.sets[I] & self.sets[L];
-	char text[200];
-
-	if (self.aware) {
-		snprintf(text, sizeof text, "%u %u %llx %llx %llx %llx", self.user[0], self.group[0],
-		         (unsigned long long)(to >> 64), (unsigned long long)to, (unsigned long long)(self.sets[L] >> 64),
-		         (unsigned long long)self.sets[L]);
-		setenv("SUNOS_MODEL_INHERITED", text, 1);
-	}
-	return REAL(execvp)(file, arguments);
-}
-
 int getrlimit(__rlimit_resource_t resource, struct rlimit *limit)
 {
 	const char *files = getenv("SUNOS_MODEL_FILES");
@@ -1078,9 +1078,11 @@ int __posix_getgrnam_r(const char *name, struct solaris_group *group, char *buff
 	*found = NULL;
 	if (size < 10000)
 		return ERANGE;
-	if (strcmp(name, "mail"))
-		return strcmp(name, "broken") ? 0 : EIO;
-	*group = (struct solaris_group){.gid = 8};
+	if (!strcmp(name, "broken"))
+		return EIO;
+	if (strcmp(name, "mail") && strcmp(name, "smtp"))
+		return 0;
+	*group = (struct solaris_group){.gid = strcmp(name, "mail") ? 991 : 8};
 	*found = group;
 	return 0;
 }

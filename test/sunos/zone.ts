@@ -21,6 +21,8 @@ export interface Conditions {
   zone?: 'shared' | 'exclusive' | 'shared,net_rawaccess'
   /** Who the process is at first; default: root. */
   uid?: number
+  /** `privileges` and, after a blank, `limit_privileges` of the method_credential with which SMF starts it. */
+  start?: string
   /** How many groups there may be. */
   groups?: number
   /** Process flags at first: PRIV_XPOLICY 0x80, PRIV_PFEXEC 0x100. */
@@ -56,7 +58,7 @@ export class Zone {
 
   /** Any command, as an ordinary user, with the model before its libc. */
   run(command: string, args: string[], conditions: Conditions = {}, env = {}, preload = this.model): Outcome {
-    const { zone, uid, groups, flags, files, fail } = conditions
+    const { zone, uid, start, groups, flags, files, fail } = conditions
     const log = join(this.folder, 'calls')
     writeFileSync(log, '')
     chmodSync(log, 0o666)
@@ -72,6 +74,7 @@ export class Zone {
         SUNOS_MODEL_LOG: log,
         ...(zone && { SUNOS_MODEL_ZONE: zone }),
         ...(uid !== undefined && { SUNOS_MODEL_UID: String(uid) }),
+        ...(start && { SUNOS_MODEL_START: start }),
         ...(groups !== undefined && { SUNOS_MODEL_NGROUPS: String(groups) }),
         ...(flags && { SUNOS_MODEL_FLAGS: String(flags) }),
         ...(files && { SUNOS_MODEL_FILES: String(files) }),

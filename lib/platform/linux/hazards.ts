@@ -1,7 +1,6 @@
 /**
  * Linux: what weakens a plan without being a reason to refuse it. What is refused is looked for in src-native/linux.
  */
-import cluster from 'node:cluster'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import type { Finding, Hazard, Scene } from '../../contract'
 import { show } from '../../errors'
@@ -11,6 +10,7 @@ import {
   environment,
   groupsLost,
   groupZero,
+  isClusterWorker,
   look,
   notExamined,
   note,
@@ -142,7 +142,7 @@ function suidDumpable(scene: Scene): Finding | undefined {
 
 /** A primary that has ended has left its worker to somebody else, who is none of its business. */
 function rootPrimary(scene: Scene): Finding | undefined {
-  if (!cluster.isWorker || !process.connected || !isRoot(scene, process.ppid)) return undefined
+  if (!isClusterWorker() || !isRoot(scene, process.ppid)) return undefined
   return note(
     'HARDEN_PRIMARY_ROOT',
     `the primary of this cluster worker, process ${process.ppid}, is still root, and does for its workers what they ask`,

@@ -1,13 +1,13 @@
 /** Linux: the native addon's answers as states. */
 import type { Avoid, Committed, Observation, Plan, Platform, Question, Rehearsal } from '../../contract'
-import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, native, type QuestionKind } from '../../native'
+import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, native } from '../../native'
 import type { State } from '../../state'
 import { maskOf, readTexts, textOf } from './capabilities'
 import { hazards, rootChildren } from './hazards'
 import { look } from './look'
 import { decide } from './plan'
 import { parseStatus } from './proc'
-import { explain, noProc, remedyForAnswer } from './refusal'
+import { callOf, explain, noProc, remedyForAnswer } from './refusal'
 
 const addon = () => native<LinuxAddon>()
 
@@ -22,21 +22,11 @@ export const linux: Platform = {
   rehearse,
   commit,
   explain,
-  callOf: (kind) => calls[kind],
+  callOf,
   remedyForAnswer,
   rootChildren,
   libraries: () => addon().libraries(),
   look,
-}
-
-/** As src-native/plan.h has them. */
-const calls: Readonly<Record<QuestionKind, string>> = {
-  read: 'open',
-  write: 'faccessat2',
-  enter: 'faccessat2',
-  bind: 'bind',
-  reopen: 'faccessat2',
-  exchange: 'faccessat',
 }
 
 /** NGROUPS_MAX: a constant since Linux 2.6.4 (getgroups(2)). */

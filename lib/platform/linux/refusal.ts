@@ -6,7 +6,7 @@ import { constants } from 'node:os'
 import { remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
 import { errnoName, HardenError, show } from '../../errors'
-import type { Failure, Step } from '../../native'
+import type { Failure, QuestionKind, Step } from '../../native'
 import { heldBy, type Where, whereOf } from '../../refusal'
 import { compare, inWords } from '../../state'
 import { lineOf, parseStatus, typeOfMount } from './proc'
@@ -58,16 +58,17 @@ export function noProc(reason: string, where: Where = { step: 'proc' }): HardenE
     ...where,
     code: 'ERR_HARDEN_PROC',
     message: `the threads of this process cannot be read from /proc: ${reason}`,
-    remedy: remedyForProc(where.errno ? errnoName(-where.errno) : ''),
+    remedy: remedyForProc(where.syscall ?? 'open', where.errno ? errnoName(-where.errno) : ''),
   })
 }
 
-function remedyForProc(errno: string): string {
+function remedyForProc(syscall: string, errno: string): string {
   if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
-  if (errno === 'EPERM' || errno === 'EACCES' || errno === 'ENOSYS')
-    return `find what refuses it: a seccomp filter (${whereFilters}), or a security module`
+  if (isRefusal(errno)) return findRefuser(syscall)
   return `mount procfs on /proc in the pid namespace of the process (mount -t proc proc /proc); for audit() in a chroot, run npx privdrop audit ${process.pid} outside`
 }
+
+const isRefusal = (errno: string) => errno === 'EPERM' || errno === 'EACCES' || errno === 'ENOSYS'
 
 function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenError {
   if (errno)
@@ -75,7 +76,7 @@ function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenEr
       ...where,
       code: 'ERR_HARDEN_PROC',
       message: `the open descriptors of this process cannot be looked at: ${syscall}: ${errnoName(errno)}`,
-      remedy: `mount procfs on /proc, and ${moreFiles}`,
+      remedy: isRefusal(errnoName(errno)) ? findRefuser(syscall) : `mount procfs on /proc, and ${moreFiles}`,
     })
   if (syscall === 'io_uring_setup')
     return new HardenError({
@@ -140,7 +141,7 @@ function unreachable(failure: Failure): HardenError {
 function remedyForThread(status: string, errno: string): string {
   if (errno === 'EAGAIN') return 'raise the limit on pending signals (RLIMIT_SIGPENDING, ulimit -i)'
   if (errno === 'EACCES' || errno === 'EPERM')
-    return `allow the process to signal itself: in a security module (AppArmor: signal peer=@{profile_name},) or a seccomp filter (${whereFilters})`
+    return `allow the process to signal itself: in a security module (AppArmor: signal peer=@{profile_name},) or a seccomp filter (${filterOf('rt_tgsigqueueinfo')})`
   const state = lineOf(status, 'State') ?? ''
   if (state.startsWith('D'))
     return `it waits for a disk or a file system (${state}), and no signal interrupts that: call harden() again when it is through`
@@ -214,9 +215,21 @@ function killed({ step, syscall, signal }: Failure, where: Where): HardenError {
     remedy:
       signal === constants.signals.SIGKILL
         ? 'find out who killed the rehearsing child (out of memory? a watchdog?), and call harden() again'
-        : `allow ${syscall} in the seccomp filter of the process (${whereFilters})`,
+        : `allow ${syscall} in the seccomp filter of the process (${filterOf(syscall)})`,
   })
 }
+
+/** As src-native/plan.h has them. */
+const calls: Readonly<Record<QuestionKind, string>> = {
+  read: 'open',
+  write: 'faccessat2',
+  enter: 'faccessat2',
+  bind: 'bind',
+  reopen: 'faccessat2',
+  exchange: 'faccessat',
+}
+
+export const callOf = (kind: QuestionKind): string => calls[kind]
 
 export function remedyForAnswer(question: Question, errno: number, plan: Plan): string {
   const { kind, path } = question
@@ -224,7 +237,7 @@ export function remedyForAnswer(question: Question, errno: number, plan: Plan): 
   if (errno === ENOENT || errno === ENOTDIR) return 'create it; under a chroot, inside of it'
   if (errno === EROFS) return 'mount the file system writable'
   if (errno !== EACCES)
-    return `find what stands in the way: a seccomp filter (${whereFilters}), a security module, a limit`
+    return `find what stands in the way: a seccomp filter (${filterOf(calls[kind])}), a security module, a limit`
   if (kind === 'bind')
     return plan.wanted.sets.effective.includes('cap_net_bind_service')
       ? 'find what refuses the port: the capability is retained, but the network namespace belongs to another user namespace (sysctl net.ipv4.ip_unprivileged_port_start=0 there), or a security module says no'
@@ -246,7 +259,14 @@ function grant(names: readonly string[], user: number): string {
 
 const moreFiles = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
 
-const whereFilters = 'Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter='
+/** Where the usual managers allow a system call. In systemd a later line adds to the earlier ones (systemd.exec(5)). */
+function filterOf(syscall: string): string {
+  const name = syscall === 'open' ? 'openat' : syscall // which is how C libraries open
+  return `Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=${name} as the last of these lines`
+}
+
+const findRefuser = (syscall: string) =>
+  `find what refuses ${syscall}: a seccomp filter (${filterOf(syscall)}), or a security module`
 
 function remedyFor(failure: Failure, plan: Plan | undefined): string {
   const { step, syscall, errno: number } = failure
@@ -263,10 +283,7 @@ function remedyFor(failure: Failure, plan: Plan | undefined): string {
   if (syscall === 'chdir' && errno === 'EACCES') return 'let the new user enter that directory (chmod o+x)'
   if (errno === 'EACCES' && syscall === 'rt_tgsigqueueinfo')
     return `allow the process to signal itself in its security module (AppArmor: signal peer=@{profile_name})`
-  return (
-    (plan && errno === 'EPERM' && remedyForCapability(step, plan)) ||
-    `find what refuses ${syscall}: a seccomp filter (${whereFilters}), or a security module`
-  )
+  return (plan && errno === 'EPERM' && remedyForCapability(step, plan)) || findRefuser(syscall)
 }
 
 /** The ids that a step sets. */
@@ -294,7 +311,7 @@ function remedyForCapability(step: Step, plan: Plan): string | undefined {
   const isLacking = own ? lacking.includes(own) : step === 'capset' && retained.length > 0
   if (isLacking && own && sets.permitted.includes(own))
     return user.real === 0 || user.saved === 0
-      ? `the process has set root aside: call process.seteuid(0) before harden(), which brings ${own} back`
+      ? `call harden() before the process changes its effective user (now ${user.effective}), with which ${own} has gone from the effective set`
       : `raise ${own} into the effective set of the process, or start it without`
   if (isLacking && step === 'capset')
     return `${grant(lacking, user.effective)}, or leave ${retained.join(', ')} out of 'capabilities'`

@@ -39,14 +39,17 @@ function chooseGroups({ groups }: Request, { state, groupsMax }: Observation, fi
       `${groups.length} groups are too many`,
       `this system takes ${groupsMax} (getconf NGROUPS_MAX; ngroups_max in /etc/system)`,
     )
-  if (groups || state.groups.length === 0 || state.sets.permitted.includes('proc_setid')) return groups ?? []
-  findings.push(
-    note(
-      'HARDEN_GROUPS_KEPT',
-      `the supplementary groups ${state.groups.join(', ')} stay: without proc_setid they cannot be given up`,
-      'start the process without them, or with proc_setid',
-    ),
-  )
+  if (groups || state.sets.permitted.includes('proc_setid')) return groups ?? []
+  // initgroups(3C) lists the primary group as well, by which the process gains nothing
+  const kept = state.groups.filter((group) => group !== state.group.effective)
+  if (kept.length > 0)
+    findings.push(
+      note(
+        'HARDEN_GROUPS_KEPT',
+        `the supplementary groups ${kept.join(', ')} stay: without proc_setid they cannot be given up`,
+        'start the process without them, or with proc_setid',
+      ),
+    )
   return state.groups
 }
 

@@ -18,9 +18,9 @@ export function parsePrivileges(text: string): string[] {
   const names = native<SunosAddon>().privilegesFromText(text)
   if (typeof names !== 'number') return names
   if (names < 0) throw unreadable(text, names)
-  // It counts bytes; the separators are those that it is given.
+  // It counts bytes; the separators are those of src-native/sunos/privileges.c.
   const before = Buffer.from(text).subarray(0, names).toString()
-  const [word = ''] = text.slice(before.length).split(/[ \t\r\n,:]/, 1)
+  const [word = ''] = text.slice(before.length).split(/[ \t\r\n,]/, 1)
   const wanted = nearest(word, allPrivileges())
   const remedy = `see ppriv -l for their names, and priv_str_to_set(3C), e.g. 'basic net_privaddr'; sets of privileges cannot be negated`
   throw new HardenError({

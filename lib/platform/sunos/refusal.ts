@@ -150,7 +150,6 @@ const asksForAll = (plan: Plan | undefined): boolean =>
   /(^|[\s,])all([\s,]|$)/i.test((plan as (Plan & SunosDecision) | undefined)?.privileges ?? '')
 
 function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[], plan: Plan | undefined): string {
-  const { user, sets } = plan?.before.state ?? { user: undefined, sets: undefined }
   const name = errnoName(errno)
   const names = lacking.join()
   if (step === 'permitted' || step === 'limit') {
@@ -160,10 +159,8 @@ function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[]
         : `name the privileges rather than 'all' in 'privileges'`
     if (names) return `start the process with ${grant(lacking)}, or leave it out of 'privileges'`
   }
-  if (names && user && user.effective !== 0 && (user.real === 0 || user.saved === 0))
-    return `the process has set root aside: call process.seteuid(0) before harden(), which brings ${names} back`
-  if (names && lacking.every((privilege) => sets?.permitted.includes(privilege)))
-    return `raise ${names} into the effective set of the process (ppriv -s E+${names} ${process.pid})`
+  if (names && lacking.every((privilege) => plan?.before.state.sets.permitted.includes(privilege)))
+    return `call harden() before the process lowers its effective set, as process.seteuid() does; or raise ${names} there from outside (ppriv -s E+${names} ${process.pid}); or have SMF start the process as its user (method_credential; docs/smf.md)`
   if (names && step === 'rehearsal child')
     return `start the process with ${names}, which is basic: the rehearsal takes a child process`
   if (names)
@@ -212,7 +209,7 @@ const calls: Readonly<Record<QuestionKind, string>> = {
   enter: 'access',
   bind: 'bind',
   reopen: 'access',
-  exchange: 'access',
+  exchange: 'faccessat',
 }
 
 export const callOf = (kind: QuestionKind): string => calls[kind]
