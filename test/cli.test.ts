@@ -57,7 +57,20 @@ t.test('a command line that is wrong: on stderr, and 2', async (t) => {
     [['toString'], 'privdrop: there is no command toString\nSee: privdrop --help\n'],
     [['\x1b[2J'], 'privdrop: there is no command \\u{1b}[2J\nSee: privdrop --help\n'],
     [['--verbose'], 'privdrop: there is no command --verbose\nSee: privdrop --help\n'],
-    [['plan', '--usr', 'x'], "privdrop: Unknown option '--usr'\nSee: privdrop plan --help\n"],
+    [['plan', '--usr', 'x'], "privdrop: Unknown option '--usr'; did you mean --user?\nSee: privdrop plan --help\n"],
+    [['plan', '--uid=0'], "privdrop: Unknown option '--uid'; did you mean --user?\nSee: privdrop plan --help\n"],
+    [
+      ['plan', '--caps', 'x'],
+      "privdrop: Unknown option '--caps'; did you mean --capabilities?\nSee: privdrop plan --help\n",
+    ],
+    [
+      ['plan', '--groups=x'],
+      "privdrop: Unknown option '--groups'; did you mean --supplemental-groups?\nSee: privdrop plan --help\n",
+    ],
+    [['plan', '--port', '25'], "privdrop: Unknown option '--port'; did you mean --bind?\nSee: privdrop plan --help\n"],
+    [['plan', '-u', 'x'], "privdrop: Unknown option '-u'\nSee: privdrop plan --help\n"],
+    [['audit', '--jsn', '1'], "privdrop: Unknown option '--jsn'; did you mean --json?\nSee: privdrop audit --help\n"],
+    [['plna'], 'privdrop: there is no command plna; did you mean plan?\nSee: privdrop --help\n'],
     [['plan', 'nobody'], "privdrop: Unexpected argument 'nobody'\nSee: privdrop plan --help\n"],
     [['audit'], 'privdrop: audit takes the number of one process\nSee: privdrop audit --help\n'],
     [['audit', '--all', '1'], "privdrop: Unknown option '--all'\nSee: privdrop audit --help\n"],
@@ -362,6 +375,26 @@ t.test('plan: as a table, and as JSON', async (t) => {
   t.match(json.stdout, '\\u202e')
 })
 
+t.test('every option that does not exist is told', async (t) => {
+  const { status, stderr } = commandWith(t, {})('plan', '--usr', 'x', '--zzzz', '--root=/srv', '--user', 'nobody')
+  t.equal(status, 2)
+  t.equal(
+    stderr,
+    "privdrop: Unknown option '--usr'; did you mean --user?\nUnknown option '--zzzz'\nUnknown option '--root'; did you mean --chroot?\nSee: privdrop plan --help\n",
+  )
+})
+
+t.test('plan: every mistake is a line', async (t) => {
+  const args = ['--user=no-such-account', '--capabilities=kill+ep', '--bind=x']
+  const { status, stdout, stderr } = commandWith(t, {})('plan', ...args)
+  t.match({ status, stdout }, { status: 2, stdout: '' })
+  const lines = stderr.split('\n')
+  t.match(lines[0], /^privdrop: ERR_INVALID_ARG_TYPE: rehearse\.bind\[0\] must be a port number, and is 'x'\. Remedy: /)
+  t.match(lines[1], /^ERR_UNKNOWN_CREDENTIAL: user 'no-such-account' does not exist\. Remedy: /)
+  t.match(lines[2], /^ERR_HARDEN_CAPABILITIES: .* Remedy: did you mean 'cap_kill\+ep'\? /)
+  t.equal(lines.length, 4)
+})
+
 t.test('plan: what is about this process alone is left out, and nothing else', async (t) => {
   const codes = fs.readFileSync(`${__dirname}/../docs/errors.md`, 'utf8').match(/(?<=^\| `)HARDEN_\w+(?=` \|)/gm) ?? []
   t.ok(codes.length > 15)
@@ -380,6 +413,7 @@ t.test('plan: what is about this process alone is left out, and nothing else', a
     'HARDEN_BOUNDING_KEPT',
     'HARDEN_GROUPS_KEPT',
     'HARDEN_UNKNOWN_CAPABILITY',
+    'HARDEN_NOT_EFFECTIVE',
     'HARDEN_PROC_IN_CHROOT',
     'HARDEN_WRITABLE_ANCESTOR',
     'HARDEN_GROUP_ZERO',

@@ -482,4 +482,15 @@ t.test('microseconds', async (t) => {
 t.test('with root among the user ids a user has to be named', async (t) => {
   const error = refusal(() => makePlan(system({ observe: () => observed(root) }).platform, {}))
   t.match(error, { code: 'ERR_HARDEN_USER_REQUIRED', option: 'user', remedy: /^give the option 'user'/ })
+  t.notOk('found' in error)
+  const unset = refusal(() => makePlan(system({ observe: () => observed(root) }).platform, { user: undefined }))
+  const remedy = 'is a variable of the environment not set? Set it to the name of an account'
+  t.strictSame(
+    { ...unset },
+    { code: 'ERR_HARDEN_USER_REQUIRED', option: 'user', wanted: 'a name or an id', found: 'undefined', remedy },
+  )
+  t.equal(
+    unset.message,
+    `the process has root among its user ids, and the option user is there, and undefined. Remedy: ${remedy}.`,
+  )
 })

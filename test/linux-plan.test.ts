@@ -84,6 +84,7 @@ const cases: Case[] = [
     before: root,
     wanted: { ...bindOnly, effective: 0n },
     steps: DROP_AND_KEEP,
+    findings: 'HARDEN_NOT_EFFECTIVE note',
   },
   {
     title: 'inheritable alone: it counts for the bounding set and for keepcaps',
@@ -254,6 +255,7 @@ const cases: Case[] = [
       ambient: KILL,
     },
     steps: 'bounding, setresgid, keepcaps, setresuid, capset, keepcaps back, ambient, no_new_privs',
+    findings: 'HARDEN_NOT_EFFECTIVE note',
   },
   {
     title: "'' is none",
@@ -896,4 +898,20 @@ t.test('whatever the state and the options, a plan hangs together', async (t) =>
   }
   t.ok(Object.keys(outcomes).length === 3 && Object.values(outcomes).every((count) => count > 50), inspect(outcomes))
   t.equal(openDescriptors(), descriptors)
+})
+
+t.test('permitted, but not effective: what it comes to', async (t) => {
+  const noted = (capabilities: string) =>
+    makePlan({ ...become, capabilities }, root).findings.filter(({ code }) => code === 'HARDEN_NOT_EFFECTIVE')
+  t.strictSame(noted('cap_net_bind_service+p cap_kill+ep'), [
+    {
+      code: 'HARDEN_NOT_EFFECTIVE',
+      level: 'note',
+      message:
+        'cap_net_bind_service: permitted, but not effective, so bind(2) to a port below 1024 fails, and nothing in Node can raise it later',
+      remedy: "'cap_net_bind_service+ep' in 'capabilities' makes it usable",
+    },
+  ])
+  t.match(noted('cap_kill,cap_chown+p'), [{ message: /^cap_chown, cap_kill: .* so what needs it is refused, / }])
+  t.strictSame(noted('cap_kill+ep cap_net_raw+i'), [])
 })

@@ -791,7 +791,7 @@ t.test('why a question was answered so', async (t) => {
   const create = 'create it; under a chroot, inside of it'
   const mount = 'mount the file system writable'
   const make =
-    'make it, and every directory above it, accessible to the new user (chown, chmod, or a supplementary group), or use it before harden()'
+    'make it, and every directory above it, accessible to the new user (chown, chmod, setfacl, or a supplementary group), or use it before harden()'
   const retain = `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
   const find = (syscall: string) =>
     `find what stands in the way: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=${syscall} as the last of these lines), a security module, a limit`

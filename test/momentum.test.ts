@@ -290,6 +290,25 @@ t.test('what is refused, and where', async (t) => {
   }
 })
 
+t.test('an option of another name', async (t) => {
+  for (const [word, wanted] of [
+    ['uid', 'user'],
+    ['usr', 'user'],
+    ['supplementary_groups', 'supplemental_groups'],
+    ['Capability', 'capabilities'],
+    ['root', 'chroot'],
+  ])
+    t.match(
+      refused(t, `security {\n  ${word} = x\n}`),
+      `main.conf:2:3: the security scope has no '${word}'. Remedy: the option is called ${wanted} there.\n`,
+    )
+  t.match(
+    refused(t, 'security { no_new_privs = x }'),
+    'Remedy: it has user, group, supplemental_groups, ',
+    'it is none there',
+  )
+})
+
 t.test('the line, and a caret under the place', async (t) => {
   const excerpt = (text: string | Buffer): string[] => refused(t, text).split('\n').slice(1)
   t.strictSame(

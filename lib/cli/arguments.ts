@@ -31,5 +31,5 @@ function optionOf(word: string, options: object): string | undefined {
     name?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`),
   )
   const known = names.find((name) => name !== undefined && Object.hasOwn(options, name))
-  return nearest(word, Object.keys(options)) ?? known
+  return known ?? nearest(word, Object.keys(options))
 }
