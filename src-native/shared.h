@@ -56,7 +56,7 @@ int type_of_descriptor(int descriptor);
 int type_of_path(const char *path);
 /* A handle on this folder below another, neither followed nor read: openat(2), ENOTDIR if it is no folder. */
 int open_folder(int folder, const char *name);
-bool is_on_proc(int folder);
+int is_on_proc(int folder); /* 1, 0, or -1 with errno */
 /* May the calling process, with its capabilities or privileges, use it so (access(2), R_OK, W_OK, X_OK)? 0, or -1 with errno. */
 int may_access(const char *path, int mode);
 int may_reopen(int descriptor);

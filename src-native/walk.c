@@ -95,12 +95,14 @@ static int follow(struct walk *walk, const char *name)
 	int folder = walk->folders[walk->depth];
 	ssize_t length = readlinkat(folder, name, text, sizeof text - 1);
 	size_t rest = strlen(walk->rest);
+	int proc;
 
 	if (length < 0)
 		return errno == EINVAL ? NO_LINK : -1;
-	if (is_on_proc(folder)) {
-		walk->on_proc = true;
-		errno = ELOOP;
+	if ((proc = is_on_proc(folder))) {
+		walk->on_proc = proc > 0;
+		if (proc > 0)
+			errno = ELOOP;
 		return -1;
 	}
 	if ((size_t)length + rest + 1 > sizeof walk->rest) {

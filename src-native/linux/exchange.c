@@ -46,6 +46,7 @@ struct inquiry {
 	bool last_too;
 	struct exchange *exchange;
 	struct answer *answer;
+	int unknown; /* errno of a call that did not tell: then it is not known whether a component can be exchanged */
 	struct folder folders[WALK_DEPTH_MAX];
 };
 
@@ -54,11 +55,11 @@ int open_folder(int folder, const char *name)
 	return openat(folder, name, O_PATH | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC);
 }
 
-bool is_on_proc(int folder)
+int is_on_proc(int folder)
 {
 	struct statfs system;
 
-	return !fstatfs(folder, &system) && system.f_type == PROC_SUPER_MAGIC;
+	return fstatfs(folder, &system) ? -1 : system.f_type == PROC_SUPER_MAGIC;
 }
 
 /* The first user namespace does, in one line (user_namespaces(7)). */
@@ -88,9 +89,14 @@ static bool belongs_to_user(const struct plan *plan, int folder, const char *nam
 	return owner == plan->uid && !is_unmapped(folder, name, owner);
 }
 
-static bool is_writable(int folder, const char *name, int mode)
+/* EPERM: the file is immutable, or a filter refuses every such call. */
+static bool is_writable(struct inquiry *inquiry, int folder, const char *name, int mode)
 {
-	return !syscall(SYS_faccessat, folder, name, mode);
+	if (!syscall(SYS_faccessat, folder, name, mode))
+		return true;
+	if (errno != EACCES && errno != EROFS && (errno != EPERM || syscall(SYS_faccessat, folder, name, F_OK)))
+		inquiry->unknown = errno;
+	return false;
 }
 
 static bool is_of_others(int folder, const char *name, uid_t owner)
@@ -104,13 +110,15 @@ static const struct folder *look_at_folder(const struct walk *walk, struct inqui
 	int descriptor = walk->folders[walk->depth];
 	struct statx found;
 
-	if (folder->serial == walk->serials[walk->depth] || syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_UID | STATX_MODE, &found))
+	if (folder->serial == walk->serials[walk->depth])
 		return folder;
+	if (syscall(SYS_statx, descriptor, "", AT_EMPTY_PATH, STATX_UID | STATX_MODE, &found))
+		return NULL;
 	*folder = (struct folder){
 		.serial = walk->serials[walk->depth],
 		.is_users = belongs_to_user(inquiry->plan, descriptor, ".", found.stx_uid),
 		.is_others = is_of_others(descriptor, ".", found.stx_uid),
-		.writable = is_writable(descriptor, ".", W_OK | X_OK),
+		.writable = is_writable(inquiry, descriptor, ".", W_OK | X_OK),
 		.shared = found.stx_mode & (S_IWGRP | S_IWOTH),
 		.sticky = found.stx_mode & S_ISVTX,
 	};
@@ -129,9 +137,9 @@ static enum exchanged_by judge_folder(const struct plan *plan, const struct fold
 }
 
 /* Can the new user write to what it is, or change its mode as its owner? */
-static bool is_users_own(const struct plan *plan, int folder, const char *name, uid_t owner)
+static bool is_users_own(struct inquiry *inquiry, int folder, const char *name, uid_t owner)
 {
-	return belongs_to_user(plan, folder, name, owner) || is_writable(folder, name, W_OK);
+	return belongs_to_user(inquiry->plan, folder, name, owner) || is_writable(inquiry, folder, name, W_OK);
 }
 
 static int keep_found(struct exchange *exchange, const char *text)
@@ -150,17 +158,19 @@ static int keep_found(struct exchange *exchange, const char *text)
 static bool judge(struct walk *walk, const char *name, bool last)
 {
 	struct inquiry *inquiry = walk->context;
-	const struct plan *plan = inquiry->plan;
+	const struct folder *judged = look_at_folder(walk, inquiry);
 	int folder = walk->folders[walk->depth];
 	struct statx component;
 	enum exchanged_by by;
 
-	if (syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component))
-		return false; /* it is not there: the walk says so */
-	by = judge_folder(plan, look_at_folder(walk, inquiry), folder, name, component.stx_uid);
+	if (!judged || syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component)) {
+		inquiry->unknown = errno;
+		return false; /* of what is not there the walk says so, too */
+	}
+	by = judge_folder(inquiry->plan, judged, folder, name, component.stx_uid);
 	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
 	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
-	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(plan, folder, name, component.stx_uid))
+	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(inquiry, folder, name, component.stx_uid))
 		by = EXCHANGED_BY_WRITER;
 	if (by != EXCHANGED_BY_NONE && (by != EXCHANGED_BY_OTHERS || inquiry->answer->by == EXCHANGED_BY_NONE)) {
 		inquiry->answer->by = by;
@@ -178,8 +188,9 @@ static void ask_about(struct walk *walk, const struct question *question, struct
 	answer->found = -1;
 	inquiry->last_too = question->number != 0;
 	inquiry->answer = answer;
+	inquiry->unknown = 0;
 	how = walk_path(walk, question->path);
-	answer->error = how == WALK_FAILED ? errno : 0; /* no longer NOT_ANSWERED */
+	answer->error = how == WALK_FAILED ? errno : inquiry->unknown; /* no longer NOT_ANSWERED */
 }
 
 static int become_another_process(const struct plan *plan)

@@ -32,11 +32,11 @@ int open_folder(int folder, const char *name)
 	return openat(folder, name, O_RDONLY | O_NOFOLLOW | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK);
 }
 
-bool is_on_proc(int folder)
+int is_on_proc(int folder)
 {
 	struct stat found;
 
-	return !fstat(folder, &found) && !strcmp((const char *)found.st_fstype, "proc");
+	return fstat(folder, &found) ? -1 : !strcmp((const char *)found.st_fstype, "proc");
 }
 
 /* As a process that has the basic privileges. */

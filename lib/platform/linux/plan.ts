@@ -47,7 +47,7 @@ export function decide(request: Request, { state: before }: Observation, finding
     flags: undefined,
   }
   refuseEscape(wanted)
-  return { wanted, steps: dueSteps(wanted, before) }
+  return { wanted, steps: dueSteps(wanted, before, request.groups !== undefined) }
 }
 
 function chooseGroups(
@@ -158,7 +158,8 @@ function chooseBounding(
   return present
 }
 
-function dueSteps(wanted: State, before: State): Step[] {
+/** @param areAsked whether the groups are the option's, and not those that cannot be given up */
+function dueSteps(wanted: State, before: State, areAsked: boolean): Step[] {
   const uid = wanted.user.real
   const losesRoot = isAny(before.user, 0) && uid !== 0
   const keepcaps =
@@ -166,11 +167,13 @@ function dueSteps(wanted: State, before: State): Step[] {
     wanted.sets.permitted.length + wanted.sets.inheritable.length > 0 &&
     !((before.securebits ?? 0) & (SECBIT_KEEP_CAPS | SECBIT_NO_SETUID_FIXUP))
   const maySetGroups = before.sets.permitted.includes('cap_setgid')
+  const sameGroups = wanted.groups.join() === before.groups.join()
+  const mayBeUnmapped = wanted.groups.includes(OVERFLOW_ID) && !mapsEveryId('gid_map')
   const isEmpty = (names: readonly string[] | undefined) => names === undefined || names.length === 0
   const due: [Step, boolean][] = [
     ['chroot', wanted.jailed],
     ['bounding', wanted.sets.bounding?.join() !== before.sets.bounding?.join()],
-    ['setgroups', wanted.groups.join() !== before.groups.join() || (before.groups.length > 0 && maySetGroups)],
+    ['setgroups', !sameGroups || (before.groups.length > 0 && maySetGroups) || (areAsked && mayBeUnmapped)],
     ['setresgid', !holds(wanted.group, before.group, 'gid_map')],
     ['keepcaps', keepcaps],
     ['setresuid', !holds(wanted.user, before.user, 'uid_map')],
@@ -183,25 +186,21 @@ function dueSteps(wanted: State, before: State): Step[] {
 }
 
 /**
- * In a user namespace every id that is not mapped looks like 65534, so that "it is that already" proves nothing: there the call is made,
- * which needs no privilege and is refused for an unmapped id (user_namespaces(7)).
+ * In a user namespace every id that is not mapped looks like 65534, so that "it is that already" proves nothing, whether 65534 itself is
+ * mapped or not: there the call is made, which needs no privilege and is refused for an unmapped id (user_namespaces(7)).
  */
 function holds(wanted: Ids, present: Ids, map: 'uid_map' | 'gid_map'): boolean {
   const id = wanted.real
   if (![present.real, present.effective, present.saved, present.fs].every((each) => each === id)) return false
-  return id !== OVERFLOW_ID || isMapped(id, map)
+  return id !== OVERFLOW_ID || mapsEveryId(map)
 }
 
 const OVERFLOW_ID = 65534
 
-/** Lines of three numbers: the first id inside, the first outside, how many. */
-function isMapped(id: number, map: string): boolean {
+/** The first user namespace does, in one line: the first id inside, the first outside, how many. */
+function mapsEveryId(map: 'uid_map' | 'gid_map'): boolean {
   try {
-    const lines = readFileSync(`/proc/self/${map}`, 'latin1').trim().split('\n')
-    return lines.some((line) => {
-      const [first = 0, , count = 0] = line.trim().split(/ +/).map(Number)
-      return id >= first && id < first + count
-    })
+    return /^ *0 +0 +4294967295\n$/.test(readFileSync(`/proc/self/${map}`, 'latin1'))
   } catch {
     return false // then the kernel is asked
   }
