@@ -143,4 +143,9 @@ export function show(value: unknown): string {
 export const visible = (text: string): string => text.replace(/(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '\ufffd')
 
 /** Of a long path, which may be any text that is given for one, its end says most. */
-export const showPath = (path: string): string => `'${path.length > 200 ? '...' : ''}${visible(path.slice(-200))}'`
+export function showPath(path: string): string {
+  const shown = path.length > PATH_SHOWN ? `...${path.slice(-PATH_SHOWN)}` : path
+  return visible(inspect(shown, { breakLength: Number.POSITIVE_INFINITY }))
+}
+
+const PATH_SHOWN = 200

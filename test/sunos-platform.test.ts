@@ -664,7 +664,7 @@ t.test('plan: which steps were rehearsed', async (t) => {
 })
 
 t.test('what the new identity cannot use', async (t) => {
-  const [key, spool] = ['/etc/mail/key.pem', '/var/spool/mail']
+  const [key, spool] = ['/etc/mail/key.pem', '/no/such/spool']
   const rehearse = { read: [key], write: [spool], bind: [25] }
   const answering = (answer: (kind: Step, path: string) => Answer) =>
     on(root, {

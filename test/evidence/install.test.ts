@@ -9,7 +9,7 @@ import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
 import { live, type Need } from '../live/live'
-import { folder, modules, pack, run, tried } from '../packed'
+import { folder, modules, pack, run, tried } from '../package/packed'
 
 t.setTimeout(900_000)
 const needs: Need[] = ['MANAGERS_MODULES']

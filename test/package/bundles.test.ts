@@ -2,14 +2,14 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { live } from './live/live'
+import { live } from '../live/live'
 import { bareTools, folder, install, modules, pack, run } from './packed'
 
 t.setTimeout(600_000)
 
 const cwd = install('npm', pack().tarball, bareTools())
 const path = `${join(modules, '.bin')}:${process.env.PATH}`
-const page = readFileSync(join(__dirname, '../docs/bundles.md'), 'utf8')
+const page = readFileSync(join(__dirname, '../../docs/bundles.md'), 'utf8')
 
 /** The blocks of a section of the page in that language. */
 function blocks(title: string, language: 'sh' | 'js'): string[] {

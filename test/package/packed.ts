@@ -4,7 +4,7 @@ import { chmodSync, cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlin
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
-const root = join(__dirname, '..')
+const root = join(__dirname, '../..')
 export const modules = join(root, 'node_modules')
 
 const folders: string[] = []

@@ -2,7 +2,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { live } from './live/live'
+import { live } from '../live/live'
 import { bareTools, install, managers, modules, pack, run, tried } from './packed'
 
 t.setTimeout(600_000)
@@ -91,12 +91,12 @@ for (const [manager, cwd] of folders)
 for (const [manager, cwd] of folders)
   t.test(`installed by ${manager}, it has a command`, async (t) => {
     const command = join(cwd, 'node_modules/.bin/privdrop')
-    t.equal(run(command, ['--version'], { cwd }), `${require('../package.json').version}\n`)
+    t.equal(run(command, ['--version'], { cwd }), `${require('../../package.json').version}\n`)
     t.match(tried(command, ['plan', '--usr', 'nobody'], { cwd }), { status: 2, stderr: /Unknown option '--usr'/ })
   })
 
 t.test('npx finds it', async (t) => {
-  t.equal(run('npx', ['privdrop', '--version'], { cwd }), `${require('../package.json').version}\n`)
+  t.equal(run('npx', ['privdrop', '--version'], { cwd }), `${require('../../package.json').version}\n`)
   t.match(run('npx', ['privdrop', 'plan', '--help'], { cwd }), /^Usage: privdrop plan/)
 })
 
@@ -157,7 +157,7 @@ t.test('a machine without a prebuild is named, and how to build there', async (t
   t.match(message, /^the native addon for linux-riscv64 cannot be loaded: [^\n]*[^.\n]\. Remedy: /)
   t.match(remedy, /npm run build:native$/)
   const [, major] = /node-addon-api@(\d+) /.exec(remedy ?? '') ?? []
-  t.match(require('../package.json').devDependencies['node-addon-api'], new RegExp(`^${major}\\.`))
+  t.match(require('../../package.json').devDependencies['node-addon-api'], new RegExp(`^${major}\\.`))
 })
 
 live('the commands that the error names build it', ['cc', 'make', 'python3', 'libcap'], async (t) => {

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import t from 'tap'
 
-const root = join(__dirname, '..')
+const root = join(__dirname, '../..')
 
 /** What a program prints as JSON; it finds the package by its own name, from within its folder. */
 function run(program: string, ...flags: string[]): unknown {
