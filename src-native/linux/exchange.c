@@ -197,10 +197,12 @@ static int become_another_process(const struct plan *plan)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
 	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+	/* An effective user that is not mapped owns what is_unmapped() asks about. */
+	uid_t effective = geteuid() == OVERFLOW_ID && !maps_every_id() ? plan->uid : (uid_t)-1;
 
 	/* Refused where the process may not change its groups: then they are what every process of the user starts with. */
 	syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);
-	if (syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) || syscall(SYS_setresuid, plan->uid, -1, -1))
+	if (syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) || syscall(SYS_setresuid, plan->uid, effective, -1))
 		return -1;
 	/* With this bit access(2) counts capabilities. */
 	return plan->securebits & SECBIT_NO_SETUID_FIXUP ? (int)syscall(SYS_capset, &header, none) : 0;
