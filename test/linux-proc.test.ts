@@ -126,9 +126,16 @@ t.test('names of threads that look like something else', async (t) => {
 })
 
 t.test('the name of a thread is bytes, which mostly are UTF-8', async (t) => {
-  const nameOf = (name: Buffer) => nameIn(`Name:\t${name.toString('latin1')}\nUmask:\t0022\n`)
-  t.equal(nameOf(Buffer.from('größe')), 'größe')
-  t.equal(nameOf(Buffer.of(0x61, 0xe9, 0xff)), 'a\ufffd\ufffd')
+  const own = readFileSync('/proc/self/comm', 'utf8').trimEnd()
+  t.teardown(() => writeFileSync('/proc/self/comm', own))
+  for (const [bytes, name] of [
+    [Buffer.from('größe'), 'größe'],
+    [Buffer.of(0x61, 0xe9, 0xff), 'a\ufffd\ufffd'],
+    [Buffer.of(0x61, 0xc3), 'a\ufffd'],
+  ] as const) {
+    writeFileSync('/proc/self/comm', bytes)
+    t.match(readKinds('self', undefined)[0]?.threads[0], { tid: process.pid, name })
+  }
 })
 
 t.test('what is missing is not assumed', async (t) => {
@@ -207,7 +214,7 @@ t.test('numbers that the kernel does not write', async (t) => {
 })
 
 t.test('this process, as its own kernel has it', async (t) => {
-  const read = (path: string) => parse(readFileSync(path, 'latin1'))
+  const read = (path: string) => parse(readFileSync(path, 'utf8'))
   const { user, group, groups, sets } = read('/proc/self/status')
   t.match(user, { real: process.getuid?.(), effective: process.geteuid?.(), fs: process.geteuid?.() })
   t.match(group, { real: process.getgid?.(), effective: process.getegid?.(), fs: process.getegid?.() })
@@ -216,7 +223,7 @@ t.test('this process, as its own kernel has it', async (t) => {
   const { permitted, effective, ambient = [] } = sets
   t.ok([...effective, ...ambient].every((name) => permitted.includes(name)))
 
-  const own = readFileSync('/proc/self/comm', 'latin1').trimEnd()
+  const own = readFileSync('/proc/self/comm', 'utf8').trimEnd()
   t.teardown(() => writeFileSync('/proc/self/comm', own))
   const before = read('/proc/self/status')
   for (const name of ['a b', '\nUid:\t0\t0\t0', 'Uid:\t9\t9\t9\t9', '\\', '\n\n\n', '\tCapPrm:\t0\n', 'iou-sqp-1']) {
@@ -425,7 +432,7 @@ t.test('of another process: first the thread of its number', async (t) => {
 })
 
 t.test('the threads of this process', async (t) => {
-  const status = readFileSync(`/proc/self/task/${process.pid}/status`, 'latin1')
+  const status = readFileSync(`/proc/self/task/${process.pid}/status`, 'utf8')
   const known = new Set(readdirSync('/proc/self/task'))
   const [first, ...more] = readKinds('self', undefined)
   t.ok([first, ...more].every((kind) => kind?.threads.every(({ tid }) => known.has(`${tid}`))))
@@ -446,10 +453,10 @@ function withMounts(t: Test, mountinfo: string | Error) {
     '../lib/native': addon,
     'node:fs': {
       ...fs,
-      readFileSync: (path: string) => {
+      readFileSync: (path: string, encoding: BufferEncoding) => {
         t.equal(path, '/proc/self/mountinfo')
         if (mountinfo instanceof Error) throw mountinfo
-        return mountinfo
+        return Buffer.from(mountinfo).toString(encoding)
       },
     },
   })
@@ -463,6 +470,7 @@ t.test('mounts', async (t) => {
     line('/', 'ext4') +
       line('/mnt/a\\040b', 'fuse.sshfs') +
       line('/mnt/a\\134b', 'nfs4') +
+      line('/größe', 'fuse') +
       line('/mnt', 'tmpfs') +
       line('/mnt', 'xfs'),
   )
@@ -470,6 +478,7 @@ t.test('mounts', async (t) => {
     { path: '/', type: 'ext4' },
     { path: '/mnt/a b', type: 'fuse.sshfs' },
     { path: '/mnt/a\\b', type: 'nfs4' },
+    { path: '/größe', type: 'fuse' },
     { path: '/mnt', type: 'tmpfs' },
     { path: '/mnt', type: 'xfs' },
   ])
@@ -479,6 +488,7 @@ t.test('mounts', async (t) => {
     ['/mnt/a b', 'fuse.sshfs'],
     ['/mnt/a b/c', 'fuse.sshfs'],
     ['/mnt/a\\b/c', 'nfs4'],
+    ['/größe/c', 'fuse'],
     ['/mnt/a bc', 'tmpfs'],
     ['/mntx', 'ext4'],
   ] as const)

@@ -1,7 +1,7 @@
 /**
  * Linux: what weakens a plan without being a reason to refuse it. What is refused is looked for in src-native/linux.
  */
-import { closeSync, openSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import type { Finding, Hazard, Scene } from '../../contract'
 import { showPath } from '../../errors'
 import {
@@ -44,17 +44,8 @@ export const hazards: readonly Hazard[] = [
   notExamined,
 ]
 
-/** By hand, for readFileSync() of a path leaves it open when fstat(2) fails. */
-function text(path: string): string {
-  const descriptor = openSync(path, 'r')
-  try {
-    return readFileSync(descriptor, 'latin1')
-  } finally {
-    closeSync(descriptor)
-  }
-}
-
-const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined => look(scene, path, () => text(path))
+const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined =>
+  look(scene, path, () => readFileSync(path, 'utf8'))
 
 /** A field of proc_pid_stat(5), from the third on; the second is a name that may look like anything. */
 function statField(stat: string | undefined, field: number): number | undefined {
@@ -182,7 +173,7 @@ function sessionRoot(): Finding | undefined {
 }
 
 function describeProcess(pid: number): string {
-  const name = attempt(() => nameIn(text(`/proc/${pid}/status`)))
+  const name = attempt(() => nameIn(readFileSync(`/proc/${pid}/status`, 'utf8')))
   return name ? `${pid} (${name})` : `${pid}`
 }
 

@@ -15,7 +15,7 @@ const PROC_SUPER_MAGIC = 0x9fa0
  */
 export function look(root: string | undefined): Look {
   try {
-    const status = readFileSync('/proc/self/status', 'latin1')
+    const status = readFileSync('/proc/self/status', 'utf8')
     refuseForeignProc(status)
     return { source: 'proc', kinds: readKinds('self', root), sigusr1: dispositionOf(status) }
   } catch (error) {

@@ -200,7 +200,7 @@ const OVERFLOW_ID = 65534
 /** The first user namespace does, in one line: the first id inside, the first outside, how many. */
 function mapsEveryId(map: 'uid_map' | 'gid_map'): boolean {
   try {
-    return /^ *0 +0 +4294967295\n$/.test(readFileSync(`/proc/self/${map}`, 'latin1'))
+    return /^ *0 +0 +4294967295\n$/.test(readFileSync(`/proc/self/${map}`, 'utf8'))
   } catch {
     return false // then the kernel is asked
   }

@@ -1,5 +1,8 @@
 /**
  * The threads of a process as /proc shows them, read from outside: no thread is stopped; one that exits meanwhile is skipped.
+ *
+ * Every text is read as UTF-8, as paths and names mostly are; and in this encoding alone readFileSync() closes the file
+ * whatever fails.
  */
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import type { Kind } from '../../contract'
@@ -56,9 +59,9 @@ export function parseStatus(status: string): Omit<State, 'securebits' | 'jailed'
   }
 }
 
-/** "Name:\tnode": bytes, and mostly UTF-8. */
+/** "Name:\tnode" */
 export function nameIn(status: string): string {
-  return Buffer.from(status.slice('Name:\t'.length, status.indexOf('\n')), 'latin1').toString()
+  return status.slice('Name:\t'.length, status.indexOf('\n'))
 }
 
 /** Whether a line that begins so is there, and the rest of it. */
@@ -74,7 +77,7 @@ interface Mount {
 
 /** proc_pid_mountinfo(5): field 5 and, behind a hyphen, the type. Octal escapes stand for white space. No file system is asked. */
 export function listMounts(): Mount[] {
-  return readFileSync('/proc/self/mountinfo', 'latin1')
+  return readFileSync('/proc/self/mountinfo', 'utf8')
     .trimEnd()
     .split('\n')
     .map((line) => {
@@ -115,7 +118,7 @@ export function readKinds(
   for (const tid of listThreads(pid)) {
     const folder = `/proc/${pid}/task/${tid}`
     try {
-      const status = readFileSync(`${folder}/status`, 'latin1')
+      const status = readFileSync(`${folder}/status`, 'utf8')
       const jailed = root !== undefined && isInside(folder, root)
       const extra = extraOf(status)
       const key = `${partOf(status, 'Uid', 'Gid')}${partOf(status, 'Groups', 'Groups')}${partOf(status, 'CapInh', 'NoNewPrivs')}${jailed}${extra}`

@@ -198,7 +198,7 @@ function firstDifference(status: string, { before }: Plan) {
 function nameThread(tid: number): { status: string; name?: string; thread: string } {
   let status = ''
   try {
-    status = readFileSync(`/proc/self/task/${tid}/status`, 'latin1')
+    status = readFileSync(`/proc/self/task/${tid}/status`, 'utf8')
   } catch {
     // it has ended, or it is not known which it was
   }
@@ -324,7 +324,7 @@ function remedyForCapability(step: Step, plan: Plan): string | undefined {
 /** user_namespaces(7) */
 function isSetgroupsDenied(): boolean {
   try {
-    return readFileSync('/proc/self/setgroups', 'latin1').startsWith('deny')
+    return readFileSync('/proc/self/setgroups', 'utf8').startsWith('deny')
   } catch {
     return false
   }
