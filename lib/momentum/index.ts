@@ -1,34 +1,9 @@
-/**
- * The security scope of a Momentum configuration file, as options of harden(). Values stay as they are written:
- * what they mean, and whether they exist, is harden()'s to find out.
- */
-import { hostname } from 'node:os'
-import { resolve } from 'node:path'
-import { type HardenError, show, wrongType, wrongValue } from '../errors'
-import { nearest } from '../nearest'
-import { type HardenOptions, isPlain, NGROUPS_MAX, noSuch, showList, text } from '../options'
-import { type ReadValue, remember, rememberFiles } from '../places'
-import { nearest as nearestFolder, openFile } from './files'
-import { Includes } from './includes'
-import type { Setting } from './parse'
-import { placesIn, wrongAt } from './tokens'
+/** A server without a Momentum configuration loads no more than this of the reader. */
+import type { HardenOptions } from '../options'
+import type * as Reader from './read'
+import type { SecurityConfigOptions } from './read'
 
-/** What readSecurityConfig() takes besides the path. */
-export interface SecurityConfigOptions {
-  /** The path of an ecelerity-cluster.conf. It is read as if the file included it at its end. */
-  cluster?: string | undefined
-  /**
-   * Folders in which an included file is looked for, after that of the file that includes it. `{NODENAME}` in them is the
-   * option nodename, `{SUBCLUSTER}` is 'default'. Default: the environment's EC_CONF_SEARCH_PATH, divided by colons; without
-   * it the file's folder, and in that conf/global, conf/{NODENAME} and conf/default.
-   */
-  searchPath?: readonly string[] | undefined
-  /** Momentum's name for this machine. Default: the host's name up to the first dot. */
-  nodename?: string | undefined
-}
-
-/** The documentation's. */
-const DEFAULTS = { user: 'ecuser', group: 'ecuser' }
+export type { SecurityConfigOptions } from './read'
 
 /**
  * Read the `security { }` scope of an ecelerity.conf, and of what it includes: in the order in which Momentum reads them, so
@@ -44,59 +19,5 @@ const DEFAULTS = { user: 'ecuser', group: 'ecuser' }
  *   ERR_INVALID_ARG_VALUE
  */
 export function readSecurityConfig(path: string, options: SecurityConfigOptions = {}): HardenOptions {
-  text(path, 'path')
-  const { cluster, searchPath, nodename } = validate(options)
-  const main = openFile(path)
-  const files = new Includes(main, nodename, searchPath)
-  const stanza = files.read(cluster === undefined ? undefined : openFile(cluster))
-  if (!stanza) throw wrongAt(main, main.text.length, 'there is no security scope up to here', 'add one: security { }')
-  const folders = [...files.listed, ...[...files.missing].map(nearestFolder)]
-  rememberFiles(
-    files.files.map((file) => resolve(file)),
-    folders.map((folder) => resolve(folder)),
-  )
-  remember(Object.keys(DEFAULTS).map((option) => [option, undefined]))
-  remember([...stanza].map(([option, setting]) => [option, toReadValue(setting)]))
-  const read = Object.fromEntries([...stanza].map(([option, { value }]) => [option, value]))
-  return Object.freeze({ ...DEFAULTS, ...read })
-}
-
-function validate(options: unknown): { cluster?: string; searchPath?: readonly string[]; nodename: string } {
-  if (!isPlain(options)) throw wrongType('options', 'a plain object', options)
-  const { cluster, searchPath, nodename, ...others }: Record<string, unknown> = { __proto__: null, ...options }
-  const [unknown] = Object.keys(others)
-  if (unknown !== undefined) throw noSuchOption(unknown)
-  if (cluster !== undefined) text(cluster, 'cluster')
-  const node = nodename ?? hostname().replace(/\..*/s, '')
-  text(node, 'nodename')
-  if (!/^[^/]+$/.test(node as string))
-    throw wrongValue('nodename', `nodename ${show(node)} is no name of a folder`, 'give the name of the node')
-  const folders = searchPath ?? process.env.EC_CONF_SEARCH_PATH?.split(':')
-  if (folders !== undefined && !Array.isArray(folders))
-    throw wrongType('searchPath', 'an array of paths', searchPath, asPaths(searchPath))
-  for (const [index, folder] of folders?.entries() ?? []) text(folder, `searchPath[${index}]`)
-  // an empty one is no folder, and not the current one
-  return { cluster: cluster as string | undefined, searchPath: folders?.filter(Boolean), nodename: node as string }
-}
-
-function noSuchOption(name: string): HardenError {
-  const names = { cluster: '', searchPath: '', nodename: '' }
-  const option = name.slice(0, 64)
-  return noSuch(name, {
-    option,
-    message: 'there is no option',
-    wanted: nearest(name, Object.keys(names)),
-    kind: 'option',
-    names,
-  })
-}
-
-/** As the environment and the command line have it. */
-const asPaths = (paths: unknown): string | undefined =>
-  typeof paths === 'string' && paths.length <= 64 ? `write ${showList(paths.split(':'))}` : undefined
-
-/** With places for as many as the kernel takes groups: more are refused as a whole. */
-function toReadValue({ value, source, at, elements }: Setting): ReadValue {
-  const [place = '', ...places] = placesIn(source, [at, ...elements.slice(0, NGROUPS_MAX)])
-  return { value, place, elements: places }
+  return (require('./read') as typeof Reader).read(path, options)
 }
