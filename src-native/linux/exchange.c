@@ -2,9 +2,9 @@
  * exchange.c - could another process of the new user put something else in the place of what a path names?
  *
  * The process that answers is a child of the rehearsing child, made before the chroot. It shares the memory, so that no map
- * is copied; its parent is the server, which can end and reap it when a dead file system holds it. Its real ids are the new
- * ones and its groups all that the new user has; its effective user stays, to reach what root reaches. access(2) answers for
- * the real ids, without capabilities.
+ * is copied, and the open files, so that its end closes none of them, which may wait for a dead file system; its parent is the
+ * server, which can end and reap it when such a file system holds it. Its real ids are the new ones and its groups all that the
+ * new user has; its effective user stays, to reach what root reaches. access(2) answers for the real ids, without capabilities.
  *
  * A component can be exchanged in a folder that the new user can write and search (in a sticky one: only by the owner of the
  * component), or that belongs to him, for he can change its mode.
@@ -227,6 +227,7 @@ static int answer_all(void *context)
 		else
 			ask_about(&walk, &plan->questions[i], &asking->answers[i]);
 	}
+	end_walk(&walk);
 	exit_now(0);
 }
 
@@ -243,8 +244,9 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 	if (!any)
 		return 0;
 	exchange->now.step = STEP_EXCHANGE;
-	return clone(answer_all, exchange->stack + EXCHANGE_STACK_SIZE, CLONE_VM | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID,
-	             &asking, (pid_t *)&exchange->helper) < 0
+	return clone(answer_all, exchange->stack + EXCHANGE_STACK_SIZE,
+	             CLONE_VM | CLONE_FILES | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID, &asking,
+	             (pid_t *)&exchange->helper) < 0
 	               ? -1
 	               : 0;
 }
