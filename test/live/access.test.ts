@@ -61,7 +61,7 @@ live('read', ['root'], async (t) => {
     [[theirs], EACCES, /chown|chmod/],
     [[mine, theirs], EACCES, /group/],
     [[groups], EACCES, /group/],
-    [[behind], EACCES, /every directory above it/],
+    [[behind], EACCES, /^open the folder above it to user nobody: chmod o\+x /],
     [['/etc/shadow'], EACCES, /before harden/],
     [[join(path, 'none')], ENOENT, /create it/],
     [[join(mine, 'none')], ENOTDIR, /create it/],
