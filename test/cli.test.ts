@@ -1,7 +1,9 @@
 /** Promise: what the command prints is what was found, nothing in it is taken for more, and the exit status says which it was. */
 import * as fs from 'node:fs'
+import { resolve } from 'node:path'
 import t, { type Test } from 'tap'
 import * as errors from '../lib/errors'
+import * as places from '../lib/places'
 import { version } from '../package.json'
 
 type Main = typeof import('../lib/cli/main')
@@ -232,6 +234,24 @@ t.test('plan: each option reaches plan() by its own name', async (t) => {
     t.equal(run(...args).status, 0)
     t.strictSame(asked.splice(0), [{ rehearse, ...options }], args.join(' '))
   }
+})
+
+t.test('plan: --next-start is asked about as a file that the reader has read', async (t) => {
+  const kept: string[] = []
+  const { planRows } = t.mockRequire<typeof import('../lib/plan')>('../lib/plan')
+  const run = commandWith(t, {
+    '../lib/plan': { plan: () => made, planRows },
+    '../lib/places': { ...places, rememberFiles: (files: Iterable<string>) => kept.push(...files) },
+    '../lib/errors': errors,
+  })
+  t.match(run('plan', '--next-start', '/no/such'), {
+    status: 2,
+    stdout: '',
+    stderr: 'privdrop: --next-start /no/such: there is no such file\n',
+  })
+  t.strictSame(kept, [])
+  t.equal(run('plan', '--next-start', 'package.json', '--next-start', '/etc').status, 0)
+  t.strictSame(kept, [resolve('package.json'), '/etc'])
 })
 
 t.test('plan: every option of harden() is there, and all that the help names', async (t) => {

@@ -770,6 +770,15 @@ t.test('a wrong value, and the one that is meant', async (t) => {
   }
 })
 
+t.test('a relative chroot where the working directory has been removed', async (t) => {
+  t.intercept(process, 'cwd', {
+    value: () => {
+      throw new Error('ENOENT')
+    },
+  })
+  t.equal(refusal(() => validate({ chroot: 'jail' })).remedy, 'begin it with /')
+})
+
 t.test('all that is wrong is told in one go, and left out', async (t) => {
   const errors: HardenError[] = []
   const collect: Run = (part) => {

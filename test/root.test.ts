@@ -18,6 +18,7 @@ import {
 import { constants as os, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import * as errors from '../lib/errors'
 import { type Addon, type Failure, native } from '../lib/native'
 import { closeRoot, enteredRoot, openRoot as openRootBy, placeOf, type Root } from '../lib/root'
 import { refusal } from './refused'
@@ -201,6 +202,25 @@ t.test('what the native code says of a path that it could not open', async (t) =
     remedy: 'name the directory itself',
   })
   t.notOk('errno' in link, 'no call has failed')
+})
+
+t.test('a root that cannot be looked at is closed', async (t) => {
+  const { openRoot } = t.mockRequire<typeof import('../lib/root')>('../lib/root', {
+    'node:fs': {
+      closeSync,
+      fstatSync: () => {
+        throw Object.assign(new Error('EIO'), { code: 'EIO', errno: -os.errno.EIO, syscall: 'fstat' })
+      },
+    },
+    '../lib/errors': errors,
+  })
+  const before = openDescriptors()
+  const { EIO } = os.errno
+  t.match(
+    refusal(() => openRoot('/proc', native())),
+    { code: 'ERR_HARDEN_NOT_PERMITTED', option: 'chroot', syscall: 'fstat', errno: -EIO, found: '/proc' },
+  )
+  t.equal(openDescriptors(), before)
 })
 
 t.test('a line for the shell is quoted, or left out', async (t) => {
