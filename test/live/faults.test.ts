@@ -8,7 +8,8 @@
  *
  * Left out: what no kernel does, and what therefore has no right answer. A faked success of a call that only fills in
  * memory, makes a descriptor, a mapping or a process, or blocks signals; a FUTEX_WAKE that fails;
- * and with it the main thread's FUTEX_WAIT, of which there are as many as it takes.
+ * and with it the main thread's FUTEX_WAIT, of which there are as many as it takes. The rehearsing child's mmap and munmap: a
+ * fault there is one in each thread, and V8's own threads end the process when these fail.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -450,7 +451,8 @@ async function census(t: Test, scope: Scope): Promise<Call[]> {
   const calls = await tracer.detach()
   subject.kill()
   // with all of them: what the child does, which is what nobody else can be made to fail in
-  return scope === 'all' ? calls.filter(({ tid }) => !threads.includes(tid)) : calls
+  const isOfChild = ({ tid, name }: Call) => !threads.includes(tid) && !/^m(?:un)?map$/.test(name)
+  return scope === 'all' ? calls.filter(isOfChild) : calls
 }
 
 function targets(scope: Scope, calls: Call[]): Target[] {
