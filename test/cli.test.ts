@@ -544,7 +544,9 @@ function auditOf(t: Test, tasks: Task[] | { code?: string; message: string }, fi
     {
       'node:fs': {
         ...fs,
+        openSync: (path: string) => path,
         readFileSync: ask,
+        closeSync: () => {},
         readlinkSync: ask,
         existsSync: (path: string) => all[path] !== undefined,
         readdirSync: (path: string) => {

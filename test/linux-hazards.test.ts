@@ -39,6 +39,10 @@ interface World {
 let world = plain
 const cluster = { isWorker: false }
 
+/** Of `world`, by a number that no descriptor of this process has. */
+const open = new Map<number, string>()
+const NO_DESCRIPTOR = 1_000_000
+
 /** What the native code answers. */
 let session: number[] = []
 let fileMask = 0n
@@ -48,20 +52,31 @@ const fake = {
   fileCapabilities: () => fileMask,
 }
 
-/** The hazards with another /proc, which is `world`. */
+/** The hazards with another /proc, which is `world`: by path, or by call and path. */
 function load(): typeof import('../lib/platform/linux/hazards') {
-  const readFileSync = (path: string): string => {
-    const entry = world[path] ?? gone
+  const look = (call: string, path: string): string => {
+    const entry = world[`${call} ${path}`] ?? world[path] ?? gone
     if (entry instanceof Error) throw entry
     return entry
   }
   const proc = t.mockRequire<typeof import('../lib/platform/linux/proc')>('../lib/platform/linux/proc', {
-    'node:fs': { ...fs, readFileSync },
+    'node:fs': {
+      ...fs,
+      openSync: (path: string) => {
+        look('openSync', path)
+        const descriptor = NO_DESCRIPTOR + open.size
+        open.set(descriptor, path)
+        return descriptor
+      },
+      readFileSync: (descriptor: number) => look('readFileSync', open.get(descriptor) ?? 'closed'),
+      closeSync: (descriptor: number) => {
+        if (!open.delete(descriptor)) throw failure('EBADF', -9)
+      },
+    },
   })
   return t.mockRequire('../lib/platform/linux/hazards', {
     '../lib/platform/linux/proc': proc,
     '../lib/native': { ...addon, native: () => fake },
-    'node:fs': { ...fs, readFileSync },
     'node:cluster': cluster,
   })
 }
@@ -77,7 +92,9 @@ function find({ entries = {}, isWorker = false, root, ...rest }: World = {}): Fi
     ...{ wanted: stateOf({ ...wanted, ...rest.wanted }), before: observed({ groups: [], ...rest.before }), root },
   }
   const scene: Scene = { platform, plan: ofPlan, descriptors, unread: new Set() }
-  return hazards.flatMap((hazard) => hazard(scene) ?? [])
+  const found = hazards.flatMap((hazard) => hazard(scene) ?? [])
+  if (open.size > 0) throw new Error(`left open: ${[...open.values()]}`)
+  return found
 }
 
 const codes = (world?: World) => find(world).map(({ code }) => code)
@@ -159,12 +176,17 @@ t.test('what cannot be read: not there is no finding, there and refused is said'
   const isThere = ({ message }: Error) => message !== 'ENOENT' && message !== 'ESRCH'
   for (const error of [gone, failure('EACCES', -13), failure('ESRCH', -3), failure('EMFILE', -24), new Error('odd')]) {
     const hidden = Object.fromEntries(Object.keys({ ...plain, ...entries }).map((path) => [path, error]))
+    const opened = Object.keys({ ...plain, ...entries }).map((path) => [`readFileSync ${path}`, error])
     for (const isWorker of [true, false])
-      t.same(
-        codes({ ...rest, entries: hidden, isWorker, descriptors: undefined }),
-        ['HARDEN_CAPABILITY_IS_ROOT', 'HARDEN_GROUP_ZERO', ...(isThere(error) ? ['HARDEN_NOT_EXAMINED'] : [])],
-        `${error.message}: what the plan itself says remains`,
-      )
+      for (const [title, unread] of [
+        ['not to be opened', hidden],
+        ['opened, and not to be read', { ...entries, ...Object.fromEntries(opened) }],
+      ] as const)
+        t.same(
+          codes({ ...rest, entries: unread, isWorker, descriptors: undefined }),
+          ['HARDEN_CAPABILITY_IS_ROOT', 'HARDEN_GROUP_ZERO', ...(isThere(error) ? ['HARDEN_NOT_EXAMINED'] : [])],
+          `${error.message}, ${title}: what the plan itself says remains`,
+        )
   }
 })
 

@@ -30,7 +30,8 @@ function lookAt(t: Test, answers: Answers): (root?: string) => Look {
     if (typeof answer === 'object' && 'code' in answer) throw Object.assign(new Error(answer.code), answer)
     return answer
   }
-  const calls = { readdirSync: ask, readFileSync: ask, readlinkSync: ask, statfsSync: ask, statSync: ask }
+  const text = { openSync: (path: string) => path, readFileSync: ask, closeSync: () => {} }
+  const calls = { ...text, readdirSync: ask, readlinkSync: ask, statfsSync: ask, statSync: ask }
   const { look } = t.mockRequire<typeof import('../lib/platform/linux/look')>('../lib/platform/linux/look', {
     '../lib/native': addon, // it would look for its file there
     'node:fs': { ...fs, ...calls },

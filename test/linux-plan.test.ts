@@ -721,11 +721,13 @@ t.test('in a user namespace 65534 may be an id that is not mapped: there the ker
       '../lib/native': addon,
       'node:fs': {
         ...fs,
+        openSync: (path: string) => path,
         readFileSync: (path: string) => {
           asked.push(path)
           if (map instanceof Error) throw map
           return map
         },
+        closeSync: () => {},
       },
     })
     const state = { ...plain, user: only(id), group: only(id), bounding: 0n, noNewPrivileges: true }

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import * as addon from '../lib/native'
-import { lineOf, listMounts, nameIn, parseStatus, readKinds, typeOfMount } from '../lib/platform/linux/proc'
+import { lineOf, listMounts, nameIn, parseStatus, readKinds, readText, typeOfMount } from '../lib/platform/linux/proc'
 import { placeOf } from '../lib/root'
 import { type Masked, stateOf } from './states'
 
@@ -286,7 +286,9 @@ function on(t: Test, answers: Answers) {
     'node:fs': {
       ...fs,
       readdirSync: ask,
+      openSync: (path: string) => path,
       readFileSync: ask,
+      closeSync: () => {},
       readlinkSync: ask,
       statSync: (path: string, options: unknown) => {
         t.strictSame(options, { bigint: true })
@@ -453,6 +455,8 @@ function withMounts(t: Test, mountinfo: string | Error) {
     '../lib/native': addon,
     'node:fs': {
       ...fs,
+      openSync: (path: string) => path,
+      closeSync: () => {},
       readFileSync: (path: string, encoding: BufferEncoding) => {
         t.equal(path, '/proc/self/mountinfo')
         if (mountinfo instanceof Error) throw mountinfo
@@ -497,6 +501,14 @@ t.test('mounts', async (t) => {
   t.equal(withMounts(t, new Error('ENOENT')).typeOfMount('/'), '', 'unknown')
   t.throws(() => withMounts(t, new RangeError('hidden')).listMounts(), { message: 'hidden' })
   t.strictSame(withMounts(t, '7\n').listMounts(), [{ path: '', type: '' }], 'an odd line')
+})
+
+t.test('a text is closed, whether it can be read or not', async (t) => {
+  const open = readdirSync('/proc/self/fd').length
+  t.equal(readText('/proc/self/comm'), readFileSync('/proc/self/comm', 'utf8'))
+  t.throws(() => readText('/proc'), { code: 'EISDIR', syscall: 'read' })
+  t.throws(() => readText('/proc/0'), { code: 'ENOENT', syscall: 'open' })
+  t.equal(readdirSync('/proc/self/fd').length, open)
 })
 
 t.test('the mounts of this process', async (t) => {

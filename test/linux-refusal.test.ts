@@ -47,6 +47,8 @@ const mocked = t.mockRequire<typeof import('../lib/platform/linux/refusal')>('..
   '../lib/native': addon, // for the names of capabilities
   'node:fs': {
     ...fs,
+    openSync: (path: string) => path,
+    closeSync: () => {},
     readFileSync: (path: string) => {
       if (path === '/proc/self/mountinfo') return mounts
       if (path !== '/proc/self/setgroups') return read('status', path)

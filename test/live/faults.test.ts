@@ -8,13 +8,14 @@
  *
  * Left out: what no kernel does, and what therefore has no right answer. A faked success of a call that only fills in
  * memory, makes a descriptor, a mapping or a process, or blocks signals; a FUTEX_WAKE that fails;
- * and with it the main thread's FUTEX_WAIT, of which there are as many as it takes.
+ * and with it the main thread's FUTEX_WAIT, of which there are as many as it takes. The rehearsing child's mmap and munmap: a
+ * fault there is one in each thread, and V8's own threads end the process when these fail.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import type { Test } from 'tap'
 import { live } from './live'
 import { CAP_NET_BIND_SERVICE, mask, roots, type Snapshot, settled, tasks } from './outside'
@@ -37,9 +38,11 @@ interface Call {
   text: string
 }
 
-const jail = mkdtempSync(join(tmpdir(), 'privdrop-'))
+const above = mkdtempSync(join(tmpdir(), 'privdrop-'))
+const jail = join(above, 'jail')
+mkdirSync(jail)
 chmodSync(jail, 0o777)
-process.on('exit', () => rmSync(jail, { recursive: true }))
+process.on('exit', () => rmSync(above, { recursive: true }))
 
 /** Every step of the list is due. */
 const options = {
@@ -86,7 +89,13 @@ const harmless: [pattern: RegExp, reason: string][] = [
   [/^plan: capget NULL/, 'libcap asks which version this is'],
   [/^plan: (?:openat "\/(?:etc|lib)|newfstatat "|lseek|read)/, 'another name service answers'],
   [/^plan: prctl PR_CAPBSET_READ/, 'libcap asks which capabilities there are'],
-  [/^(?:descriptors|park): (?:statx STATX_TYPE|fcntl) error/, 'a file that is worth a note is left out'],
+  [
+    /^(?:descriptors|park): (?:statx STATX_TYPE\|STATX_NLINK|fcntl|getpeername) error/,
+    'a file or a socket that is worth a note is left out',
+  ],
+  [/^descriptors: newfstatat "/, 'the name service begins to look for the name of a group, for a finding'],
+  [/^rehearse: \w+(?: \S+)? ahead error/, 'a finding is left out: what refuses a chroot has been said'],
+  [/^rehearse: wait4 helper error/, 'it has ended before the child went on, and would be reaped'],
   [/^after: /, 'every thread is proved'],
   [/^plan: close/, 'what is done with is left open'],
   [/^plan: (?:statx|readlink)/, 'of a descriptor that is no directory'],
@@ -95,16 +104,20 @@ const harmless: [pattern: RegExp, reason: string][] = [
 
 const kernelErrors: Record<string, number> = constants.errno
 
+/** A folder by its descriptor, and a name in it: a path is walked. */
+const component = /^\d+, "[^/"]+", /
+
 function labelOf(name: string, args: string): string {
   const words = args.split(/, |\)/)
+  const place = component.test(args) ? 'COMPONENT' : words[1]?.replace(/\d+/, 'TID')
   const rest = {
     prctl: /KEEPCAPS|PR_CAP_AMBIENT/.test(args) ? words.slice(0, 2).join(' ') : words[0],
     futex: words[1],
     mmap: words[3],
     kcmp: words[2],
     capget: args.includes('NULL') ? 'NULL' : undefined,
-    openat: words[1]?.replace(/\d+/, 'TID'),
-    statx: words[1] === '""' ? words[3] : words[1]?.replace(/\d+/, 'TID'),
+    openat: place,
+    statx: words[1] === '""' ? words[3] : place,
     newfstatat: words[1],
     rt_sigaction: `${words[0]} ${words[1]?.replace(/\{sa_handler=(SIG_IGN)?.*/, '$1 set')}`,
     rt_sigprocmask: words[1] === '~[]' ? 'block' : 'restore',
@@ -128,7 +141,7 @@ const next: Partial<Record<Phase, Phase>> = {
 /** What has begun with this call of the main thread. */
 function phaseOf(name: string, args: string, phase: Phase | undefined): Phase | undefined {
   if (name === 'openat' && args.includes('"/proc/self/task"')) return phase && (next[phase] ?? phase)
-  if (name === 'openat' && args.includes('"/proc/self/stat"') && phase === 'descriptors') return 'hazards'
+  if (name === 'openat' && /"\/(?:etc\/group|proc\/self\/stat)"/.test(args) && phase === 'descriptors') return 'hazards'
   if (name === 'mmap' && args.includes('MAP_SHARED|MAP_ANONYMOUS')) return 'rehearse'
   if (name !== 'rt_sigaction' || !args.startsWith('SIGUSR1')) return phase
   return phase === 'park' && args.includes('{sa_handler=SIG_IGN') ? 'past' : (phase ?? 'observe')
@@ -137,12 +150,14 @@ function phaseOf(name: string, args: string, phase: Phase | undefined): Phase | 
 /** The calls in strace's log, those of harden() with their phase. A thread that was born meanwhile has made none of them. */
 function parse(log: string, main: number, threads: number[], only?: number): Call[] {
   const calls: Call[] = []
-  const children = [...log.matchAll(/^\d+ +(?:clone\(|<\.\.\. clone resumed>).* = (\d+)$/gm)].map(([, pid]) =>
+  const children = [...log.matchAll(/^(?:\d+ +)?(?:clone\(|<\.\.\. clone resumed>).* = (\d+)$/gm)].map(([, pid]) =>
     Number(pid),
   )
   const own = [...threads, ...children]
   const counts = new Map<string, number>()
   const unfinished = new Map<string, Call>()
+  /** Those that have walked the chroot's path, and walk what is only asked about ahead. */
+  const through = new Set<number>()
   let phase: Phase | undefined
   let ownSignal = false
   let over = false
@@ -169,11 +184,12 @@ function parse(log: string, main: number, threads: number[], only?: number): Cal
       if (args.startsWith('PR_GET_SECUREBITS')) phase ??= 'park'
       if (/^PR_(?:CAPBSET_DROP|SET_DUMPABLE)/.test(args)) phase = 'past'
     }
+    const whose = name === 'wait4' && !children.includes(Number.parseInt(args, 10)) ? ' helper' : ''
     const call: Call = {
       tid,
       name,
       nth,
-      label: labelOf(name, args),
+      label: `${labelOf(name, args)}${whose}${through.has(tid) ? ' ahead' : ''}`,
       phase: over ? undefined : phase,
       injected: text.includes('(INJECTED)'),
       text,
@@ -186,6 +202,7 @@ function parse(log: string, main: number, threads: number[], only?: number): Cal
     // a name service's own
     if (phase === 'plan' && name === 'rt_sigprocmask') call.phase = undefined
     calls.push(call)
+    if (tid !== main && name === 'openat' && args.includes(`, "${basename(jail)}", `)) through.add(tid)
     if (tid === main && phase === 'past' && call.label === 'rt_sigprocmask restore') phase = 'after'
     if (args.includes('<unfinished')) unfinished.set(`${tid} ${name}`, call)
   }
@@ -197,6 +214,8 @@ interface Trace {
   tid: number
   calls: string[]
   inject?: string
+  /** Only of this folder. */
+  folder?: string
 }
 
 const threadsOf = (pid: number): number[] => readdirSync(`/proc/${pid}/task`).map(Number)
@@ -213,13 +232,14 @@ class Tracer {
   ) {
     this.#log = join(mkdtempSync(join(tmpdir(), 'privdrop-')), 'log')
     this.#threads = threadsOf(main)
-    const { scope, tid, calls, inject } = trace
+    const { scope, tid, calls, inject, folder } = trace
     this.#strace = spawn(
       'strace',
       [
         ...(scope === 'all' ? ['-f'] : []),
         ...['-p', String(tid), '-o', this.#log, '-e', `trace=${calls.join()}`],
         ...(inject ? ['-e', `inject=${inject}`] : []),
+        ...(folder ? ['-P', folder] : []),
       ],
       { stdio: ['ignore', 'ignore', 'pipe'] },
     )
@@ -361,7 +381,13 @@ async function run(t: Test, subject: Subject, trace: Trace, tamper: string): Pro
   if (answer instanceof Refusal) {
     const { name, code, message, remedy, errno, syscall, step } = answer.fields
     const fault = kernelErrors[tamper.replace('error=', '')]
-    const [was, is] = [before, await settled(subject.pid)].map((state) => JSON.stringify(withoutLeftovers(state, hits)))
+    const after = await settled(subject.pid).catch(() => undefined)
+    if (!after) {
+      subject.kill()
+      const { signal, stderr } = await subject.ended
+      return conclude('refused', `has ended after it was refused (${code}), ${signal}: ${stderr}`)
+    }
+    const [was, is] = [before, after].map((state) => JSON.stringify(withoutLeftovers(state, hits)))
     return conclude(
       'refused',
       [
@@ -401,7 +427,7 @@ interface Target {
   call: Call
 }
 
-/** Some of each kind in each phase: the first, one in the middle, the last two. */
+/** Some of each kind in each phase: the first and the last; past the line one in the middle and the last but one, too. */
 function choose(calls: Call[]): Call[] {
   const kinds = new Map<string, Call[]>()
   for (const call of calls) {
@@ -410,7 +436,10 @@ function choose(calls: Call[]): Call[] {
     const kind = `${call.phase} ${call.label}`
     kinds.set(kind, [...(kinds.get(kind) ?? []), call])
   }
-  return [...kinds.values()].flatMap((all) => [...new Set([all[0], all[all.length >> 1], ...all.slice(-2)])] as Call[])
+  return [...kinds.values()].flatMap((all) => {
+    const some = all[0]?.phase === 'past' ? [all[0], all[all.length >> 1], ...all.slice(-2)] : [all[0], all.at(-1)]
+    return [...new Set(some)] as Call[]
+  })
 }
 
 async function census(t: Test, scope: Scope): Promise<Call[]> {
@@ -422,7 +451,8 @@ async function census(t: Test, scope: Scope): Promise<Call[]> {
   const calls = await tracer.detach()
   subject.kill()
   // with all of them: what the child does, which is what nobody else can be made to fail in
-  return scope === 'all' ? calls.filter(({ tid }) => !threads.includes(tid)) : calls
+  const isOfChild = ({ tid, name }: Call) => !threads.includes(tid) && !/^m(?:un)?map$/.test(name)
+  return scope === 'all' ? calls.filter(isOfChild) : calls
 }
 
 function targets(scope: Scope, calls: Call[]): Target[] {
@@ -483,17 +513,17 @@ async function row(t: Test, queue: Target[], table: Table): Promise<void> {
     const trace = { scope, tid: traced(scope, subject), calls: [...new Set([...markers, call.name])], inject }
     const { outcome, why, hits, past, again } = await run(t, subject, trace, tamper)
     const [hit] = hits
-    const fault = `${tamper}${onwards ? ' from then on' : ''}`
-    const key = hit
-      ? `${hit.phase ?? 'elsewhere'}: ${hit.label} ${fault}${again ? ', tried again' : ''}`
-      : `${call.phase}: ${call.label} ${fault}: missed`
+    const keyOf = ({ phase, label }: Call) =>
+      `${phase ?? 'elsewhere'}: ${label} ${tamper}${onwards ? ' from then on' : ''}`
+    const key = hit ? `${keyOf(hit)}${again ? ', tried again' : ''}` : `${keyOf(call)}: missed`
     // What is left open is an open directory, and refused from now on.
     if (outcome !== 'refused' || call.name === 'close') {
       subject.kill()
       subject = undefined
     }
     note(table, key, scope, outcome)
-    const goesOn = !hit?.phase || again || tamper === 'retval=0' || harmless.some(([pattern]) => pattern.test(key))
+    const isHarmless = (hit: Call) => !hit.phase || harmless.some(([pattern]) => pattern.test(keyOf(hit)))
+    const goesOn = again || tamper === 'retval=0' || hits.every(isHarmless)
     const ends = past || hit?.label === 'rt_sigprocmask restore'
     const right = outcome === 'done' ? goesOn : outcome === (ends ? 'aborted' : 'refused')
     judge(t, key, scope, right, why || outcome)
@@ -517,4 +547,32 @@ live('each system call fails in turn, or claims success', ['root', 'strace'], as
   print(t, table)
   const outcomes = [...table.values()].flatMap((row) => Object.values(row).flatMap((cell) => [...cell]))
   for (const outcome of ['refused', 'aborted', 'done']) t.ok(outcomes.includes(outcome), `some are ${outcome}`)
+})
+
+live("what the chroot's path does not tell is refused, and not taken for a no", ['root', 'strace'], async (t) => {
+  const subject = await ready(t)
+  const before = await settled(subject.pid)
+  // Of this folder no other thread asks by these: what it is, what may be done with it, and what the last component is.
+  for (const fault of ['statx:error=EAGAIN:when=1', 'faccessat:error=EAGAIN', 'statx:error=EAGAIN:when=2']) {
+    const calls = [fault.replace(/:.*/, '')]
+    const trace = { scope: 'all', tid: subject.pid, calls, inject: fault, folder: above } as const
+    const tracer = await Tracer.attach(t, subject.pid, trace)
+    const fields = await subject.refusal('harden', options)
+    const hits = (await tracer.detach()).filter(({ injected }) => injected)
+    t.strictSame(
+      [hits.length, hits.some(({ tid }) => tid === subject.pid)],
+      [1, false],
+      `${fault}: by the helper alone`,
+    )
+    const { code, option, step, errno } = fields
+    const wanted = {
+      code: 'ERR_HARDEN_NOT_PERMITTED',
+      option: 'chroot',
+      step: 'exchange',
+      errno: -constants.errno.EAGAIN,
+    }
+    t.strictSame({ code, option, step, errno }, wanted, fault)
+    t.strictSame(await settled(subject.pid), before, `${fault}: nothing has changed`)
+  }
+  await subject.ask('harden', options)
 })

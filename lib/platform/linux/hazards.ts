@@ -1,7 +1,6 @@
 /**
  * Linux: what weakens a plan without being a reason to refuse it. What is refused is looked for in src-native/linux.
  */
-import { readFileSync } from 'node:fs'
 import type { Finding, Hazard, Scene } from '../../contract'
 import { showPath } from '../../errors'
 import {
@@ -21,7 +20,7 @@ import {
 } from '../../hazards'
 import { type LinuxAddon, native } from '../../native'
 import { capabilityNames, maskOf } from './capabilities'
-import { listMounts, nameIn } from './proc'
+import { listMounts, nameIn, readText } from './proc'
 
 /** In the order of the report: dangers first. */
 export const hazards: readonly Hazard[] = [
@@ -44,8 +43,7 @@ export const hazards: readonly Hazard[] = [
   notExamined,
 ]
 
-const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined =>
-  look(scene, path, () => readFileSync(path, 'utf8'))
+const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined => look(scene, path, () => readText(path))
 
 /** A field of proc_pid_stat(5), from the third on; the second is a name that may look like anything. */
 function statField(stat: string | undefined, field: number): number | undefined {
@@ -173,7 +171,7 @@ function sessionRoot(): Finding | undefined {
 }
 
 function describeProcess(pid: number): string {
-  const name = attempt(() => nameIn(readFileSync(`/proc/${pid}/status`, 'utf8')))
+  const name = attempt(() => nameIn(readText(`/proc/${pid}/status`)))
   return name ? `${pid} (${name})` : `${pid}`
 }
 

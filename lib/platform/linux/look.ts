@@ -1,8 +1,8 @@
 /** What audit() sees: every thread of this process, by its own /proc. */
-import { readFileSync, statfsSync } from 'node:fs'
+import { statfsSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Look } from '../../contract'
-import { lineOf, readKinds } from './proc'
+import { lineOf, readKinds, readText } from './proc'
 import { noProc } from './refusal'
 
 /** statfs(2) */
@@ -15,7 +15,7 @@ const PROC_SUPER_MAGIC = 0x9fa0
  */
 export function look(root: string | undefined): Look {
   try {
-    const status = readFileSync('/proc/self/status', 'utf8')
+    const status = readText('/proc/self/status')
     refuseForeignProc(status)
     return { source: 'proc', kinds: readKinds('self', root), sigusr1: dispositionOf(status) }
   } catch (error) {

@@ -1,7 +1,6 @@
 /**
  * Linux: what becomes of the groups and the capability sets, and the steps by which each thread comes to it.
  */
-import { readFileSync } from 'node:fs'
 import type { Decision, Finding, Observation, Request } from '../../contract'
 import { HardenError } from '../../errors'
 import { danger, note } from '../../hazards'
@@ -9,6 +8,7 @@ import type { Step } from '../../native'
 import type { HardenOptions } from '../../options'
 import { allOf, type Ids, isAny, type State } from '../../state'
 import { capabilityNames, kernelMask, maskOf, parseAmbient, parseCapabilities } from './capabilities'
+import { readText } from './proc'
 
 /** Bits of prctl(2), PR_GET_SECUREBITS (linux/securebits.h). */
 const SECBIT_NO_SETUID_FIXUP = 1 << 2
@@ -200,7 +200,7 @@ const OVERFLOW_ID = 65534
 /** The first user namespace does, in one line: the first id inside, the first outside, how many. */
 function mapsEveryId(map: 'uid_map' | 'gid_map'): boolean {
   try {
-    return /^ *0 +0 +4294967295\n$/.test(readFileSync(`/proc/self/${map}`, 'utf8'))
+    return /^ *0 +0 +4294967295\n$/.test(readText(`/proc/self/${map}`))
   } catch {
     return false // then the kernel is asked
   }

@@ -1,14 +1,24 @@
 /**
  * The threads of a process as /proc shows them, read from outside: no thread is stopped; one that exits meanwhile is skipped.
- *
- * Every text is read as UTF-8, as paths and names mostly are; and in this encoding alone readFileSync() closes the file
- * whatever fails.
  */
-import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
+import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import type { Kind } from '../../contract'
 import { placeOf } from '../../root'
 import type { Ids, State } from '../../state'
 import { capabilityNames } from './capabilities'
+
+/**
+ * Paths and names of threads are bytes, and mostly UTF-8. By hand, for readFileSync() of a path leaves it open when fstat(2)
+ * fails or, with this encoding, ends the process when close(2) does.
+ */
+export function readText(path: string): string {
+  const descriptor = openSync(path, 'r')
+  try {
+    return readFileSync(descriptor, 'utf8')
+  } finally {
+    closeSync(descriptor)
+  }
+}
 
 /**
  * What proc_pid_status(5) says of a thread's credentials.
@@ -77,7 +87,7 @@ interface Mount {
 
 /** proc_pid_mountinfo(5): field 5 and, behind a hyphen, the type. Octal escapes stand for white space. No file system is asked. */
 export function listMounts(): Mount[] {
-  return readFileSync('/proc/self/mountinfo', 'utf8')
+  return readText('/proc/self/mountinfo')
     .trimEnd()
     .split('\n')
     .map((line) => {
@@ -118,7 +128,7 @@ export function readKinds(
   for (const tid of listThreads(pid)) {
     const folder = `/proc/${pid}/task/${tid}`
     try {
-      const status = readFileSync(`${folder}/status`, 'utf8')
+      const status = readText(`${folder}/status`)
       const jailed = root !== undefined && isInside(folder, root)
       const extra = extraOf(status)
       const key = `${partOf(status, 'Uid', 'Gid')}${partOf(status, 'Groups', 'Groups')}${partOf(status, 'CapInh', 'NoNewPrivs')}${jailed}${extra}`

@@ -1,7 +1,7 @@
 /**
  * Linux: what the native code says of a step that failed, as an error that says what to do about it. Nothing has changed.
  */
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import { remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
@@ -9,7 +9,7 @@ import { errnoName, HardenError, showPath } from '../../errors'
 import type { Failure, QuestionKind, Step } from '../../native'
 import { heldBy, type Where, whereOf } from '../../refusal'
 import { compare, inWords } from '../../state'
-import { lineOf, parseStatus, typeOfMount } from './proc'
+import { lineOf, parseStatus, readText, typeOfMount } from './proc'
 
 export function explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError {
   const { step, syscall, errno } = failure
@@ -198,7 +198,7 @@ function firstDifference(status: string, { before }: Plan) {
 function nameThread(tid: number): { status: string; name?: string; thread: string } {
   let status = ''
   try {
-    status = readFileSync(`/proc/self/task/${tid}/status`, 'utf8')
+    status = readText(`/proc/self/task/${tid}/status`)
   } catch {
     // it has ended, or it is not known which it was
   }
@@ -324,7 +324,7 @@ function remedyForCapability(step: Step, plan: Plan): string | undefined {
 /** user_namespaces(7) */
 function isSetgroupsDenied(): boolean {
   try {
-    return readFileSync('/proc/self/setgroups', 'utf8').startsWith('deny')
+    return readText('/proc/self/setgroups').startsWith('deny')
   } catch {
     return false
   }
