@@ -150,9 +150,10 @@ function differences(parse: Parse, texts: readonly string[]) {
     const verdict = verdicts[index]
     const beyond = verdict && (verdict.effective & ~verdict.permitted) !== 0n
     counts[!verdict ? 'refused' : beyond ? 'beyond' : 'accepted']++
-    const wanted = verdict && !beyond ? words(verdict) : `ERR_HARDEN_CAPABILITIES ${wrong.get(text)?.slice(0, 64)}`
+    const atFault = wrong.get(text) ?? text
+    const wanted = verdict && !beyond ? words(verdict) : `ERR_HARDEN_CAPABILITIES ${atFault.slice(0, 64)}`
     const said = sayOf(parse, text)
-    return said === wanted ? [] : [`${JSON.stringify(text)}: libcap ${wanted}, here ${said}`]
+    return said === wanted ? [] : [JSON.stringify({ text, wanted, said })]
   })
   return { found, counts }
 }
@@ -168,7 +169,7 @@ function sayOf(parse: Parse, text: string): string {
     const { code, option, found, message, remedy } = error
     if (option !== 'capabilities' || !remedy) return `${code} of ${option}`
     // where it says that the clause begins
-    const at = Number(/ at character (\d+) is not understood/.exec(message)?.[1] ?? 1) - 1
+    const at = Number(/ at character (\d+) /.exec(message)?.[1] ?? 1) - 1
     return `${code} ${found === undefined || text.startsWith(found, at) ? found : `misplaced ${found}`}`
   }
 }
