@@ -95,6 +95,10 @@ const harmless: [pattern: RegExp, reason: string][] = [
   ],
   [/^descriptors: newfstatat "/, 'the name service begins to look for the name of a group, for a finding'],
   [/^rehearse: \w+(?: \S+)? ahead error/, 'a finding is left out: what refuses a chroot has been said'],
+  [
+    /^park: openat "TID\/statm" own error/,
+    'whether it has grown meanwhile: if that is not known, all are compared again',
+  ],
   [/^rehearse: wait4 helper error/, 'it has ended before the child went on, and would be reaped'],
   [/^after: /, 'every thread is proved'],
   [/^plan: close/, 'what is done with is left open'],
@@ -184,7 +188,8 @@ function parse(log: string, main: number, threads: number[], only?: number): Cal
       if (args.startsWith('PR_GET_SECUREBITS')) phase ??= 'park'
       if (/^PR_(?:CAPBSET_DROP|SET_DUMPABLE)/.test(args)) phase = 'past'
     }
-    const whose = name === 'wait4' && !children.includes(Number.parseInt(args, 10)) ? ' helper' : ''
+    const isHelpers = name === 'wait4' && !children.includes(Number.parseInt(args, 10))
+    const whose = isHelpers ? ' helper' : args.includes(`"${main}/statm"`) ? ' own' : ''
     const call: Call = {
       tid,
       name,
