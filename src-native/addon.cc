@@ -121,7 +121,7 @@ struct plan read_plan(const Object &from) {
 	Napi::Array steps = get(from, "steps").As<Napi::Array>();
 	Napi::Array questions = get(from, "questions").As<Napi::Array>();
 	Napi::Uint32Array groups = get(from, "groups").As<Napi::Uint32Array>();
-	Napi::Uint32Array account_groups = get(from, "accountGroups").As<Napi::Uint32Array>();
+	Napi::Uint32Array groups_of_account = get(from, "accountGroups").As<Napi::Uint32Array>();
 	Napi::ArrayBuffer inside = get(from, "inside").As<Napi::ArrayBuffer>();
 
 	for (uint32_t i = 0; i < steps.Length(); i++)
@@ -132,8 +132,8 @@ struct plan read_plan(const Object &from) {
 	plan.gid = number_at(from, "gid");
 	plan.groups = groups.Data();
 	plan.group_count = groups.ElementLength();
-	plan.account_groups = account_groups.Data();
-	plan.account_group_count = account_groups.ElementLength();
+	plan.account_groups = groups_of_account.Data();
+	plan.account_group_count = groups_of_account.ElementLength();
 	plan.sets.permitted = mask_at(from, "permitted");
 	plan.sets.effective = mask_at(from, "effective");
 	plan.sets.inheritable = mask_at(from, "inheritable");

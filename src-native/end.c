@@ -31,7 +31,7 @@ static void append(const char *text)
 	if (length > room)
 		length = room;
 	for (size_t i = 0; i < length; i++) /* one line, whatever it is told */
-		last_line.text[last_line.length++] = (unsigned char)text[i] < ' ' ? ' ' : text[i];
+		last_line.text[last_line.length++] = (char)((unsigned char)text[i] < ' ' ? ' ' : text[i]);
 }
 
 static void append_number(unsigned number)

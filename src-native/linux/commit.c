@@ -198,13 +198,14 @@ static _Noreturn void end_by_first_difference(struct workspace *space, pid_t tid
 		wanted_end = strchr(wanted, '\n');
 		found_end = strchr(found, '\n');
 		if (!wanted_end || !found_end)
-			end_unequal(STEP_READ_BACK, tid, "the rehearsed credentials", "a text that lacks some");
+			break;
 		*wanted_end = *found_end = '\0';
 		if (strcmp(wanted, found))
 			end_unequal(STEP_READ_BACK, tid, wanted, found);
 		wanted = wanted_end + 1;
 		found = found_end + 1;
 	}
+	end_unequal(STEP_READ_BACK, tid, "the rehearsed credentials", "a text that lacks some");
 }
 
 /* each_number(): is this thread what it had to become? Does not return if not. */

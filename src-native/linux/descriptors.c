@@ -121,7 +121,7 @@ static enum descriptor_kind judge_socket(struct descriptor *found)
 	for (size_t i = 0; i < 5; i++) {
 		socklen_t size = sizeof answers[i];
 
-		if (getsockopt(found->number, SOL_SOCKET, options[i], &answers[i], &size) && i < 4)
+		if (getsockopt(found->number, SOL_SOCKET, options[i], &answers[i], &size) && options[i] != SO_REUSEPORT)
 			return DESCRIPTOR_PLAIN;
 	}
 	found->shares_port = answers[0] && answers[4];
@@ -343,6 +343,12 @@ long count_descriptors(int tasks)
 	return result ? -1 : count;
 }
 
+static bool is_same(const struct directory *a, const struct directory *b)
+{
+	return a->descriptor == b->descriptor && a->device_major == b->device_major && a->device_minor == b->device_minor &&
+	       a->inode == b->inode && a->mount == b->mount;
+}
+
 /* Parked: nothing is looked up in a file system any more. */
 static int refuse_unless_inside(int descriptor, struct survey *survey)
 {
@@ -353,7 +359,7 @@ static int refuse_unless_inside(int descriptor, struct survey *survey)
 	if (result)
 		return result < 0 ? -1 : 0;
 	for (size_t i = 0; i < plan->inside_count; i++)
-		if (!memcmp(&plan->inside[i], &which, sizeof which))
+		if (is_same(&plan->inside[i], &which))
 			return 0;
 	return refused_at(survey, STEP_DIRECTORY, descriptor);
 }
@@ -405,10 +411,10 @@ int close_sockets_and_pipes(int keep, int keep_too)
 {
 	struct closing closing = {open("/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC), keep, keep_too};
 	struct rlimit limit;
-	int result = 0;
 
 	if (closing.folder >= 0) {
-		result = each_number(closing.folder, close_if_it_listens, &closing);
+		int result = each_number(closing.folder, close_if_it_listens, &closing);
+
 		close(closing.folder);
 		return result;
 	}

@@ -198,7 +198,7 @@ static int become_another_process(const struct plan *plan)
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
 	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
 	/* An effective user that is not mapped owns what is_unmapped() asks about. */
-	uid_t effective = geteuid() == OVERFLOW_ID && !maps_every_id() ? plan->uid : (uid_t)-1;
+	uid_t effective = !maps_every_id() && geteuid() == OVERFLOW_ID ? plan->uid : (uid_t)-1;
 
 	/* Refused where the process may not change its groups: then they are what every process of the user starts with. */
 	syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);
@@ -259,8 +259,9 @@ int open_root(const char *path, char *walked, struct failure *why)
 
 	begin_walk(&walk);
 	how = walk_path(&walk, path);
-	*why = walk.on_proc ? (struct failure){.step = STEP_LINK}
-	                    : (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
+	*why = (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
+	if (walk.on_proc)
+		*why = (struct failure){.step = STEP_LINK};
 	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of the same size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
 	if (how == WALKED_TO_FOLDER)
 		root = walk.folders[walk.depth--]; /* it stays; the folders on the way go */

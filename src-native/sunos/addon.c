@@ -293,10 +293,10 @@ static struct question *read_questions(struct call *call, napi_value list, size_
 
 static const gid_t *ids_of(struct call *call, napi_value value, size_t *count)
 {
-	void *ids = NULL;
+	void *memory = NULL;
 
-	check(call, napi_get_typedarray_info(call->env, value, NULL, count, &ids, NULL, NULL));
-	return ids;
+	check(call, napi_get_typedarray_info(call->env, value, NULL, count, &memory, NULL, NULL));
+	return memory;
 }
 
 /* The text has been read before, so what fails is memory. null: `kept`. Never as names what is kept: a set has bits that have none. */
@@ -306,7 +306,6 @@ static priv_set_t *read_set(struct call *call, napi_value from, const char *name
 	napi_valuetype type = napi_null;
 	priv_set_t *set = NULL;
 	const char *bad;
-	char *text;
 
 	check(call, napi_typeof(call->env, value, &type));
 	if (call->broken)
@@ -314,7 +313,8 @@ static priv_set_t *read_set(struct call *call, napi_value from, const char *name
 	if (type == napi_null) {
 		set = read_privileges(kept);
 	} else {
-		text = copy_text(call, value);
+		char *text = copy_text(call, value);
+
 		set = privileges_from_text(text, &bad);
 		free(text);
 	}

@@ -148,8 +148,9 @@ int open_root(const char *path, char *walked, struct failure *why)
 
 	begin_walk(&walk);
 	how = walk_path(&walk, path);
-	*why = walk.on_proc ? (struct failure){.step = STEP_LINK}
-	                    : (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
+	*why = (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
+	if (walk.on_proc)
+		*why = (struct failure){.step = STEP_LINK};
 	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of the same size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
 	if (how == WALKED_TO_FOLDER)
 		root = walk.folders[walk.depth--]; /* it stays; the folders on the way go */
