@@ -11,7 +11,7 @@
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { getSystemErrorName, isDeepStrictEqual } from 'node:util'
@@ -35,7 +35,13 @@ chmodSync(folder, 0o777)
 process.on('exit', () => rmSync(folder, { recursive: true }))
 const library = join(folder, 'filters.node')
 
-/** Every step of the list is due. By number, so that no name service makes calls of its own. */
+/** Of the name services the one that every machine has: others make calls of their own. */
+const services = join(folder, 'nsswitch.conf')
+writeFileSync(services, 'passwd: files\ngroup: files\n')
+const mount = `mount --bind ${services} /etc/nsswitch.conf && exec "$@"`
+const wrapper = ['unshare', '--mount', '--', 'sh', '-c', mount, 'sh']
+
+/** Every step of the list is due. */
 const options = {
   user: 65534,
   group: 65534,
@@ -244,7 +250,7 @@ function ruleOf(call: string, fault: Fault): Rule {
 
 /** A process in which whatever is loaded or started once has been. */
 async function ready(t: Test): Promise<Subject> {
-  const subject = await start(t)
+  const subject = await start(t, { wrapper })
   await subject.ask('warmPool', 4)
   await subject.ask('listen', 0, '127.0.0.1') // else that is a danger, and the warning makes calls of its own
   await subject.ask('plan', options)
