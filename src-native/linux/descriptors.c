@@ -302,10 +302,10 @@ static int list_if_inside(int descriptor, void *context)
 	if ((result = which_directory(survey->tasks, descriptor, &which)))
 		return result < 0 ? -1 : 0;
 	survey->why->item = descriptor;
-	if (!syscall(SYS_fchdir, descriptor) && (length = syscall(SYS_getcwd, path, sizeof path)) < 0 && errno != ENOENT) {
-		survey->why->call = "getcwd";
+	survey->why->call = "getcwd"; /* if it is the last call, because a filter kills */
+	if (!syscall(SYS_fchdir, descriptor) && (length = syscall(SYS_getcwd, path, sizeof path)) < 0 && errno != ENOENT)
 		return -1; /* nothing is known: ENOENT alone says that the directory has been removed */
-	}
+	survey->why->call = NULL;
 	if (length <= 0 || path[0] != '/' || survey->count == survey->room) {
 		errno = 0; /* no call has failed that matters */
 		return 1;
