@@ -42,7 +42,7 @@ const reasons = {
   },
   child: {
     why: 'one system call; clone(3) runs no handler of fork(3)',
-    names: 'bind clone setsockopt socket waitpid write',
+    names: 'bind clone geteuid setsockopt socket waitpid write',
   },
   sunosCalls: {
     why: 'the same of that system, where these are functions alone',

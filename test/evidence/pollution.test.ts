@@ -37,6 +37,7 @@ live('every name that is read', ['root'], async (t) => {
     t.ok(names.includes(name), name)
   const child = spawn(process.execPath, [join(__dirname, '../out/children/polluted.js')], {
     stdio: ['pipe', 'pipe', 'inherit'],
+    detached: true, // a session of its own: processes that share it are a finding, and come and go
   })
   t.teardown(() => child.kill('SIGKILL'))
   child.stdin.end(JSON.stringify(names))

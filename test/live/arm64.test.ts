@@ -25,7 +25,8 @@ function emulated(t: Test): Promise<Subject> {
   execFileSync('aarch64-linux-gnu-gcc', ['-shared', '-fPIC', '-o', library, join(__dirname, '../children/qemu.c')])
   return start(t, {
     node: process.env.NODE_ARM64,
-    wrapper: ['qemu-aarch64-static', '-E', `LD_PRELOAD=${library}`],
+    // -L: where Debian's cross compiler has the C++ library
+    wrapper: ['qemu-aarch64-static', '-L', '/usr/aarch64-linux-gnu', '-E', `LD_PRELOAD=${library}`],
     env: { PREBUILDS_ONLY: '1' },
   })
 }
