@@ -50,7 +50,11 @@ live('a child that a Worker starts after the first look', ['root', 'strace'], as
   const { report } = await subject.ask('harden', options)
   const pid = (await subject.ask('askWorker', 0, 'started')) as number
   t.match(common(pid).uid, '0 0 0 0', 'it is root, and stays it')
-  t.match(report.findings[0], { code: 'HARDEN_CHILDREN_ROOT', level: 'danger', message: new RegExp(`: ${pid} \\(cat\\)$`) })
+  t.match(report.findings[0], {
+    code: 'HARDEN_CHILDREN_ROOT',
+    level: 'danger',
+    message: new RegExp(`: ${pid} \\(cat\\)$`),
+  })
 })
 
 const kcmpIs: [title: string, how: (t: Test) => Options][] = [
