@@ -128,17 +128,21 @@ export function findingsAhead({ plan }: Scene, asked: readonly Asked[]): Finding
 
 const isUsers = ({ answer }: Asked): boolean => answer.by === 'user' || answer.by === 'writer'
 
-/** The folder in which something can be exchanged, or the file that can be written. */
-function placeOf({ question, answer: { by, found } }: Asked): string {
+/** What is to be given to root: the folder in which something can be exchanged, or the file that can be written. */
+function placeOf(user: number, { question, answer: { by, found } }: Asked): string {
   const path = found ?? question.path
-  return by === 'user' ? dirname(path) : path
+  if (by !== 'user') return path
+  const folder = attempt(() => statSync(dirname(path)))
+  // There, as in /tmp, each user exchanges only what it owns.
+  const isSticky = folder !== undefined && (folder.mode & 0o1000) !== 0 && folder.uid !== user
+  return isSticky ? path : dirname(path)
 }
 
 /** "'/srv/app', '/var/log/mail' (descriptor 19, open for writing) and 2 more" */
-function listPlaces(asked: readonly Asked[]): string {
+function listPlaces(user: number, asked: readonly Asked[]): string {
   const places = new Map<string, string>()
   for (const each of asked) {
-    const place = placeOf(each)
+    const place = placeOf(user, each)
     if (!places.has(place)) places.set(place, each.question.role)
   }
   const named = [...places].slice(0, NAMED_MAX).map(([place, role]) => showPath(place) + (role && ` (${role})`))
@@ -157,7 +161,7 @@ function exchangeable(user: number, asked: readonly Asked[]): Finding | undefine
   if (found.length === 0) return undefined
   return danger(
     'HARDEN_NEXT_START',
-    `user ${user} can exchange or change what root runs, reads or appends to at the next start: ${listPlaces(found)}`,
+    `user ${user} can exchange or change what root runs, reads or appends to at the next start: ${listPlaces(user, found)}`,
     'give them, and the folders above, to root (chown root, chmod go-w); open a log after harden(), or keep it in a folder of ' +
       "root's, in which the file was made beforehand",
   )

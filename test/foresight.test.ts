@@ -188,6 +188,15 @@ t.test('what of the next start the new user can exchange', async (t) => {
   alone(t, [[main, by('user', '/srv/app')]], finding(`'/srv'`), 'in whose folder it is')
   alone(t, [[main, by('writer', '/srv/app/main.js')]], finding(`'/srv/app/main.js'`), 'the file itself')
   alone(t, [[main, by('user')]], finding(`'/srv/app'`))
+  const sticky = t.testdir({ file: '' })
+  fs.chmodSync(sticky, 0o1777)
+  const file = join(sticky, 'file')
+  alone(t, [[ask('exchange', file, '', 1), by('user')]], finding(`'${file}'`), 'what is its own in a sticky folder')
+  const { uid } = fs.statSync(sticky)
+  const owner = findingsAhead(sceneOf([], { user: { real: uid, effective: uid, saved: uid, fs: uid } }), [
+    { question: ask('exchange', file, '', 1), answer: by('user') },
+  ])
+  t.equal(owner[0]?.message.endsWith(`: '${sticky}'`), true, 'in a sticky folder of its own, all that is in it')
   const log = ask('exchange', '/var/log/mail', 'descriptor 19, open for writing')
   alone(t, [[log, by('writer', '/var/log/mail')]], finding(`'/var/log/mail' (descriptor 19, open for writing)`))
   alone(

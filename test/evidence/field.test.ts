@@ -6,7 +6,8 @@
  *
  * The last test prints the matrix: rows are bugs, columns are ways to give up root.
  */
-import { existsSync, readlinkSync } from 'node:fs'
+import { existsSync, readFileSync, readlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { HardenOptions } from '../../lib/options'
 import type { HardenReport } from '../../lib/report'
@@ -151,23 +152,31 @@ for (const row of rows)
       t.not(cells.get('unproved')?.outcome, 'caught', `only the proof is missing: ${cells.get('unproved')?.why}`)
   })
 
+/** The headings of SECURITY.md, in their order. */
+const security = readFileSync(join(__dirname, '../../SECURITY.md'), 'utf8')
+const promises = [...security.matchAll(/^\d\. \*\*(.+)\.\*\*/gm)].map(([, promise = '']) => promise)
+
 const signs = { done: '-', refused: 'r', ended: 'e', caught: 'X' }
 
 function print(t: Test): void {
   const names = [...ways.keys()]
   const line = (name: string, signs: string[]) =>
-    t.comment(`${name.padEnd(66)}${signs.map((sign) => ` ${sign}`).join('')}`)
+    t.comment(`${name.padEnd(74)}${signs.map((sign) => ` ${sign}`).join('')}`)
   const numbers = names.map((_, index) => String(index + 1).padStart(2))
   for (const digit of [0, 1])
     line(
       '',
       numbers.map((number) => number.charAt(digit)),
     )
-  for (const [{ name }, cells] of matrix)
-    line(
-      name,
-      names.map((way) => signs[cells.get(way)?.outcome as Cell['outcome']] ?? '.'),
-    )
+  for (const promise of promises) {
+    t.comment(promise)
+    for (const [row, cells] of matrix)
+      if (row.promise === promise)
+        line(
+          `  ${row.name}`,
+          names.map((way) => signs[cells.get(way)?.outcome as Cell['outcome']] ?? '.'),
+        )
+  }
   t.comment(
     'X: the bug shows; r: it refuses, and nothing has changed; e: the process ends itself; -: none of these; .: not asked',
   )
@@ -176,7 +185,16 @@ function print(t: Test): void {
 
 void t.test('the matrix', async (t) => {
   print(t)
-  for (const { caught, name } of rows) t.ok(caught.length > 0, `${name} can fail`)
+  t.equal(promises.length, 8)
+  for (const promise of promises)
+    t.ok(
+      rows.some((row) => row.promise === promise),
+      promise,
+    )
+  for (const { caught, name, promise } of rows) {
+    t.ok(caught.length > 0, `${name} can fail`)
+    t.ok(promises.includes(promise), `${name}: ${promise}`)
+  }
   const caught = (way: WayName) => [...matrix.values()].some((cells) => cells.get(way)?.outcome === 'caught')
   if (matrix.size === rows.length) for (const [name, way] of ways) t.equal(caught(name), name !== 'harden', way.name)
 })

@@ -98,7 +98,7 @@ export const mutants = {
       ...unproved,
       [
         PLAN,
-        "['setgroups', wanted.groups.join() !== before.groups.join() || (before.groups.length > 0 && maySetGroups)],",
+        "['setgroups', !sameGroups || (before.groups.length > 0 && maySetGroups) || (areAsked && mayBeUnmapped)],",
         "['setgroups', false],",
       ],
     ],
@@ -232,12 +232,17 @@ export const mutants = {
     name: 'ids read by parseInt()',
     changes: [
       ...unproved,
-      [OPTIONS, 'if (!Number.isInteger(value) || value < 0 || value > exports.LARGEST_ID)', 'if (false)'],
+      [OPTIONS, 'Number.isInteger(value) && value >= 0 && value <= exports.LARGEST_ID;', 'true;'],
       [OPTIONS, "if (value === '')", 'if (false)'],
       [
         ACCOUNTS,
-        'const found = answer(',
-        'const found = Number.isInteger(parseInt(arguments[0])) ? undefined : answer(',
+        'const found = isPossible(user) ?',
+        'const found = !Number.isInteger(parseInt(user)) && isPossible(user) ?',
+      ],
+      [
+        ACCOUNTS,
+        'const found = isPossible(group) ?',
+        'const found = !Number.isInteger(parseInt(group)) && isPossible(group) ?',
       ],
       [ACCOUNTS, 'if (!/^[0-9]+$/.test(name))', 'if (false)'],
       [ACCOUNTS, 'usable(Number(name), option, name)', '(parseInt(name) | 0)'],
@@ -280,7 +285,7 @@ export const mutants = {
   pipes: {
     name: 'descriptors of all kinds are asked about',
     changes: [
-      [DESCRIPTORS, "else if (path[0] == '/' && is_file(descriptor))", 'else'],
+      [DESCRIPTORS, "else if (path[0] == '/' && judge_file(found))", "else if (judge_file(found) || path[0] != '/')"],
       [DESCRIPTORS, 'if (type == S_IFSOCK || type == S_IFIFO)', 'if (type == S_IFSOCK)'],
     ],
   },
@@ -327,7 +332,7 @@ export const mutants = {
   },
   exchange: {
     name: 'that a component can be exchanged is never said',
-    changes: [[EXCHANGE, 'answer->by = inquiry->by;', 'answer->by = EXCHANGED_BY_NONE;']],
+    changes: [[EXCHANGE, 'inquiry->answer->by = by;', 'inquiry->answer->by = EXCHANGED_BY_NONE;']],
   },
   unanswered: {
     name: 'a question that is not answered counts as a good answer',
@@ -339,13 +344,7 @@ export const mutants = {
   },
   sharing: {
     name: 'processes that share the memory are not looked for',
-    changes: [
-      [
-        CHILDREN,
-        'return differ < 0 ? search->parked && grows_with_us(search, pid) : differ == 0;',
-        'return differ > 1;',
-      ],
-    ],
+    changes: [[CHILDREN, 'return differ < 0 ? grows_with_us(search, pid) : differ == 0;', 'return differ > 1;']],
   },
   filters: {
     name: 'the seccomp filters of a thread are not compared',
@@ -356,7 +355,19 @@ export const mutants = {
   },
   terminal: {
     name: 'the terminal is not looked at',
-    changes: [['dist/platform/linux/hazards.js', 'function terminal() {', 'function terminal() { return;']],
+    changes: [['dist/platform/linux/hazards.js', 'function terminal(scene) {', 'function terminal() { return;']],
+  },
+  unforeseen: {
+    name: 'what root does at its next start is not looked at',
+    changes: [['dist/foresight.js', 'function exchangeable(user, asked) {', 'function exchangeable() { return;']],
+  },
+  unasked: {
+    name: 'what `rehearse` names is not asked',
+    changes: [[ENGINE, 'bind = [] } = rehearse ??', 'bind = [] } =']],
+  },
+  grouped: {
+    name: 'what the groups amount to is not looked at',
+    changes: [['dist/hazards.js', 'function rootByItsGroups(scene) {', 'function rootByItsGroups() { return;']],
   },
 } satisfies Record<string, Mutant>
 
@@ -390,8 +401,12 @@ async function compile(source: string, object: string): Promise<void> {
   else await run('cc', ['-std=gnu11', ...flags, ...headers, '-c', source, '-o', object])
 }
 
-/** What the changes make of a text. */
-function change(text: string, file: string, changes: readonly Change[]): string {
+/**
+ * What the changes make of a file.
+ * @throws Error what is to be exchanged is not in it
+ */
+export function change(file: string, { changes }: Mutant): string {
+  let text = readFileSync(join(checkout, file), 'latin1')
   for (const [changed, from, to] of changes) {
     if (changed !== file) continue
     if (!text.includes(from)) throw new Error(`${file} has no ${from}`)
@@ -414,16 +429,18 @@ async function compileUnchanged(): Promise<string> {
   return folder
 }
 
+export const filesOf = ({ changes }: Mutant): string[] => [...new Set(changes.map(([file]) => file))]
+
 /** The main file of a package that has this bug. */
-export async function build({ changes }: Mutant): Promise<string> {
+export async function build(mutant: Mutant): Promise<string> {
   unchanged ??= compileUnchanged()
   const objects = await unchanged
   const home = copy()
   const release = join(home, 'build/Release')
   mkdirSync(release, { recursive: true })
   const own: string[] = []
-  for (const file of new Set(changes.map(([file]) => file))) {
-    const text = change(readFileSync(join(checkout, file), 'latin1'), file, changes)
+  for (const file of filesOf(mutant)) {
+    const text = change(file, mutant)
     const place = join(home, file.startsWith('dist/') ? file : join('build', basename(file)))
     writeFileSync(place, text, 'latin1')
     if (file.startsWith('dist/')) continue
