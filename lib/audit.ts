@@ -1,10 +1,12 @@
 import { isMainThread } from 'node:worker_threads'
 import type { Look, Promised } from './contract'
+import { accountsOf, noAccounts } from './databases'
 import { inspectorUrl } from './inspector'
 import { platform } from './platform'
 import { readPromise } from './promise'
-import { type CredentialsReport, credentialRows, finish, type Row, reportCredentials } from './report'
-import { compare, type Discrepancy, describe } from './state'
+import { type CredentialsReport, credentialRows, kindRows, reportCredentials, threadList } from './report'
+import { compare, type Discrepancy } from './state'
+import { finish, type Row } from './table'
 
 /** Every thread, and what has changed since harden(). Frozen, serialisable as JSON, a table as a string. */
 export interface AuditReport {
@@ -43,7 +45,7 @@ export function audit(): AuditReport {
       ...aroundIt(promised, look),
     ],
   }
-  return finish(report, () => rows(report, look))
+  return finish(report, () => rows(report, look, promised))
 }
 
 function compareKind({ words }: Promised, { state, threads }: Look['kinds'][number]): Discrepancy[] {
@@ -67,15 +69,43 @@ function aroundIt({ allowInspector }: Promised, { sigusr1, kinds }: Look): Discr
 }
 
 /** Threads that are alike are shown together. */
-function rows({ discrepancies, promise }: AuditReport, { kinds }: Look): Row[] {
+function rows({ discrepancies = [] }: AuditReport, look: Look, promised: Promised | undefined): Row[] {
+  const { source, kinds } = look
+  const accounts = promised?.root === undefined ? accountsOf(kinds.map(({ state }) => state)) : noAccounts
+  const wording = { accounts, all: platform.allNames() }
+  const shown = kinds.map(({ state, threads }) => ({
+    threads,
+    rows: credentialRows(reportCredentials(platform, state), wording),
+  }))
+  const whole: Row[] = [['threads', 'all, by the credentials of the process'], ...shown.flatMap(({ rows }) => rows)]
   return [
-    ...kinds.flatMap(({ state, threads }): Row[] => [
-      ['threads', threads.map(({ tid, name }) => `${tid} (${name})`).join(', ')],
-      ...credentialRows(reportCredentials(platform, state)),
-    ]),
-    ...(discrepancies ?? []).map((difference): Row => ['discrepancy', describe(difference)]),
-    ...(promise
-      ? []
-      : [['promise', 'harden() has not been called, or what it has promised is not known here'] as const]),
+    ...discrepancyRows(discrepancies),
+    ...(source === 'process' ? whole : kindRows(shown)),
+    ['verdict', `${threadsText(look)}${promised ? compared(discrepancies) : unknown}`],
   ]
 }
+
+/** One for all threads in which the same is so. */
+function discrepancyRows(discrepancies: readonly Discrepancy[]): Row[] {
+  const threads = new Map<string, Discrepancy[]>()
+  for (const discrepancy of discrepancies) {
+    const { field, wanted, found } = discrepancy
+    const what = `${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`
+    threads.set(what, [...(threads.get(what) ?? []), discrepancy])
+  }
+  return [...threads].map(([what, those]): Row => ['discrepancy', `${threadList(those)}: ${what}`])
+}
+
+function threadsText({ source, kinds }: Look): string {
+  if (source === 'process') return 'all threads'
+  const count = kinds.flatMap(({ threads }) => threads).length
+  const threads = count === 1 ? '1 thread' : `${count} threads`
+  return kinds.length > 1 ? `${threads} of ${kinds.length} kinds` : `${threads}, all alike`
+}
+
+function compared({ length }: readonly Discrepancy[]): string {
+  if (length === 0) return ', as harden() left them'
+  return `, not as harden() left them: ${length === 1 ? '1 discrepancy' : `${length} discrepancies`}`
+}
+
+const unknown = '; harden() has not been called, or what it has promised is not known here'

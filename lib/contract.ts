@@ -1,9 +1,10 @@
 /** What the engine and a system say to one another: types alone. */
+import type { Accounts } from './databases'
 import type { HardenError, Run } from './errors'
 import type { Addon, Answer, Failure, OpenDescriptor, QuestionKind, Step } from './native'
 import type { HardenOptions } from './options'
 import type { Root } from './root'
-import type { State, Thread, Words } from './state'
+import type { Names, State, Thread, Words } from './state'
 
 /** Every finding that harden() and plan() have. None changes its meaning; docs/errors.md says what each is. */
 export type FindingCode =
@@ -103,6 +104,8 @@ export interface Plan extends Decision {
   /** Open: to be closed by the caller that made the plan. */
   readonly root: Root | undefined
   readonly findings: readonly Finding[]
+  /** Names of the ids in `wanted`: for people to read. */
+  readonly accounts: Accounts
 }
 
 /** What the rehearsing child has left. */
@@ -191,6 +194,8 @@ export interface Platform {
   remedyForAnswer(question: Question, errno: number, plan: Plan): string
   /** What is worth knowing of child processes that are root. */
   rootChildren(pids: readonly number[]): Finding | undefined
+  /** Every capability or privilege of this system, by its name. */
+  allNames(): Names
   /** Files beside Node's modules on which the next start rests. */
   libraries(): readonly string[]
   /** Every thread, read at any time. `root`: where the new root is, if there is one. */

@@ -16,6 +16,8 @@ import type {
   Request,
   Timing,
 } from './contract'
+import { accountsOf } from './databases'
+import { debugAnswer, debugRetry } from './debug'
 import { HardenError, type Run } from './errors'
 import { findingsAhead, questionsAhead } from './foresight'
 import { type Answer, type Failure, isFailure } from './native'
@@ -77,6 +79,7 @@ export function makePlan(platform: Platform, options: HardenOptions, reasons: Re
     accountGroups: groups,
     explicitGroups: options.supplementalGroups !== undefined,
     findings: Object.freeze(findings),
+    accounts: accountsOf([decision.wanted], options),
     root,
   })
 }
@@ -145,7 +148,10 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))
   if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards]), rehearsal }
   const asked = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] as Answer }))
-  for (const { question, answer } of asked) run(() => refuseAnswer(platform, plan, question, answer))
+  for (const { question, answer } of asked) {
+    debugAnswer(question, answer)
+    run(() => refuseAnswer(platform, plan, question, answer))
+  }
   return { findings: inOrder([...plan.findings, ...hazards, ...findingsAhead(scene, asked)]), rehearsal }
 }
 
@@ -185,6 +191,7 @@ function rehearse(platform: Platform, plan: Plan, questions: readonly Question[]
     else if (isKilled(left, 'regain') && !avoid.regain) avoid = { ...avoid, regain: true }
     else if (isPassing(left) && tries < TRIES) pause()
     else throw platform.explain(left, plan, questions)
+    debugRetry('rehearsal', left)
   }
 }
 
@@ -234,6 +241,7 @@ export function commit(
     const done = platform.commit(plan, rehearsal, keepSigusr1)
     if (!isFailure(done)) return done
     if (!isPassing(done) || tries === TRIES) throw platform.explain(done, plan, [])
+    debugRetry('commit', done)
     pause()
     rehearsal = rehearse(platform, plan, plan.questions)
     for (const [index, question] of plan.questions.entries())

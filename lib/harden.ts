@@ -1,7 +1,7 @@
 import { channel } from 'node:diagnostics_channel'
-import { debuglog } from 'node:util'
 import { isMainThread } from 'node:worker_threads'
 import type { Plan, Rehearsal, Timing } from './contract'
+import { debug } from './debug'
 import { commit, type Examined, examine, lookUp, makePlan, timed } from './engine'
 import { HardenError } from './errors'
 import { endIfInspectorIsOpen, refuseInspector } from './inspector'
@@ -14,7 +14,6 @@ import { type HardenReport, makeReport } from './report'
 import { closeRoot, enteredRoot } from './root'
 
 const hardened = channel('privdrop:hardened')
-const debug = debuglog('privdrop')
 
 /**
  * Give up root for good, in every thread of the process, and keep exactly what is named.
@@ -96,7 +95,7 @@ function holdSigusr1(): boolean {
 
 /** Where Node's users look: dangers as warnings, the report on a channel, each part under NODE_DEBUG=privdrop. */
 function announce(report: HardenReport): void {
-  for (const { name, us } of report.timings) debug('%s: %d us', name, us)
+  for (const { name, us } of report.timings) quietly(() => debug('%s: %d us', name, us))
   for (const { code, level, message, remedy } of report.findings)
     if (level === 'danger')
       quietly(() => process.emitWarning(message, { type: 'PrivdropWarning', code, detail: remedy }))

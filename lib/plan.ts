@@ -7,8 +7,9 @@ import { type HardenOptions, validate } from './options'
 import { namingPlaces } from './places'
 import { platform } from './platform'
 import { fieldsOf, Reasons } from './reasons'
-import { type CredentialsReport, findingRows, finish, type Row, reportWhole, wholeRows } from './report'
+import { type CredentialsReport, findingRows, refusalRow, reportWhole, type Wording, wholeRows } from './report'
 import { closeRoot } from './root'
+import { finish, type Row } from './table'
 
 /** The credentials are what every thread would have. */
 export interface HardenPlan extends CredentialsReport {
@@ -53,7 +54,7 @@ export function plan(options: unknown, ...more: readonly unknown[]): HardenPlan 
 }
 
 function report(
-  { wanted, steps, root }: Plan,
+  { wanted, steps, root, accounts }: Plan,
   rehearsed: readonly Step[],
   refusals: readonly HardenError[],
   findings: readonly Finding[],
@@ -65,7 +66,7 @@ function report(
     refusals: refusals.map(fieldsOf),
     findings,
   }
-  return finish(made, () => planRows(made))
+  return finish(made, () => planRows(made, { accounts, all: platform.allNames() }))
 }
 
 /** What the child does after the plan's steps; a refusal there means that all of them were rehearsed. */
@@ -88,17 +89,21 @@ function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]
   return afterwards.has(step) ? steps.length : 0
 }
 
-export function planRows(
-  { steps, refusals, findings, ...made }: HardenPlan,
-  rows?: (report: CredentialsReport) => Row[],
-): Row[] {
+export function planRows({ steps, refusals, findings, ...made }: HardenPlan, wording: Wording): Row[] {
   const reasons = refusals.length === 1 ? '1 reason' : `${refusals.length} reasons`
   return [
-    ...wholeRows(made, rows),
+    ...refusals.map(refusalRow),
+    ...findingRows(findings, 'danger'),
+    ...wholeRows(made, wording),
     ['root directory', made.chroot ?? 'as before'],
-    ['steps', steps.map(({ name, rehearsed }) => (rehearsed ? name : `${name} (not rehearsed)`)).join(', ')],
-    ...refusals.map(({ code, message }): Row => ['refused', `${code}: ${message}`]),
-    ...findingRows(findings),
+    ['steps', stepsText(steps)],
+    ...findingRows(findings, 'note'),
     ['verdict', refusals.length === 0 ? 'would be done' : `would be refused: ${reasons}`],
   ]
+}
+
+function stepsText(steps: HardenPlan['steps']): string {
+  const names = (wanted: boolean) => steps.filter(({ rehearsed }) => rehearsed === wanted).map(({ name }) => name)
+  const left = names(false).join(', ')
+  return [names(true).join(', '), left && `not rehearsed: ${left}`].filter((part) => part !== '').join('; ') || 'none'
 }

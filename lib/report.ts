@@ -3,7 +3,10 @@
  * other reports have in common with it.
  */
 import type { Committed, Finding, Plan, Platform, Rehearsal, Timing } from './contract'
-import type { Ids, Names, State } from './state'
+import type { Accounts } from './databases'
+import { type HardenErrorFields, show } from './errors'
+import type { Ids, Names, State, Thread } from './state'
+import { finish, type Row, rowText, TIED } from './table'
 
 /** The credentials of a thread (credentials(7), capabilities(7)); on Solaris those of the process (privileges(7)). */
 export interface CredentialsReport {
@@ -49,7 +52,7 @@ export interface HardenReport extends CredentialsReport {
 /** The state is the rehearsed child's, to which the kernel's text about every thread was found equal. */
 export function makeReport(
   platform: Platform,
-  { root }: Plan,
+  { root, accounts }: Plan,
   { state }: Rehearsal,
   done: Committed,
   timings: readonly Timing[],
@@ -64,13 +67,14 @@ export function makeReport(
     findings: children ? [children, ...findings] : findings,
   }
   return finish(report, () => [
+    ...findingRows(report.findings, 'danger'),
     [
       'threads',
       platform.name === 'sunos' ? 'all, by the credentials of the process' : `${done.threads.length}, all alike`,
     ],
-    ...wholeRows(report),
+    ...wholeRows(report, { accounts, all: platform.allNames() }),
     ['root directory', report.chroot ?? 'as before'],
-    ...findingRows(report.findings),
+    ...findingRows(report.findings, 'note'),
   ])
 }
 
@@ -101,55 +105,89 @@ export function reportCredentials({ name }: Pick<Platform, 'name'>, state: State
   }
 }
 
-/** What a row is about, and what there is to say. */
-export type Row = readonly [name: string, value: string]
+/** How a table writes ids and sets. */
+export interface Wording {
+  readonly accounts: Accounts
+  /** Every name that a set may have. */
+  readonly all: Names
+}
 
-/** @param rows those of the credentials */
-export function wholeRows(
-  report: CredentialsReport & Pick<HardenReport, 'securebits'>,
-  rows: (report: CredentialsReport) => Row[] = credentialRows,
-): Row[] {
+export function wholeRows(report: CredentialsReport & Pick<HardenReport, 'securebits'>, wording: Wording): Row[] {
   const { securebits } = report
   return [
-    ...rows(report),
+    ...credentialRows(report, wording),
     ...(securebits === undefined ? [] : [['securebits', `0x${securebits.toString(16)}`] as const]),
   ]
 }
 
-/** @param show how an id is written */
 export function credentialRows(
   { user, group, groups, capabilities, privileges, noNewPrivileges }: CredentialsReport,
-  show: (id: number, kind: 'user' | 'group') => string = String,
+  { accounts, all }: Wording,
 ): Row[] {
-  const ids = ({ real, effective, saved, fs }: Ids, kind: 'user' | 'group') =>
-    `real ${show(real, kind)}, effective ${show(effective, kind)}, saved ${show(saved, kind)}, file system ${show(fs, kind)}`
-  const words = (list: readonly string[]) => list.join(' ') || 'none'
   return [
-    ['user', ids(user, 'user')],
-    ['group', ids(group, 'group')],
-    ['supplementary groups', words(groups.map((gid) => show(gid, 'group')))],
-    ...Object.entries({ ...capabilities, ...privileges }).map(([set, names]): Row => [set, words(names)]),
+    ['user', idsText(user, accounts.user)],
+    ['group', idsText(group, accounts.group)],
+    ['supplementary groups', groups.map((gid) => idText(gid, accounts.group)).join(', ') || 'none'],
+    ...Object.entries({ ...capabilities, ...privileges }).map(([set, names]): Row => [set, setText(names, all)]),
     ...(capabilities ? [['no_new_privs', noNewPrivileges ? '1' : '0'] as const] : []),
   ]
 }
 
-export function findingRows(findings: readonly Finding<string>[]): Row[] {
-  return findings.map(({ level, code, message, remedy }): Row => [level, `${code}: ${message} (${remedy})`])
+function idsText({ real, effective, saved, fs }: Ids, names: Accounts['user']): string {
+  const text = (id: number) => idText(id, names)
+  if ([effective, saved, fs].every((id) => id === real)) return `${text(real)}, real, effective, saved and file system`
+  return `real ${text(real)}, effective ${text(effective)}, saved ${text(saved)}, file system ${text(fs)}`
 }
 
-/** Frozen, and a table as a string. */
-export function finish<T extends object>(report: T, rows: () => Row[]): T {
-  // not enumerable, so that JSON and deep comparison see the data alone
-  const method = { __proto__: null, value: () => rows().map(rowText).join('\n') } as PropertyDescriptor
-  Object.defineProperty(report, 'toString', method)
-  return deepFreeze(report)
+/** 'smtp (995)'; a name that could be taken for something else stands in quotes. */
+function idText(id: number, names: Accounts['user']): string {
+  const name = names.get(id)
+  if (name === undefined) return `${id}`
+  return `${/^[A-Za-z_][\w.@\\+-]{0,63}\$?$/.test(name) ? name : show(name)}${TIED}(${id})`
 }
 
-export function rowText([name, value]: Row): string {
-  return `${name.padEnd(22)}${value}`
+/** Nobody reads forty names: what is nearly all is told by what it lacks. */
+function setText(names: Names, all: Names): string {
+  if (names.length === 0) return 'none'
+  const lacking = all.filter((name) => !names.includes(name))
+  if (all.length > 0 && lacking.length === 0) return 'all'
+  return all.length > 0 && lacking.length < names.length ? `all but ${lacking.join(' ')}` : names.join(' ')
 }
 
-function deepFreeze<T extends object>(value: T): T {
-  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part)
-  return Object.freeze(value)
+/** Threads that are alike together. */
+export interface ThreadRows {
+  readonly threads: readonly Thread[]
+  readonly rows: readonly Row[]
+}
+
+/** The first kind whole, and of each other what differs from it. */
+export function kindRows([first, ...others]: readonly ThreadRows[]): Row[] {
+  if (!first) return []
+  const known = first.rows.map((row) => rowText(row))
+  const count = [first, ...others].reduce((sum, { threads }) => sum + threads.length, 0)
+  const share = others.length === 0 ? `${count}, all alike` : `${first.threads.length} of ${count}`
+  return [
+    ['threads', `${share}: ${threadList(first.threads)}`],
+    ...first.rows,
+    ...others.flatMap(({ threads, rows }): Row[] => [
+      ['differs', `${threads.length} of ${count}: ${threadList(threads)}`],
+      ...rows.filter((row) => !known.includes(rowText(row))),
+    ]),
+  ]
+}
+
+export const threadList = (threads: readonly Thread[]): string =>
+  threads.map(({ tid, name }) => `${tid}${TIED}(${name})`).join(', ')
+
+/** Each in two lines: what is so, and what to do about it. */
+export function findingRows(findings: readonly Finding<string>[], wanted: Finding['level']): Row[] {
+  return findings
+    .filter(({ level }) => level === wanted)
+    .map(({ level, code, message, remedy }): Row => [level, `${code}: ${message}.`, `Remedy: ${remedy}.`])
+}
+
+/** The same of an error, whose message has both, and may end with lines of a file. */
+export function refusalRow({ code, message, remedy }: Pick<HardenErrorFields, 'code' | 'message' | 'remedy'>): Row {
+  const advice = `Remedy: ${remedy}.`
+  return ['refused', ...`${code}: ${message}`.replace(` ${advice}`, () => `\n${advice}`).split('\n')]
 }

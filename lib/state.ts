@@ -92,8 +92,3 @@ export function compare(wanted: Words, state: State): Difference[] {
   }
   return differences
 }
-
-/** 'thread 4711 (node): permitted: wanted none, found cap_net_raw' */
-export function describe({ tid, name, field, wanted, found }: Discrepancy): string {
-  return `thread ${tid} (${name}): ${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`
-}

@@ -2,6 +2,7 @@
 import t, { type Test } from 'tap'
 import type { AuditReport } from '../lib/audit'
 import type { Kind, Look, Promised } from '../lib/contract'
+import { type Accounts, noAccounts } from '../lib/databases'
 import { inWords } from '../lib/state'
 import { type Masked, only, stateOf } from './states'
 
@@ -55,22 +56,33 @@ interface World {
   inspector?: string
   sigusr1?: Look['sigusr1']
   isMainThread?: boolean
+  source?: Look['source']
+}
+
+const accounts: Accounts = {
+  user: new Map([
+    [0, 'root'],
+    [990, 'smtp'],
+  ]),
+  group: new Map([[8, 'mail']]),
 }
 
 function auditOf(t: Test, kinds: readonly Kind[], world: World = {}): AuditReport {
-  const { inspector, sigusr1 = 'ignored', isMainThread = true } = world
+  const { inspector, sigusr1 = 'ignored', isMainThread = true, source = 'proc' } = world
   const asked: unknown[] = []
   const { audit } = t.mockRequire<typeof import('../lib/audit')>('../lib/audit', {
     'node:worker_threads': { isMainThread },
+    '../lib/databases': { accountsOf: () => accounts, noAccounts },
     '../lib/inspector': { inspectorUrl: () => inspector },
     '../lib/promise': { readPromise: () => ('promised' in world ? world.promised : promised) },
     '../lib/platform': {
       platform: {
         name: 'linux',
         addon: () => undefined,
+        allNames: () => [],
         look: (root: unknown): Look => {
           asked.push(root)
-          return { source: 'proc', kinds, sigusr1 }
+          return { source, kinds, sigusr1 }
         },
       },
     },
@@ -128,7 +140,10 @@ t.test('before harden() nothing was promised: that is not "nothing differs"', as
   t.equal(report.discrepancies, undefined)
   t.equal(report.threads.length, 2)
   t.notOk('discrepancies' in plain(report))
-  t.match(String(report).split('\n').at(-1), /^promise +harden\(\) has not been called, or/)
+  t.equal(
+    String(report).split('\n').at(-1),
+    'verdict               2 threads of 2 kinds; harden() has not been called, or what it has promised is not known here',
+  )
 })
 
 t.test('an inspector that is open, unless it was accepted', async (t) => {
@@ -190,34 +205,64 @@ t.test('it is frozen, all the way down', async (t) => {
   t.ok(seen.every(Object.isFrozen))
 })
 
-t.test('the table: threads that are alike are shown together', async (t) => {
-  const rows = (...kinds: Kind[]) =>
-    String(auditOf(t, kinds))
-      .split('\n')
-      .map((row) => [row.slice(0, 22).trimEnd(), row.slice(22)])
-  const others = [
-    ['group', 'real 991, effective 991, saved 991, file system 991'],
-    ['supplementary groups', '8 12'],
-    ['permitted', 'cap_net_bind_service'],
-    ['effective', 'cap_net_bind_service'],
-    ['inheritable', 'none'],
-    ['bounding', 'cap_net_raw'],
-    ['ambient', 'none'],
-    ['no_new_privs', '1'],
+t.test('the table: threads that are alike are shown together, the verdict last', async (t) => {
+  const rows = (kinds: readonly Kind[], world: World = {}) => String(auditOf(t, kinds, world)).split('\n')
+  const first = [
+    'user                  smtp (990), real, effective, saved and file system',
+    'group                 991, real, effective, saved and file system',
+    'supplementary groups  mail (8), 12',
+    'permitted             cap_net_bind_service',
+    'effective             cap_net_bind_service',
+    'inheritable           none',
+    'bounding              cap_net_raw',
+    'ambient               none',
+    'no_new_privs          1',
   ]
-  const user = ['user', 'real 990, effective 990, saved 990, file system 990']
-  t.strictSame(rows(kind([main, worker])), [['threads', '4711 (node), 4712 (libuv-worker)'], user, ...others])
-  t.strictSame(rows(kind([main, worker]), odd), [
-    ['threads', '4711 (node), 4712 (libuv-worker)'],
-    user,
-    ...others,
-    ['threads', '4713 (odd one)'],
-    ['user', 'real 990, effective 990, saved 0, file system 990'],
-    others[0],
-    ['supplementary groups', 'none'],
-    ...others.slice(2),
-    ['discrepancy', 'thread 4713 (odd one): user: wanted 990 990 990 990, found 990 990 0 990'],
-    ['discrepancy', 'thread 4713 (odd one): groups: wanted 8 12, found none'],
+  t.strictSame(rows([kind([main, worker])]), [
+    'threads               2, all alike: 4711 (node), 4712 (libuv-worker)',
+    ...first,
+    'verdict               2 threads, all alike, as harden() left them',
   ])
-  t.strictSame(rows(), [['', '']])
+  t.strictSame(rows([kind([main, worker]), odd]), [
+    'discrepancy           4713 (odd one): user: wanted 990 990 990 990, found 990 990 0 990',
+    'discrepancy           4713 (odd one): groups: wanted 8 12, found none',
+    'threads               2 of 3: 4711 (node), 4712 (libuv-worker)',
+    ...first,
+    'differs               1 of 3: 4713 (odd one)',
+    'user                  real smtp (990), effective smtp (990), saved root (0), file system smtp (990)',
+    'supplementary groups  none',
+    'verdict               3 threads of 2 kinds, not as harden() left them: 2 discrepancies',
+  ])
+  t.strictSame(rows([]), ['verdict               0 threads, all alike, as harden() left them'])
+  const escaped = rows([kind([{ ...main, name: '\x1b[31m\n' }])])
+  t.match(escaped[0], '1, all alike: 4711 (\\u{1b}[31m\\u{a})')
+})
+
+t.test('what differs in several threads alike is said once', async (t) => {
+  const all = kind([main, worker], { ambient: 1n << 13n })
+  const lines = String(auditOf(t, [all], { sigusr1: 'default' })).split('\n')
+  t.strictSame(lines.slice(0, 2), [
+    'discrepancy           4711 (node), 4712 (libuv-worker): ambient: wanted none, found cap_net_raw',
+    'discrepancy           4711 (node): SIGUSR1: wanted ignored, found default',
+  ])
+  t.equal(lines.at(-1), 'verdict               2 threads, all alike, not as harden() left them: 3 discrepancies')
+  const [one] = String(auditOf(t, [kind([main])], { sigusr1: 'default' }))
+    .split('\n')
+    .slice(-1)
+  t.equal(one, 'verdict               1 thread, all alike, not as harden() left them: 1 discrepancy')
+})
+
+t.test('in a chroot, where the new user may decide what a file says, there are no names', async (t) => {
+  const jailed = { ...promised, words: inWords(stateOf({ ...masked, jailed: true })), root: '8:2' }
+  const table = String(auditOf(t, [kind([main], { jailed: true })], { promised: jailed }))
+  t.match(table, /^user +990, real, effective, saved and file system$/m)
+  t.match(table, /^supplementary groups +8, 12$/m)
+  t.match(table, /^verdict +1 thread, all alike, as harden\(\) left them$/m)
+})
+
+t.test('on Solaris the process stands for all of its threads', async (t) => {
+  const [first, second, ...others] = String(auditOf(t, [kind([main])], { source: 'process' })).split('\n')
+  t.equal(first, 'threads               all, by the credentials of the process')
+  t.match(second, /^user /)
+  t.equal(others.at(-1), 'verdict               all threads, as harden() left them')
 })

@@ -9,13 +9,13 @@ import { version } from '../package.json'
 type Main = typeof import('../lib/cli/main')
 
 /** What the command does with these modules in the place of the real ones. */
-function commandWith(t: Test, mocks: Record<string, unknown>, { isTTY = false, env = {} } = {}) {
+function commandWith(t: Test, mocks: Record<string, unknown>, { isTTY = false, columns = 80, env = {} } = {}) {
   const { main } = t.mockRequire<Main>('../lib/cli/main', mocks)
   return (...args: string[]) => {
     let stdout = ''
     let stderr = ''
     const status = main(args, {
-      stdout: { isTTY, write: (text) => (stdout += text) },
+      stdout: { isTTY, columns, write: (text) => (stdout += text) },
       stderr: { write: (text) => (stderr += text) },
       env,
     })
@@ -378,10 +378,9 @@ t.test('plan: as a table, and as JSON', async (t) => {
   const { run } = planWith(t, () => made)
   const { status, stdout } = run()
   t.equal(status, 0)
-  const passwd = fs.readFileSync('/etc/passwd', 'utf8')
-  const named = /^([^:]+):[^:]*:990:/m.exec(passwd)?.[1]
-  t.ok(stdout.startsWith(`user                  real 990${named ? ` (${named})` : ''}, effective 990`))
-  t.match(stdout, '\nsupplementary groups  8 (mail)\n', 'names beside the numbers')
+  t.match(stdout, /^user {18}(?:\S+ )?\(?990\)?, real, effective, saved and file system\n/)
+  t.match(stdout, '\nsupplementary groups  mail (8)\n', 'names beside the numbers')
+  t.match(run('--user', 'of-ldap').stdout, /^user {18}of-ldap \(990\), real/, 'and the one that was given')
   t.match(stdout, '\nroot directory        /srv/\\u{1b}[31m\\u{202e}\n', 'nothing moves the cursor or turns it round')
   t.notMatch(stdout, '\x1b')
   t.match(stdout, /\nsteps {17}setresuid\nverdict {15}would be done\n$/)
@@ -445,14 +444,17 @@ t.test('plan: what is about this process alone is left out, and nothing else', a
 })
 
 t.test('plan: refused is 1, wrong arguments are 2, and a bug is thrown', async (t) => {
-  const refusal = { code: 'ERR_HARDEN_ACCESS', message: 'no', remedy: 'do' }
+  const refusal = { code: 'ERR_HARDEN_ACCESS', message: 'no. Remedy: do.', remedy: 'do' }
   let answer: object = {}
   const { run } = planWith(t, () => {
     if (answer instanceof Error) throw answer
     return answer
   })
   answer = { ...made, refusals: [refusal] }
-  t.match(run(), { status: 1, stdout: /\nrefused +ERR_HARDEN_ACCESS: no\nverdict +would be refused: 1 reason\n$/ })
+  t.match(run(), {
+    status: 1,
+    stdout: /^refused +ERR_HARDEN_ACCESS: no\.\n +Remedy: do\.\nuser [\s\S]*\nverdict +would be refused: 1 reason\n$/,
+  })
   answer = { ...made, refusals: [refusal, refusal] }
   t.match(run(), { status: 1, stdout: /\nverdict +would be refused: 2 reasons\n$/ })
   for (const [code, status] of [
@@ -477,7 +479,7 @@ t.test('plan: refused is 1, wrong arguments are 2, and a bug is thrown', async (
 })
 
 t.test('colours are for terminals, unless they are not wanted', async (t) => {
-  const refusals = [{ code: 'ERR_HARDEN_ACCESS', message: 'no', remedy: 'do' }]
+  const refusals = [{ code: 'ERR_HARDEN_ACCESS', message: 'no. Remedy: do.', remedy: 'do' }]
   const findings = [found('HARDEN_SUID_DUMPABLE', 'danger'), found('HARDEN_GROUP_ROOT', 'note')]
   const shown = (terminal: object) => planWith(t, () => ({ ...made, refusals, findings }), terminal).run().stdout
   const lines = shown({ isTTY: true }).split('\n')
@@ -485,7 +487,9 @@ t.test('colours are for terminals, unless they are not wanted', async (t) => {
     lines.filter((line) => line.includes('\x1b')).map((line) => [line.slice(0, 11), line.slice(-5)]),
     [
       ['\x1b[31mrefuse', '\x1b[39m'],
+      ['\x1b[31m      ', '\x1b[39m'],
       ['\x1b[31mdanger', '\x1b[39m'],
+      ['\x1b[31m      ', '\x1b[39m'],
       ['\x1b[31mverdic', '\x1b[39m'],
     ],
   )
@@ -495,6 +499,23 @@ t.test('colours are for terminals, unless they are not wanted', async (t) => {
   t.equal(lines.map(uncoloured).join('\n'), plain)
   t.equal(shown({ isTTY: true, env: { NO_COLOR: '1' } }), plain)
   t.equal(shown({ isTTY: true, env: { NO_COLOR: '' } }), lines.join('\n'), 'an empty one is none')
+})
+
+t.test('a terminal is not wider than it is; a pipe has no width', async (t) => {
+  const long = { ...found('HARDEN_SUID_DUMPABLE', 'danger'), message: 'what it is '.repeat(20).trim() }
+  const shown = (terminal: object) => planWith(t, () => ({ ...made, findings: [long] }), terminal).run().stdout
+  const piped = shown({})
+  t.equal(piped.split('\n')[0], `danger                HARDEN_SUID_DUMPABLE: ${long.message}.`)
+  for (const columns of [60, 80, 132]) {
+    const lines = shown({ isTTY: true, columns }).trimEnd().split('\n').map(uncoloured)
+    t.ok(lines.every((line) => line.length <= columns))
+    t.ok(
+      lines.some((line) => line.length > columns - 5),
+      'and what there is is used',
+    )
+    const joined = lines.join('\n').replace(/\n {22}(?!Remedy)/g, ' ')
+    t.equal(`${joined}\n`, piped, 'the words are the same')
+  }
 })
 
 interface Task {
@@ -547,6 +568,7 @@ function auditOf(t: Test, tasks: Task[] | { code?: string; message: string }, fi
         openSync: (path: string) => path,
         readFileSync: ask,
         closeSync: () => {},
+        fstatSync: () => ({ isFile: () => true, size: 0 }),
         readlinkSync: ask,
         existsSync: (path: string) => all[path] !== undefined,
         readdirSync: (path: string) => {
@@ -586,9 +608,9 @@ t.test('audit: threads that are alike are shown once, with names beside the numb
     stdout,
     `process               4711 (node)
 threads               2, all alike: 4711 (node), 4712 (libuv-worker)
-user                  real 990 (hal), effective 990 (hal), saved 990 (hal), file system 990 (hal)
-group                 real 991 (hal), effective 991 (hal), saved 991 (hal), file system 991 (hal)
-supplementary groups  8 (mail) 12
+user                  hal (990), real, effective, saved and file system
+group                 hal (991), real, effective, saved and file system
+supplementary groups  mail (8), 12
 permitted             cap_net_bind_service
 effective             cap_net_bind_service
 inheritable           none
@@ -596,6 +618,7 @@ bounding              cap_net_bind_service
 ambient               none
 no_new_privs          1
 seccomp               none
+verdict               nothing to mend
 `,
   )
   const capabilities = { permitted: ['cap_net_bind_service'], effective: ['cap_net_bind_service'] }
@@ -631,15 +654,19 @@ t.test('audit: of a thread that differs, what differs', async (t) => {
     `
 seccomp               none
 differs               2 of 5: 4712 (pool), 4714 (pool)
-user                  real 0 (root), effective 0 (root), saved 0 (root), file system 0 (root)
-group                 real 0 (root), effective 0 (root), saved 0 (root), file system 0 (root)
+user                  root (0), real, effective, saved and file system
+group                 root (0), real, effective, saved and file system
 bounding              all
 no_new_privs          0
 differs               1 of 5: 4715 (filtered)
 seccomp               filter
-danger                AUDIT_THREADS_DIFFER: `,
+verdict               to mend: 2 dangers
+`,
   )
-  t.match(stdout, '\ndanger                AUDIT_ROOT: each of the threads 4712 (pool), 4714 (pool) is root')
+  t.match(
+    stdout,
+    /^danger {16}AUDIT_THREADS_DIFFER: .*\.\n {22}Remedy: .*\.\ndanger {16}AUDIT_ROOT: each of the threads 4712 \(pool\), 4714 \(pool\) is root.*\.\n {22}Remedy: .*\.\nprocess /,
+  )
   t.equal(json().alike, false)
   t.strictSame(codes(), ['AUDIT_THREADS_DIFFER', 'AUDIT_ROOT'])
 })
@@ -724,7 +751,7 @@ t.test('audit: long sets are short, and names are for people', async (t) => {
     '/etc/passwd': undefined,
     '/etc/group': undefined,
   })
-  t.match(stdout, '\nuser                  real 0, effective 0, ')
+  t.match(stdout, '\nuser                  0, real, effective, saved and file system\n')
   t.match(stdout, '\npermitted             all but cap_net_bind_service cap_sys_admin\n')
   t.match(stdout, '\ninheritable           c0 c1 c2 c3 c4 c5 c6 c7 c8 c9 cap_net_bind_service\n')
   t.match(stdout, '\nbounding              all\n')

@@ -2,6 +2,7 @@
 import { constants } from 'node:os'
 import t from 'tap'
 import type { Avoid, Finding, Observation, Plan, Platform, Question, Rehearsal, Timing } from '../lib/contract'
+import { accountsOf } from '../lib/databases'
 import { commit, examine, makePlan as makePlanFor, timed } from '../lib/engine'
 import { HardenError, type Run } from '../lib/errors'
 import { questionsAhead } from '../lib/foresight'
@@ -60,6 +61,7 @@ function system(parts: Partial<Platform> = {}, addon: Partial<Addon> = {}) {
     remedyForAnswer: (...args) => note('remedy', args, () => 'mend it'),
     rootChildren: unexpected,
     callOf: (kind) => kind,
+    allNames: unexpected,
     libraries: () => ['/lib/libc.so.6'],
     look: unexpected,
     ...parts,
@@ -89,6 +91,7 @@ function collecting() {
 t.test('makePlan: what the system is asked', async (t) => {
   const before = observed({ group: only(4) })
   const decided = { wanted: stateOf(nothing), steps: ['capset'] as const }
+  const named = accountsOf([decided.wanted])
   const findings: Finding[] = []
   const { platform, given } = system(
     {
@@ -113,6 +116,7 @@ t.test('makePlan: what the system is asked', async (t) => {
     explicitGroups: true,
     findings: [ofPlan],
     root: undefined,
+    accounts: named,
   })
   for (const part of [made, made.questions, made.findings]) t.ok(Object.isFrozen(part))
   given.length = 0

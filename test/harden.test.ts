@@ -58,6 +58,7 @@ function withParts(t: Test, { breaks, made = plan, findings = [finding, hazard],
     addon: () => addon,
     explain: (...args: unknown[]) => part('explain', args, new RangeError('explained')),
     rootChildren: () => undefined,
+    allNames: () => [],
   }
   const mocked = t.mockRequire<typeof import('../lib/harden')>('../lib/harden', {
     'node:util': {

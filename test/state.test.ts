@@ -1,6 +1,6 @@
 /** Promise: every difference between two states is found, excess and lack alike. */
 import t from 'tap'
-import { allOf, compare, type Discrepancy, describe as describeDifference, inWords, isAny } from '../lib/state'
+import { allOf, compare, inWords, isAny } from '../lib/state'
 import { type Masked, nothing, only, stateOf } from './states'
 
 /** One of everything, so that there is something to lack. */
@@ -172,13 +172,4 @@ t.test('words that were kept', async (t) => {
   t.strictSame(compare(new Map([['ambient', '']]), wanted), [
     { field: 'ambient', wanted: '', found: 'cap_net_bind_service' },
   ])
-})
-
-t.test('a difference in words', async (t) => {
-  const difference: Discrepancy = { tid: 4711, name: 'node', field: 'groups', wanted: '8 12', found: '' }
-  t.equal(describeDifference(difference), 'thread 4711 (node): groups: wanted 8 12, found none')
-  t.equal(
-    describeDifference({ ...difference, wanted: '', found: '0' }),
-    'thread 4711 (node): groups: wanted none, found 0',
-  )
 })

@@ -8,6 +8,7 @@ import { constants as os, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import type { Finding } from '../lib/contract'
+import * as databases from '../lib/databases'
 import type { Answer, Failure, Step, SunosAddon, SunosPlan, SunosState } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
 import { refusal } from './refused'
@@ -134,6 +135,7 @@ const index = t.mockRequire<Index>('../lib/index', {
   // the package keeps its addon, so this one has to be another each time
   'node-gyp-build': () => new Proxy({}, { get: (_, name) => Reflect.get(inUse, name) }),
   'node:inspector': { url: () => openInspector },
+  '../lib/databases': { ...databases, accountsOf: () => databases.noAccounts },
 })
 
 /** The package on Solaris, in a process in this state. `process` is another one, so that it can be marked as hardened. */
@@ -957,8 +959,8 @@ t.test('the tables', async (t) => {
       .map((row) => [row.slice(0, 22).trimEnd(), row.slice(22)])
   const names = kept('net_privaddr').join(' ')
   const credentials = [
-    ['user', 'real 990, effective 990, saved 990, file system 990'],
-    ['group', 'real 991, effective 991, saved 991, file system 991'],
+    ['user', '990, real, effective, saved and file system'],
+    ['group', '991, real, effective, saved and file system'],
     ['supplementary groups', 'none'],
     ['permitted', names],
     ['limit', names],
@@ -978,7 +980,11 @@ t.test('the tables', async (t) => {
     ...credentials,
     ['root directory', 'as before'],
   ])
-  t.strictSame(rows(audit()), [['threads', `${process.pid} (all threads)`], ...credentials])
+  t.strictSame(rows(audit()), [
+    ['threads', 'all, by the credentials of the process'],
+    ...credentials,
+    ['verdict', 'all threads, as harden() left them'],
+  ])
 })
 
 t.test('no addon for this machine: what it takes to build one', async (t) => {

@@ -3,12 +3,14 @@
  * /proc is read, and whatever ends meanwhile is none.
  */
 import { existsSync } from 'node:fs'
+import { accountsOf } from '../databases'
 import { HardenError } from '../errors'
+import { capabilityNames, kernelMask } from '../platform/linux/capabilities'
 import { lineOf, readKinds } from '../platform/linux/proc'
-import { findingRows, type Row, reportCredentials, rowText } from '../report'
+import { credentialRows, findingRows, kindRows, reportCredentials } from '../report'
+import type { Row } from '../table'
 import { parse } from './arguments'
 import { type AuditFinding, findDangers, type Thread } from './dangers'
-import { accountRows } from './names'
 import { type Command, printJson, printRows, UnreadableError, UsageError, WRONG } from './terminal'
 
 /** What --json prints. */
@@ -30,8 +32,8 @@ thread what differs.
 
 The names beside ids are those of /etc/passwd and /etc/group here.
 
-Something is to be mended if the threads differ, or a danger is found; a note
-is none.
+There is something to mend if the threads differ, or a danger is found; notes
+do not count. The last line says it.
 `,
 
   run(args, terminal) {
@@ -101,23 +103,21 @@ function whyNot(pid: string, error: NodeJS.ErrnoException): string {
 }
 
 function rows({ pid, threads, findings }: ProcessReport): Row[] {
-  const [first = [], ...others] = kindsOf(threads)
-  const account = accountRows()
-  const rowsOf = (kind: readonly Thread[]) =>
-    kind.slice(0, 1).flatMap((thread): Row[] => [...account(thread), ['seccomp', thread.seccomp]])
-  const known = rowsOf(first).map(rowText)
-  const list = (kind: readonly Thread[]) => kind.map(({ tid, name }) => `${tid} (${name})`).join(', ')
+  const wording = { accounts: accountsOf(threads), all: capabilityNames(kernelMask()) }
+  const dangers = findingRows(findings, 'danger')
+  const count = dangers.length === 1 ? '1 danger' : `${dangers.length} dangers`
   return [
+    ...dangers,
     ['process', `${pid} (${threads[0]?.name})`],
-    [
-      'threads',
-      `${others.length === 0 ? `${threads.length}, all alike` : `${first.length} of ${threads.length}`}: ${list(first)}`,
-    ],
-    ...rowsOf(first),
-    ...others.flatMap((kind): Row[] => [
-      ['differs', `${kind.length} of ${threads.length}: ${list(kind)}`],
-      ...rowsOf(kind).filter((row) => !known.includes(rowText(row))),
-    ]),
-    ...findingRows(findings),
+    ...kindRows(
+      kindsOf(threads).map((kind) => ({
+        threads: kind,
+        rows: kind
+          .slice(0, 1)
+          .flatMap((thread): Row[] => [...credentialRows(thread, wording), ['seccomp', thread.seccomp]]),
+      })),
+    ),
+    ...findingRows(findings, 'note'),
+    ['verdict', dangers.length === 0 ? 'nothing to mend' : `to mend: ${count}`],
   ]
 }

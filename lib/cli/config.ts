@@ -2,7 +2,7 @@
 import { readSecurityConfig, type SecurityConfigOptions } from '../momentum'
 import { keys } from '../momentum/parse'
 import { filesRead, findPlace } from '../places'
-import type { Row } from '../report'
+import type { Row } from '../table'
 import { parse } from './arguments'
 import { type Command, printJson, printRows, UsageError } from './terminal'
 

@@ -2,14 +2,15 @@
 import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { FindingCode } from '../contract'
+import { accountsOf } from '../databases'
 import { readSecurityConfig } from '../momentum'
 import type { HardenOptions } from '../options'
 import { rememberFiles } from '../places'
-import { type HardenPlan, planRows, plan as rehearse } from '../plan'
+import { planRows, plan as rehearse } from '../plan'
+import { platform } from '../platform'
 import { parse } from './arguments'
 import { type Reading, reading, readingHelp, readingOptions } from './config'
-import { accountRows } from './names'
-import { type Command, printJson, printRows, type Terminal, UsageError, WRONG } from './terminal'
+import { type Command, printJson, printRows, UsageError, WRONG } from './terminal'
 
 const text = { type: 'string' } as const
 const texts = { type: 'string', multiple: true } as const
@@ -71,8 +72,8 @@ It is a process of its own: of the server's threads, open descriptors,
 children, environment, limits and terminal it knows nothing, so what harden()
 and plan() find there is left out. For that, call plan() in the server.
 
-The last line is the verdict. The names beside ids are those of /etc/passwd
-and /etc/group.
+What speaks against it comes first, and the verdict last. The names beside ids
+are those of /etc/passwd and /etc/group, and those that were given.
 `,
 
   run(args, terminal) {
@@ -80,9 +81,11 @@ and /etc/group.
     const { 'next-start': nextStart = [], ...values } = named
     rememberFiles(nextStart.map(existing), [])
     const given = Object.fromEntries(Object.entries(optionsOf(values)).filter(([, value]) => value !== undefined))
-    const made = rehearse({ ...readFor(given, config, { cluster, 'search-path': searchPath, nodename }), ...given })
-    const findings = made.findings.filter(({ code }) => !ofThisProcess.has(code))
-    show({ ...made, findings }, json, terminal)
+    const asked = { ...readFor(given, config, { cluster, 'search-path': searchPath, nodename }), ...given }
+    const all = rehearse(asked)
+    const made = { ...all, findings: all.findings.filter(({ code }) => !ofThisProcess.has(code)) }
+    if (json) printJson(terminal, made)
+    else printRows(terminal, planRows(made, { accounts: accountsOf([made], asked), all: platform.allNames() }))
     return made.refusals.length > 0 ? WRONG : 0
   },
 }
@@ -148,8 +151,3 @@ const ofThisProcess: ReadonlySet<FindingCode> = new Set<FindingCode>([
   'HARDEN_TIOCSTI',
   'HARDEN_UNIX_SOCKET',
 ])
-
-function show(made: HardenPlan, json: boolean | undefined, terminal: Terminal): void {
-  if (json) printJson(terminal, made)
-  else printRows(terminal, planRows(made, accountRows()))
-}

@@ -2,7 +2,7 @@
  * What is written, and where to. Some of it comes from other people's processes: a thread may call itself anything.
  */
 import { styleText } from 'node:util'
-import { type Row, rowText } from '../report'
+import { type Row, rowText, visible } from '../table'
 
 /** `process`, or in its tests something like it. */
 export interface Terminal {
@@ -13,6 +13,8 @@ export interface Terminal {
 
 interface Stream {
   readonly isTTY?: boolean
+  /** Of a terminal: its width. */
+  readonly columns?: number
   write(text: string): unknown
 }
 
@@ -46,14 +48,18 @@ export class UnreadableError extends Error {
 }
 
 /** A row that is a reason to act. */
-const RED = /^(?:refused|danger|differs|verdict +would be refused)/
+const RED = /^(?:refused|danger|differs|verdict +(?:would be refused|to mend))/
 
 export function printRows({ stdout, env }: Terminal, rows: readonly Row[]): void {
-  const colours = stdout.isTTY && !env.NO_COLOR
-  for (const [name, value] of rows) {
-    const line = rowText([name, visible(value)])
-    // what the stream is has been asked above: it need not be that of the process
-    stdout.write(`${colours && RED.test(line) ? styleText('red', line, { validateStream: false }) : line}\n`)
+  const { isTTY, columns } = stdout
+  // what the stream is has been asked above: it need not be that of the process
+  const red = (line: string) => styleText('red', line, { validateStream: false })
+  for (const row of rows) {
+    const text = rowText(row, isTTY ? columns : undefined)
+    const isRed = isTTY && !env.NO_COLOR && RED.test(text)
+    // each line by itself: a pager forgets the colour at the end of a line
+    const lines = text.split('\n').map((line) => (isRed ? red(line) : line))
+    stdout.write(`${lines.join('\n')}\n`)
   }
 }
 
@@ -66,12 +72,4 @@ export function printJson({ stdout }: Pick<Terminal, 'stdout'>, value: unknown):
 /** The lines of a message may be meant: a configuration's error shows the place. */
 export function printError({ stderr }: Terminal, message: string): void {
   stderr.write(`${message.split('\n').map(visible).join('\n')}\n`)
-}
-
-/** Without what would move the cursor, colour, or turn round what follows. */
-export function visible(text: string): string {
-  return text.replace(
-    /(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  )
 }

@@ -24,6 +24,7 @@ export const unsupported: Platform = {
   callOf: refuse,
   remedyForAnswer: refuse,
   rootChildren: refuse,
+  allNames: refuse,
   libraries: refuse,
   look: refuse,
 }

@@ -64,7 +64,7 @@ live('audit: a process that has called harden()', ['root'], async (t) => {
   t.same(shown.sort(byTid), seen.sort(byTid), 'as root sees it from outside')
   const { status, stdout } = privdrop(['audit', String(subject.pid)])
   t.equal(status, 0)
-  t.match(stdout, /^user +real 65534 \(nobody\), effective 65534 \(nobody\)/m)
+  t.match(stdout, /^user +nobody \(65534\), real, effective, saved and file system$/m)
   t.notMatch(stdout, /danger|differs/)
   t.notOk(stdout.includes('\x1b'), 'no colours in a pipe')
 })
@@ -74,7 +74,7 @@ live('audit: what setgid() and setuid() alone leave behind, as most servers do',
   const report = audit(subject.pid)
   t.equal(report.status, 1)
   t.same(codes(report), ['AUDIT_GROUP_ROOT', 'AUDIT_NEW_PRIVILEGES'])
-  t.match(privdrop(['audit', String(subject.pid)]).stdout, /^supplementary groups +0 \(root\) 4 \(adm\)$/m)
+  t.match(privdrop(['audit', String(subject.pid)]).stdout, /^supplementary groups +root \(0\), adm \(4\)$/m)
 })
 
 live('audit: one that has set root aside', ['root', 'cc'], async (t) => {
@@ -92,7 +92,10 @@ live('audit: a thread that differs', ['root', 'cc'], async (t) => {
   const tid = await subject.ask('native', 'startOther')
   const { status, stdout } = privdrop(['audit', String(subject.pid)])
   t.equal(status, 1)
-  t.match(stdout, new RegExp(`^differs +1 of \\d+: ${tid} \\(.*\\)\nuser +real 0 \\(root\\), effective 8 \\(`, 'm'))
+  t.match(
+    stdout,
+    new RegExp(`^differs +1 of \\d+: ${tid} \\(.*\\)\nuser +real root \\(0\\), effective \\S+ \\(8\\)`, 'm'),
+  )
   const report = audit(subject.pid)
   t.match(report, { status: 1, alike: false })
   t.same(codes(report), ['AUDIT_THREADS_DIFFER', 'AUDIT_ROOT', 'AUDIT_ROOT_AGAIN'])
@@ -122,6 +125,38 @@ live('audit: a program that is no Node, whatever it is called', ['root', 'setpri
   const report = audit(pid)
   t.equal(report.threads[0].name, name)
   t.same(codes(report), ['AUDIT_GROUP_ROOT', 'AUDIT_NEW_PRIVILEGES'])
+})
+
+live('in a terminal of 80 columns each line fits', ['root', 'script'], async (t) => {
+  const table =
+    'NODE --no-warnings --eval "require(process.argv[1]).harden({ user: \'nobody\' }); console.log(String(require(process.argv[1]).audit()))" INDEX'
+  for (const [line, wanted] of [
+    ['NODE CLI plan --user nobody --read /etc/shadow', /^refused +ERR_HARDEN_ACCESS: .*\r\n +.*\r\n +Remedy: /],
+    ['NODE CLI audit $PPID', /^danger +AUDIT_ROOT: .*\r\n +.*\r\n +Remedy: .*\r\n/],
+    [table, /^threads +\d+, all alike: \d+ \(node\), .*\r\n {22}\d+ \(node\), /],
+  ] as const) {
+    const program = line
+      .replace('NODE', nodeUnderTest)
+      .replace('CLI', command)
+      .replace('INDEX', join(copy(), 'dist/index.js'))
+    const args = [
+      'env',
+      ...plainNode.slice(0, 2),
+      'NO_COLOR=1',
+      'script',
+      '-qec',
+      `stty cols 80; ${program}`,
+      '/dev/null',
+    ]
+    const { stdout } = spawnSync('/usr/bin/env', args.slice(1), { encoding: 'utf8', cwd: '/' })
+    t.match(stdout, wanted)
+    const lines = stdout.split('\r\n')
+    t.same(
+      lines.filter((text) => text.length > 80),
+      [],
+    )
+    t.ok(lines.some((text) => text.length > 70))
+  }
 })
 
 live('audit: no such process, and one that is hidden', ['root', 'setpriv'], async (t) => {
@@ -175,7 +210,7 @@ live('plan: what harden() would do, and nothing about the process that says it',
   // it has root's home, no listener, and an open file that only root may open
   const { status, stdout, stderr } = privdrop(args, ['HOME=/root', 'sh', '-c', 'exec "$@" 3</etc/shadow', 'sh'])
   t.match({ status, stderr }, { status: 0, stderr: '' })
-  t.match(stdout, /^user +real 65534 \(nobody\), effective 65534 \(nobody\), saved 65534 \(nobody\), file system /m)
+  t.match(stdout, /^user +nobody \(65534\), real, effective, saved and file system$/m)
   t.match(stdout, /^permitted +cap_net_bind_service$/m)
   t.match(stdout, /\nverdict +would be done\n$/)
   t.notMatch(stdout, /rehearsed|refused|HARDEN_(?:NOT_LISTENING|ENVIRONMENT|DESCRIPTORS|TIOCSTI)/)

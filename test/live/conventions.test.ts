@@ -23,11 +23,17 @@ live('the report is published once it is done, and not before', ['root'], async 
   t.same((await subject.ask('heard')).published, [report])
 })
 
-live('NODE_DEBUG=privdrop traces the steps', ['root'], async (t) => {
+live('NODE_DEBUG=privdrop traces the decisions and the parts', ['root'], async (t) => {
   const subject = await start(t, { env: { NODE_DEBUG: 'privdrop' } })
-  await subject.ask('harden', { user: 'nobody' })
+  await subject.ask('harden', { user: 'nobody', rehearse: { read: ['/etc/passwd'] } })
   subject.kill()
   const { stderr } = await subject.ended
+  for (const line of [
+    "step 'chroot' is left out: no 'chroot' is asked for",
+    "question 'read' '/etc/passwd' \\(rehearse\\.read\\[0\\]\\): yes",
+    'steps: .*setresuid, capset, no_new_privs',
+  ])
+    t.match(stderr, new RegExp(`^PRIVDROP ${subject.pid}: ${line}$`, 'm'))
   for (const step of ['resolve', 'rehearse', 'park', 'apply', 'read back'])
     t.match(stderr, new RegExp(`^PRIVDROP ${subject.pid}: ${step}: \\d+ us$`, 'm'))
 })

@@ -31,6 +31,8 @@ type Program =
   | 'make'
   | 'python3'
   | 'qemu-aarch64-static'
+  | 'script'
+  | 'logrotate'
 export type Need = Program | 'root' | 'fuse' | 'libcap' | 'musl' | 'NODE_ARM64' | 'HARAKA_MODULES' | 'MANAGERS_MODULES'
 
 /** Where node_api.h lies beside this Node. */

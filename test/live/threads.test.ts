@@ -129,5 +129,5 @@ live('the report is what an outsider sees, frozen, and a table', ['root'], async
   })
   t.ok(frozen)
   t.match(table, /^permitted +cap_net_bind_service$/m)
-  t.match(table, /^user +real 65534, effective 65534, saved 65534, file system 65534$/m)
+  t.match(table, /^user +nobody \(65534\), real, effective, saved and file system$/m)
 })

@@ -2,7 +2,7 @@
 import type { Avoid, Committed, Observation, Plan, Platform, Question, Rehearsal } from '../../contract'
 import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, native } from '../../native'
 import type { State } from '../../state'
-import { maskOf, readTexts, textOf } from './capabilities'
+import { capabilityNames, kernelMask, maskOf, readTexts, textOf } from './capabilities'
 import { hazards, rootChildren } from './hazards'
 import { look } from './look'
 import { decide } from './plan'
@@ -25,6 +25,7 @@ export const linux: Platform = {
   callOf,
   remedyForAnswer,
   rootChildren,
+  allNames: () => capabilityNames(kernelMask()),
   libraries: () => addon().libraries(),
   look,
 }

@@ -2,6 +2,7 @@
  * Linux: what becomes of the groups and the capability sets, and the steps by which each thread comes to it.
  */
 import type { Decision, Finding, Observation, Request } from '../../contract'
+import { dueSteps } from '../../debug'
 import { HardenError } from '../../errors'
 import { danger, note } from '../../hazards'
 import type { Step } from '../../native'
@@ -47,7 +48,7 @@ export function decide(request: Request, { state: before }: Observation, finding
     flags: undefined,
   }
   refuseEscape(wanted)
-  return { wanted, steps: dueSteps(wanted, before, request.groups !== undefined) }
+  return { wanted, steps: chooseSteps(wanted, before, request.groups !== undefined) }
 }
 
 function chooseGroups(
@@ -159,7 +160,7 @@ function chooseBounding(
 }
 
 /** @param areAsked whether the groups are the option's, and not those that cannot be given up */
-function dueSteps(wanted: State, before: State, areAsked: boolean): Step[] {
+function chooseSteps(wanted: State, before: State, areAsked: boolean): Step[] {
   const uid = wanted.user.real
   const losesRoot = isAny(before.user, 0) && uid !== 0
   const keepcaps =
@@ -170,19 +171,24 @@ function dueSteps(wanted: State, before: State, areAsked: boolean): Step[] {
   const sameGroups = wanted.groups.join() === before.groups.join()
   const mayBeUnmapped = wanted.groups.includes(OVERFLOW_ID) && !mapsEveryId('gid_map')
   const isEmpty = (names: readonly string[] | undefined) => names === undefined || names.length === 0
-  const due: [Step, boolean][] = [
-    ['chroot', wanted.jailed],
-    ['bounding', wanted.sets.bounding?.join() !== before.sets.bounding?.join()],
-    ['setgroups', !sameGroups || (before.groups.length > 0 && maySetGroups) || (areAsked && mayBeUnmapped)],
-    ['setresgid', !holds(wanted.group, before.group, 'gid_map')],
-    ['keepcaps', keepcaps],
-    ['setresuid', !holds(wanted.user, before.user, 'uid_map')],
-    ['capset', true],
-    ['keepcaps back', keepcaps],
-    ['ambient', !isEmpty(wanted.sets.ambient) || !isEmpty(before.sets.ambient)],
-    ['no_new_privs', wanted.noNewPrivileges && !before.noNewPrivileges],
-  ]
-  return due.filter(([, isDue]) => isDue).map(([step]) => step)
+  const setsGroups = !sameGroups || (before.groups.length > 0 && maySetGroups) || (areAsked && mayBeUnmapped)
+  const keepcapsWhy = 'setresuid takes nothing that is to be retained'
+  return dueSteps([
+    ['chroot', wanted.jailed, "no 'chroot' is asked for"],
+    ['bounding', wanted.sets.bounding?.join() !== before.sets.bounding?.join(), 'the bounding set is as wanted'],
+    ['setgroups', setsGroups, 'the supplementary groups are as wanted, or cannot be changed'],
+    ['setresgid', !holds(wanted.group, before.group, 'gid_map'), 'all group ids are as wanted'],
+    ['keepcaps', keepcaps, keepcapsWhy],
+    ['setresuid', !holds(wanted.user, before.user, 'uid_map'), 'all user ids are as wanted'],
+    ['capset', true, ''],
+    ['keepcaps back', keepcaps, keepcapsWhy],
+    ['ambient', !isEmpty(wanted.sets.ambient) || !isEmpty(before.sets.ambient), 'the ambient set is and stays empty'],
+    [
+      'no_new_privs',
+      wanted.noNewPrivileges && !before.noNewPrivileges,
+      before.noNewPrivileges ? 'it is on' : "'noNewPrivileges' is false",
+    ],
+  ])
 }
 
 /**

@@ -9,7 +9,7 @@ import { placeOf } from '../../root'
 import type { State } from '../../state'
 import { hazards } from './hazards'
 import { decide, type SunosDecision } from './plan'
-import { readTexts, textOf } from './privileges'
+import { allPrivileges, readTexts, textOf } from './privileges'
 import { callOf, explain, remedyForAnswer } from './refusal'
 
 const addon = () => native<SunosAddon>()
@@ -28,6 +28,7 @@ export const sunos: Platform = {
   callOf,
   remedyForAnswer,
   rootChildren: () => undefined, // the system does not list them: HARDEN_CHILDREN says that there are some
+  allNames: allPrivileges,
   libraries: () => [],
   look,
 }

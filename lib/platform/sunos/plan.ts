@@ -2,6 +2,7 @@
  * Solaris and illumos: what becomes of the groups and the privilege sets, and the steps by which the process comes to it.
  */
 import type { Decision, Finding, Observation, Request } from '../../contract'
+import { type Due, dueSteps } from '../../debug'
 import { HardenError, wrongValue } from '../../errors'
 import { danger, note } from '../../hazards'
 import type { PrivilegeSet, Step } from '../../native'
@@ -29,7 +30,7 @@ export function decide(request: Request, before: Observation, findings: Finding[
   refuseEscape(wanted)
   noteFlags(before.state.flags ?? [], findings)
   const privileges = keepsPrivileges(request) ? null : (options.privileges ?? '')
-  return { wanted, steps: dueSteps(wanted, before.state, privileges), privileges }
+  return { wanted, steps: chooseSteps(wanted, before.state, privileges), privileges }
 }
 
 function chooseGroups({ groups }: Request, { state, groupsMax }: Observation, findings: Finding[]): readonly number[] {
@@ -127,24 +128,24 @@ function refuseEscape({ jailed, sets }: State): void {
 }
 
 /** Aware before setuid(2), which takes what root has otherwise; the sets after it, for it needs proc_setid (privileges(7)). */
-function dueSteps(wanted: State, before: State, privileges: string | null): Step[] {
+function chooseSteps(wanted: State, before: State, privileges: string | null): Step[] {
   const differ = (wanted: Ids, { real, effective, saved }: Ids) =>
     [real, effective, saved].some((id) => id !== wanted.real)
   const held = privileges === null ? keptSets(before) : setsHeld(privileges)
   const flags = before.flags ?? []
-  const due: [Step, boolean][] = [
-    ['setgroups', wanted.groups.join() !== before.groups.join()],
-    ['setgid', differ(wanted.group, before.group)],
-    ['chroot', wanted.jailed],
-    ['setpflags', !flags.includes('PRIV_AWARE')],
-    ['setuid', differ(wanted.user, before.user)],
-    ['xpolicy', flags.includes('PRIV_XPOLICY')],
-    ['pfexec', flags.includes('PRIV_PFEXEC')],
-    ['permitted', !held.includes('permitted')],
-    ['limit', !held.includes('limit')],
-    ['effective', !held.includes('effective')],
-  ]
-  return due.filter(([, isDue]) => isDue).map(([step]) => step)
+  const set = (name: PrivilegeSet): Due => [name, !held.includes(name), `the ${name} set is as wanted`]
+  return dueSteps([
+    ['setgroups', wanted.groups.join() !== before.groups.join(), 'the supplementary groups are as wanted'],
+    ['setgid', differ(wanted.group, before.group), 'all group ids are as wanted'],
+    ['chroot', wanted.jailed, "no 'chroot' is asked for"],
+    ['setpflags', !flags.includes('PRIV_AWARE'), 'PRIV_AWARE is set'],
+    ['setuid', differ(wanted.user, before.user), 'all user ids are as wanted'],
+    ['xpolicy', flags.includes('PRIV_XPOLICY'), 'PRIV_XPOLICY is clear'],
+    ['pfexec', flags.includes('PRIV_PFEXEC'), 'PRIV_PFEXEC is clear'],
+    set('permitted'),
+    set('limit'),
+    set('effective'),
+  ])
 }
 
 /** Root that has been set aside does not have in effect what it is permitted. */

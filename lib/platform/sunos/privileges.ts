@@ -20,7 +20,7 @@ export function parsePrivileges(text: string): string[] {
   // It counts bytes; the separators are those of src-native/sunos/privileges.c.
   const before = Buffer.from(text).subarray(0, names).toString()
   const [word = ''] = text.slice(before.length).split(/[ \t\r\n,]/, 1)
-  const wanted = nearest(word, allPrivileges())
+  const wanted = nearest(word, [...allPrivileges(), 'basic', 'all', 'none', 'zone'])
   const remedy = `see ppriv -l for their names, and priv_str_to_set(3C), e.g. 'basic net_privaddr'; sets of privileges cannot be negated`
   throw new HardenError({
     code: 'ERR_HARDEN_PRIVILEGES',
@@ -32,10 +32,10 @@ export function parsePrivileges(text: string): string[] {
   })
 }
 
-/** All names that the system has, and those of sets. */
-function allPrivileges(): string[] {
+/** All names that the system has. */
+export function allPrivileges(): string[] {
   const names = native<SunosAddon>().privilegesFromText('all')
-  return [...(typeof names === 'number' ? [] : names), 'basic', 'all', 'none', 'zone']
+  return typeof names === 'number' ? [] : names
 }
 
 export const readTexts = ({ privileges = '' }: HardenOptions, run: Run): boolean =>

@@ -1,0 +1,59 @@
+/** Rows as text: each as one line for a log or a pipe, folded at the width of a terminal. */
+import { isatty } from 'node:tty'
+
+/** What it is about, and what there is to say. */
+export type Row = readonly [name: string, ...lines: string[]]
+
+const COLUMN = 22
+/** Beside the names there has to be room for words. */
+const NARROWEST = 20
+
+/** A space at which no line is folded. */
+export const TIED = '\u00a0'
+
+/** @param width of the terminal; undefined: it is none */
+export function rowText([name, ...lines]: Row, width = Number.POSITIVE_INFINITY): string {
+  return lines
+    .flatMap((line) => fold(visible(line), width - COLUMN))
+    .map((line, index) => `${(index === 0 ? name : '').padEnd(COLUMN)}${line.replaceAll(TIED, ' ')}`)
+    .join('\n')
+}
+
+/** Between words alone: a path or a name stays whole. */
+function fold(text: string, width: number): string[] {
+  if (width < NARROWEST) return [text]
+  const lines: string[] = []
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1)
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`
+    else lines.push(word)
+  }
+  return lines
+}
+
+/** Without what would move the cursor, colour, or turn round what follows. */
+export function visible(text: string): string {
+  return text.replace(
+    /(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
+    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
+  )
+}
+
+/** Frozen, and a table as a string, which is folded if standard output is a terminal. */
+export function finish<T extends object>(report: T, rows: () => Row[]): T {
+  const text = () =>
+    rows()
+      .map((row) => rowText(row, widthOfOutput()))
+      .join('\n')
+  // not enumerable, so that JSON and deep comparison see the data alone
+  Object.defineProperty(report, 'toString', { __proto__: null, value: text } as PropertyDescriptor)
+  return deepFreeze(report)
+}
+
+/** Not asked of process.stdout where it is no terminal: that would open it. In a Worker it has no width. */
+const widthOfOutput = (): number | undefined => (isatty(1) ? process.stdout.columns : undefined)
+
+function deepFreeze<T extends object>(value: T): T {
+  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part)
+  return Object.freeze(value)
+}
