@@ -104,7 +104,7 @@ async function demo(mail: Mail, secret: string): Promise<void> {
   heading(`harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })`)
   const report = harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })
   // The danger in it is true: the witness is still root.
-  console.log(String(report).replace(/^/gm, '  '))
+  console.log(String(report))
 
   const after: Thread[] = await ask('threads')
   heading('Every thread after, as seen by another process that is still root (400 is cap_net_bind_service)')
