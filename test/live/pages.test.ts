@@ -1,7 +1,7 @@
 /** Promise: what the pages in docs/ show is what happens: their files, commands and programs, as they stand. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, chownSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
@@ -172,6 +172,60 @@ live('docs/files.md: what the next start will meet', ['root', 'ip'], async (t) =
   chownSync(join(cwd, 'opt/smtp'), 0, 0)
   t.notMatch(run(t, cwd, join(root, 'dist/cli.js'), ...args), 'HARDEN_NEXT_START', 'not, where it belongs to root')
 })
+
+/** A server that gives up root. Each line that it reads it writes to its log; at SIGHUP it opens the log again. */
+function logging(t: Test, log: string, opens: 'before' | 'after') {
+  const program = `
+    const { openSync, writeSync, closeSync } = require('node:fs')
+    let log = ${opens === 'before' ? `openSync(process.argv[1], 'a')` : 'undefined'}
+    require('privdrop').harden({ user: 'nobody' })
+    log ??= openSync(process.argv[1], 'a')
+    process.on('SIGHUP', () => {
+      closeSync(log)
+      log = openSync(process.argv[1], 'a')
+      console.log('opened')
+    })
+    require('node:readline').createInterface(process.stdin).on('line', (line) => {
+      writeSync(log, line + '\\n')
+      console.log(line)
+    })
+    console.log(process.getuid())`
+  const args = [...plainNode, '--no-warnings', '--eval', program, log]
+  const child = spawn('env', args, { cwd: project(t, ''), stdio: ['pipe', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const lines = createInterface(child.stdout)[Symbol.asyncIterator]()
+  const next = async () => (await lines.next()).value
+  const write = async (line: string) => {
+    child.stdin.write(`${line}\n`)
+    t.equal(await next(), line)
+  }
+  return { pid: child.pid as number, next, write }
+}
+
+for (const [index, opens] of (['after', 'before'] as const).entries())
+  live(`docs/files.md: a log that logrotate rotates, opened ${opens} harden()`, ['root', 'logrotate'], async (t) => {
+    const [, text = ''] =
+      [...pageOf('files.md').matchAll(/^```\n# \/etc\/logrotate\.d\/smtp\n(.*?)^```$/gms)][index] ?? []
+    const cwd = folder(t)
+    const path = (name: string) => join(cwd, name)
+    writeFileSync(path('server.log'), '', { mode: 0o640 })
+    if (opens === 'after') chownSync(path('server.log'), 65534, 65534)
+    const { pid, next, write } = logging(t, path('server.log'), opens)
+    t.equal(await next(), '65534')
+    await write('one')
+    const config = text
+      .replace('/var/log/smtp', cwd)
+      .replace('smtp smtp', 'nobody nogroup')
+      .replace('systemctl reload smtp', `kill -HUP ${pid}`)
+    writeFileSync(path('config'), config, { mode: 0o644 })
+    execFileSync('logrotate', ['--force', '--state', path('state'), path('config')])
+    if (opens === 'after') t.equal(await next(), 'opened')
+    await write('two')
+    const { uid, mode } = statSync(path('server.log'))
+    t.same([uid, mode & 0o777], [opens === 'after' ? 65534 : 0, 0o640])
+    t.equal(readFileSync(path('server.log.1'), 'utf8'), 'one\n')
+    t.equal(readFileSync(path('server.log'), 'utf8'), 'two\n')
+  })
 
 live('docs/what-changes.md: the files of /proc/self', ['root', 'ip'], async (t) => {
   const [, list = ''] = /^\| `\/proc\/self\/` ([\w, ]+);/m.exec(pageOf('what-changes.md')) ?? []

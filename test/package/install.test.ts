@@ -1,6 +1,6 @@
 /** Promise: what is packed is all that a user needs: it installs without a compiler, and works. */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join, normalize } from 'node:path'
 import t from 'tap'
 import { live } from '../live/live'
 import { bareTools, install, managers, modules, pack, run, tried } from './packed'
@@ -36,6 +36,20 @@ t.test('what users need is packed, and nothing else', async (t) => {
     for (const libc of ['glibc', 'musl'])
       t.ok(files.includes(`prebuilds/linux-${machine}/privdrop.${libc}.node`), `${machine}, ${libc}`)
   t.ok(files.includes('prebuilds/sunos-x64/privdrop.node'), 'Solaris and illumos')
+})
+
+t.test('no link in it, and no page that a remedy names, leads to what is not packed', async (t) => {
+  const lacking = (text: string, folder: string, targets: RegExp) =>
+    [...text.matchAll(targets)]
+      .map(([, target = '']) => normalize(join(folder, target)))
+      .filter((target) => !files.some((file) => file === target || file.startsWith(`${target.replace(/\/$/, '')}/`)))
+  const packed = (file: string) => readFileSync(join(cwd, 'node_modules/privdrop', file), 'utf8')
+  const pages = files.filter((file) => file.endsWith('.md'))
+  t.ok(pages.length > 20)
+  for (const page of pages) t.strictSame(lacking(packed(page), dirname(page), /\]\((?!https?:|#)([^)#]+)/g), [], page)
+  const sources = files.filter((file) => /^dist\/.*\.js$/.test(file))
+  t.ok(sources.some((file) => /docs\/\w/.test(packed(file))))
+  for (const file of sources) t.strictSame(lacking(packed(file), '', /\b(docs\/[\w/-]+\.md)/g), [], file)
 })
 
 t.test('installing it has nothing to run', async (t) => {
