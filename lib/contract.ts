@@ -104,8 +104,8 @@ export interface Plan extends Decision {
   /** Open: to be closed by the caller that made the plan. */
   readonly root: Root | undefined
   readonly findings: readonly Finding[]
-  /** Names of the ids in `wanted`: for people to read. */
-  readonly accounts: Accounts
+  /** Names of the ids in `wanted`, for people to read: looked up when they are shown, and before a chroot that hides them. */
+  readonly accounts: () => Accounts
 }
 
 /** What the rehearsing child has left. */

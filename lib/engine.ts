@@ -72,6 +72,8 @@ export function makePlan(platform: Platform, options: HardenOptions, reasons: Re
     closeRoot(root)
     throw reasons.error()
   }
+  const accounts = () => accountsOf([decision.wanted], options)
+  const known = root && accounts()
   return Object.freeze({
     ...decision,
     before,
@@ -79,7 +81,7 @@ export function makePlan(platform: Platform, options: HardenOptions, reasons: Re
     accountGroups: groups,
     explicitGroups: options.supplementalGroups !== undefined,
     findings: Object.freeze(findings),
-    accounts: accountsOf([decision.wanted], options),
+    accounts: known ? () => known : accounts,
     root,
   })
 }

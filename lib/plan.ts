@@ -66,7 +66,7 @@ function report(
     refusals: refusals.map(fieldsOf),
     findings,
   }
-  return finish(made, () => planRows(made, { accounts, all: platform.allNames() }))
+  return finish(made, () => planRows(made, { accounts: accounts(), all: platform.allNames() }))
 }
 
 /** What the child does after the plan's steps; a refusal there means that all of them were rehearsed. */

@@ -72,7 +72,7 @@ export function makeReport(
       'threads',
       platform.name === 'sunos' ? 'all, by the credentials of the process' : `${done.threads.length}, all alike`,
     ],
-    ...wholeRows(report, { accounts, all: platform.allNames() }),
+    ...wholeRows(report, { accounts: accounts(), all: platform.allNames() }),
     ['root directory', report.chroot ?? 'as before'],
     ...findingRows(report.findings, 'note'),
   ])

@@ -91,7 +91,6 @@ function collecting() {
 t.test('makePlan: what the system is asked', async (t) => {
   const before = observed({ group: only(4) })
   const decided = { wanted: stateOf(nothing), steps: ['capset'] as const }
-  const named = accountsOf([decided.wanted])
   const findings: Finding[] = []
   const { platform, given } = system(
     {
@@ -116,8 +115,9 @@ t.test('makePlan: what the system is asked', async (t) => {
     explicitGroups: true,
     findings: [ofPlan],
     root: undefined,
-    accounts: named,
+    accounts: made.accounts,
   })
+  t.strictSame(made.accounts(), accountsOf([decided.wanted]))
   for (const part of [made, made.questions, made.findings]) t.ok(Object.isFrozen(part))
   given.length = 0
   makePlan(platform, { user: 990, group: 991 })

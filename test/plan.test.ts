@@ -245,7 +245,7 @@ t.test('it is frozen, all the way down', async (t) => {
 t.test('the table: what speaks against it first, the verdict last', async (t) => {
   const throws = { rehearse: refused('setresgid'), inspector: refused(undefined, { code: 'ERR_HARDEN_INSPECTOR' }) }
   const accounts = { user: new Map([[990, 'smtp']]), group: new Map([[8, 'mail']]) }
-  t.strictSame(String(withParts(throws, { ...jail, accounts }).plan({})).split('\n'), [
+  t.strictSame(String(withParts(throws, { ...jail, accounts: () => accounts }).plan({})).split('\n'), [
     'refused               ERR_HARDEN_NOT_PERMITTED: no to setresgid.',
     '                      Remedy: ask again.',
     'refused               ERR_HARDEN_INSPECTOR: no to undefined.',

@@ -53,7 +53,7 @@ function reportOf(state: State, done: Partial<Committed> = {}, found: readonly F
     avoid: { kcmp: false, regain: false },
   }
   const committed = { threads: [node], rootChildren: [], ...done, timings: rest.flat() }
-  return makeReport(linux, { ...plan, root, accounts }, rehearsal, committed, first, found)
+  return makeReport(linux, { ...plan, root, accounts: () => accounts }, rehearsal, committed, first, found)
 }
 const full = () => reportOf(main, { threads: [node, worker], timings }, findings, opened)
 const findings: Finding[] = [

@@ -91,7 +91,7 @@ export const plan: Plan = {
   explicitGroups: false,
   root: undefined,
   findings: [],
-  accounts: { user: new Map(), group: new Map() },
+  accounts: () => ({ user: new Map(), group: new Map() }),
 }
 /** A descriptor as it is mostly. */
 export const descriptorOf = (

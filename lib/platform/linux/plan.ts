@@ -173,6 +173,7 @@ function chooseSteps(wanted: State, before: State, areAsked: boolean): Step[] {
   const isEmpty = (names: readonly string[] | undefined) => names === undefined || names.length === 0
   const setsGroups = !sameGroups || (before.groups.length > 0 && maySetGroups) || (areAsked && mayBeUnmapped)
   const keepcapsWhy = 'setresuid takes nothing that is to be retained'
+  const noNewPrivsWhy = before.noNewPrivileges ? 'it is on' : "'noNewPrivileges' is false"
   return dueSteps([
     ['chroot', wanted.jailed, "no 'chroot' is asked for"],
     ['bounding', wanted.sets.bounding?.join() !== before.sets.bounding?.join(), 'the bounding set is as wanted'],
@@ -183,11 +184,7 @@ function chooseSteps(wanted: State, before: State, areAsked: boolean): Step[] {
     ['capset', true, ''],
     ['keepcaps back', keepcaps, keepcapsWhy],
     ['ambient', !isEmpty(wanted.sets.ambient) || !isEmpty(before.sets.ambient), 'the ambient set is and stays empty'],
-    [
-      'no_new_privs',
-      wanted.noNewPrivileges && !before.noNewPrivileges,
-      before.noNewPrivileges ? 'it is on' : "'noNewPrivileges' is false",
-    ],
+    ['no_new_privs', wanted.noNewPrivileges && !before.noNewPrivileges, noNewPrivsWhy],
   ])
 }
 

@@ -2,7 +2,7 @@
  * Solaris and illumos: what becomes of the groups and the privilege sets, and the steps by which the process comes to it.
  */
 import type { Decision, Finding, Observation, Request } from '../../contract'
-import { type Due, dueSteps } from '../../debug'
+import { dueSteps } from '../../debug'
 import { HardenError, wrongValue } from '../../errors'
 import { danger, note } from '../../hazards'
 import type { PrivilegeSet, Step } from '../../native'
@@ -133,7 +133,6 @@ function chooseSteps(wanted: State, before: State, privileges: string | null): S
     [real, effective, saved].some((id) => id !== wanted.real)
   const held = privileges === null ? keptSets(before) : setsHeld(privileges)
   const flags = before.flags ?? []
-  const set = (name: PrivilegeSet): Due => [name, !held.includes(name), `the ${name} set is as wanted`]
   return dueSteps([
     ['setgroups', wanted.groups.join() !== before.groups.join(), 'the supplementary groups are as wanted'],
     ['setgid', differ(wanted.group, before.group), 'all group ids are as wanted'],
@@ -142,9 +141,9 @@ function chooseSteps(wanted: State, before: State, privileges: string | null): S
     ['setuid', differ(wanted.user, before.user), 'all user ids are as wanted'],
     ['xpolicy', flags.includes('PRIV_XPOLICY'), 'PRIV_XPOLICY is clear'],
     ['pfexec', flags.includes('PRIV_PFEXEC'), 'PRIV_PFEXEC is clear'],
-    set('permitted'),
-    set('limit'),
-    set('effective'),
+    ['permitted', !held.includes('permitted'), 'the permitted set is as wanted'],
+    ['limit', !held.includes('limit'), 'the limit set is as wanted'],
+    ['effective', !held.includes('effective'), 'the effective set is as wanted'],
   ])
 }
 
