@@ -1,18 +1,22 @@
 /**
  * What harden() costs, in fresh processes that run in turn: writes results.json and results.md beside itself, docs/cost.svg, and a
  * part of docs/cost.md. Needs root, cc, libcap-dev and strace.
+ *
+ * npm run bench [-- --libpsx FOLDER]: FOLDER/lib and FOLDER/include have another libpsx than the system's.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
+import { parseArgs } from 'node:util'
 import { judge } from './aims'
 import { countCalls } from './calls'
 import { measureCosts } from './costs'
 import { compile } from './fresh'
-import { load, memory, rehearsal } from './load'
+import { addonAlone, load, memory, rehearsal, server, start } from './load'
 import { type Quartiles, quartiles, ratio } from './numbers'
-import { page, type Results, summary } from './page'
+import { page, summary } from './page'
 import { plot } from './plot'
+import type { Results } from './results'
 import { standstill, throughput } from './smtp'
 
 /** Each of them so many times, in turn. */
@@ -43,7 +47,12 @@ async function measureStandstill(): Promise<Results['standstill']> {
 }
 
 async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'throughput' | 'rehearsal'>> {
-  const loads = await inTurn(41, { empty: () => load(''), package: () => load("require('privdrop')") })
+  const loads = await inTurn(41, {
+    start,
+    server: () => load("require('privdrop')", server),
+    empty: () => load("require('privdrop')"),
+    floor: () => load(addonAlone, server),
+  })
   const sizes = await inTurn(15, { before: () => memory('nothing'), after: () => memory('harden') })
   const mail = await inTurn(7, { nothing: () => throughput('nothing'), harden: () => throughput('harden') })
   const heaps = await inTurn(9, { 50: () => rehearsal(50), 500: () => rehearsal(500), 2000: () => rehearsal(2000) })
@@ -54,9 +63,10 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
     )
   return {
     load: {
+      start: quartiles(loads.start),
+      server: quartiles(loads.server),
       empty: quartiles(loads.empty),
-      package: quartiles(loads.package),
-      more: without(loads.package, loads.empty),
+      floor: quartiles(loads.floor),
     },
     memory: { before: quartiles(sizes.before), more: without(sizes.after, sizes.before) },
     throughput: { nothing: kept(mail.nothing), harden: kept(mail.harden) },
@@ -66,6 +76,7 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
         {
           rehearse: quartiles(runs.map(({ rehearse }) => rehearse)),
           whole: quartiles(runs.map(({ whole }) => whole)),
+          clone: quartiles(runs.map(({ clone }) => clone)),
         },
       ]),
     ),
@@ -73,17 +84,18 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
 }
 
 async function main(): Promise<void> {
-  compile()
+  const { values } = parseArgs({ options: { libpsx: { type: 'string' } } })
+  const libpsx = compile(values.libpsx)
   const calls = countCalls()
   const cells = await measureCosts()
-  const results: Results = {
-    machine: { node: process.versions.node, kernel: release(), cores: availableParallelism() },
+  const measured = {
+    machine: { node: process.versions.node, kernel: release(), cores: availableParallelism(), libpsx },
     calls,
     standstill: await measureStandstill(),
     ...(await measureRest()),
-    aims: judge(cells, calls),
     cells,
   }
+  const results: Results = { ...measured, aims: judge(measured) }
   const folder = join(__dirname, '../..')
   const cost = join(folder, '../docs/cost.md')
   const figures = cells.map(({ us, ...cell }) => ({
@@ -92,7 +104,7 @@ async function main(): Promise<void> {
   }))
   writeFileSync(join(folder, 'results.json'), `${JSON.stringify({ ...results, cells: figures }, null, 2)}\n`)
   writeFileSync(join(folder, 'results.md'), page(results))
-  writeFileSync(join(folder, '../docs/cost.svg'), await plot(cells))
+  writeFileSync(join(folder, '../docs/cost.svg'), await plot(cells, libpsx))
   const text = readFileSync(cost, 'utf8')
   writeFileSync(
     cost,

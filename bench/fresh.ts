@@ -1,9 +1,9 @@
 /** Fresh processes: what they say of themselves, and what is seen of them from outside. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { hardened, tasks } from '../test/live/outside'
 import type { Answer, Task } from './subject'
@@ -15,15 +15,21 @@ export const programs = mkdtempSync(join(tmpdir(), 'privdrop-bench-'))
 process.on('exit', () => rmSync(programs, { recursive: true }))
 chmodSync(programs, 0o755)
 
-export function compile(): void {
+/** @returns the version of libpsx, which is the system's, or the one in lib/ and include/ of a folder */
+export function compile(libpsx?: string): string {
   const cc = (...args: string[]) =>
     execFileSync('cc', ['-O2', '-Wall', '-Wextra', ...args], { cwd: sources, stdio: 'inherit' })
   const addon = ['-shared', '-fPIC', '-I', join(process.execPath, '../../include/node')]
   cc(...addon, '-o', join(programs, 'crowd.node'), 'crowd.c')
+  cc(...addon, '-o', join(programs, 'clone.node'), 'clone.c')
+  const folder = libpsx === undefined ? [] : [`-I${libpsx}/include`, `-B${libpsx}/lib`, `-L${libpsx}/lib`]
+  const found = execFileSync('cc', [...folder, '-print-file-name=libpsx.so'], { encoding: 'utf8' }).trim()
+  const lookedFor = `-Wl,-wrap,pthread_create,-rpath,${dirname(found)}`
   // as psx(3) says that it is linked
-  cc(...addon, '-o', join(programs, 'psx.node'), 'psx.c', '-lpsx', '-lpthread', '-Wl,-wrap,pthread_create')
+  cc(...addon, '-o', join(programs, 'psx.node'), 'psx.c', ...folder, '-lpsx', '-lpthread', lookedFor)
   cc('-o', join(programs, 'floor'), 'floor.c')
   cc('-o', join(programs, 'trimmed'), 'trimmed.c')
+  return realpathSync(found).replace(/.*\.so\./, '')
 }
 
 export const subject = (task: Task): string[] => [process.execPath, join(__dirname, 'subject.js'), JSON.stringify(task)]

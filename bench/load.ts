@@ -4,13 +4,29 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterwards, Fresh, mustBeChanged, subject } from './fresh'
 
-/** Milliseconds, from the start of a process to its end. */
-export function load(program: "require('privdrop')" | ''): number {
-  const { NODE_OPTIONS: _, ...env } = process.env
+/** What a server has loaded already. */
+export const server = "require('node:net'); require('node:worker_threads')"
+export const addonAlone = "require('node-gyp-build')('.')"
+const found = 'console.log(Number(process.hrtime.bigint() - start) / 1e6)'
+
+/** Milliseconds of a program, in a process that has run another one before. */
+export function load(program: string, before = ''): number {
+  return Number(run(`${before}; const start = process.hrtime.bigint(); ${program}; ${found}`))
+}
+
+/** Milliseconds of Node itself, from the start of a process to its end: by it machines can be compared. */
+export function start(): number {
   const start = performance.now()
-  const { status } = spawnSync(process.execPath, ['--eval', program], { env, cwd: join(__dirname, '../../..') })
-  if (status !== 0) throw new Error(`node --eval "${program}": ${status}`)
+  run('')
   return performance.now() - start
+}
+
+function run(program: string): string {
+  const { NODE_OPTIONS: _, ...env } = process.env
+  const options = { env, cwd: join(__dirname, '../../..'), encoding: 'utf8' } as const
+  const { status, stdout } = spawnSync(process.execPath, ['--eval', program], options)
+  if (status !== 0) throw new Error(`node --eval "${program}": ${status}`)
+  return stdout
 }
 
 /** Megabytes that are its own: what is shared with other processes is none (proc_pid_smaps(5)). */
@@ -29,8 +45,14 @@ export async function memory(way: 'nothing' | 'harden'): Promise<number> {
   }
 }
 
-/** Milliseconds of the rehearsal, and of all. */
-export async function rehearsal(heap: number): Promise<{ rehearse: number; whole: number }> {
+/** Milliseconds of the rehearsal, of all, and of an empty copy of the same process. */
+export async function rehearsal(heap: number): Promise<{ rehearse: number; whole: number; clone: number }> {
+  const fresh = new Fresh(subject({ way: 'clone', threads: 11, heap }))
+  const { clone = Number.NaN } = await fresh.answer().finally(() => fresh.end())
+  return { ...(await hardened(heap)), clone: clone / 1000 }
+}
+
+async function hardened(heap: number): Promise<{ rehearse: number; whole: number }> {
   const fresh = new Fresh(subject({ way: 'harden', threads: 11, heap }))
   try {
     const { rehearse = Number.NaN, whole = Number.NaN } = await fresh.answer()

@@ -1,21 +1,25 @@
 /** Cost over the number of threads, as SVG: one line a method, both axes logarithmic, the quartiles as bars. */
 import type { Cell } from './costs'
 import { quartiles } from './numbers'
+import { isRight } from './page'
 
 const lines = {
   'harden whole': 'harden(), all of it',
-  'set whole': 'process.setgroups + setgid + setuid',
   'harden commit': 'commit',
-  'trimmed commit': 'commit, no bounding set to drop',
-  'harden audit': 'audit',
+  'floor held commit': 'floor of the commit',
+  'psx all whole': 'libpsx, the calls of the floor',
+  'set whole': 'process.setgroups + setgid + setuid',
+  'harden audit()': 'audit()',
   'harden rehearse': 'rehearsal',
-  'floor commit': 'floor of the commit',
-  'psx whole': 'libpsx 2.66: wrong, 1 thread of N',
 }
 
-export async function plot(cells: readonly Cell[]): Promise<string> {
+/** A method that leaves threads as they were has no line: the title says so. */
+export async function plot(cells: readonly Cell[], libpsx: string): Promise<string> {
+  const wrong = cells.filter((cell) => !isRight(cell))
+  const shown = Object.entries(lines).filter(([name]) => wrong.length === 0 || !name.startsWith('psx'))
+  const left = wrong.map(({ psx, threads }) => `${psx} of ${threads}`).slice(0, cells.length / 2)
   const values = cells.flatMap(({ threads, busy, us }) =>
-    Object.entries(lines).map(([name, method]) => ({
+    shown.map(([name, method]) => ({
       threads,
       panel: busy ? 'busy threads' : 'idle threads',
       method,
@@ -28,12 +32,13 @@ export async function plot(cells: readonly Cell[]): Promise<string> {
   const y = { scale: { type: 'log' }, title: 'milliseconds' } as const
   const color = {
     field: 'method',
-    sort: Object.values(lines),
+    sort: shown.map(([, method]) => method),
     title: null,
     legend: { orient: 'bottom', columns: 2, labelLimit: 400 },
   } as const
   const { spec } = compile({
     data: { values },
+    title: wrong.length === 0 ? `libpsx ${libpsx}` : `libpsx ${libpsx} is wrong: changes ${left.join(', ')} threads`,
     background: 'white',
     config: { aria: false }, // it is shown as an image, which has words of its own
     facet: { column: { field: 'panel', sort: ['idle threads', 'busy threads'], title: null, type: 'nominal' } },
@@ -52,13 +57,7 @@ export async function plot(cells: readonly Cell[]): Promise<string> {
       layer: [
         {
           mark: { type: 'line', point: true },
-          encoding: {
-            y: { ...y, field: 'median', type: 'quantitative' },
-            strokeDash: {
-              condition: { test: "indexof(datum.method, 'wrong') >= 0", value: [2, 4] },
-              value: [1, 0],
-            },
-          },
+          encoding: { y: { ...y, field: 'median', type: 'quantitative' } },
         },
         { mark: 'rule', encoding: { y: { ...y, field: 'q1', type: 'quantitative' }, y2: { field: 'q3' } } },
       ],

@@ -1,5 +1,5 @@
 /*
- * psx.c - an addon: () => the seven changes by libpsx, without the bounding set; throws when libpsx says that one failed
+ * psx.c - an addon: (all) => the changes by libpsx, with those of the bounding set if all; throws when libpsx says that one failed
  */
 #define _GNU_SOURCE
 #include "changes.h"
@@ -14,9 +14,13 @@ static long by_psx(long number, long a, long b, long c, long d, long e, long f)
 
 static napi_value psx(napi_env env, napi_callback_info info)
 {
-	(void)info;
-	(void)bounding_to_drop;
-	if (change(by_psx, 0))
+	size_t given = 1;
+	napi_value argument;
+	bool all;
+
+	napi_get_cb_info(env, info, &given, &argument, NULL, NULL);
+	napi_get_value_bool(env, argument, &all);
+	if (change(by_psx, all ? bounding_to_drop() : 0))
 		napi_throw_error(env, NULL, "libpsx has refused");
 	return NULL;
 }

@@ -12,7 +12,7 @@ import { SMTPServer } from 'smtp-server'
 
 export interface Task {
   /** 'nothing' does not even load the package. */
-  way: 'nothing' | 'set' | 'psx' | 'harden'
+  way: 'nothing' | 'set' | 'psx' | 'psx all' | 'clone' | 'harden'
   /** In all, when it begins. */
   threads: number
   busy?: boolean
@@ -32,7 +32,7 @@ const now = (): number => Number(process.hrtime.bigint()) / 1000
 const say = (answer: Answer): unknown => process.stdout.write(`${JSON.stringify(answer)}\n`)
 
 /** To be loaded before the clock starts. */
-function prepare({ way }: Task): () => Answer {
+function prepare({ way, ends }: Task): () => Answer {
   if (way === 'set')
     return () => {
       process.setgroups?.([])
@@ -40,20 +40,30 @@ function prepare({ way }: Task): () => Answer {
       process.setuid?.(65534)
       return {}
     }
-  if (way === 'psx') {
+  if (way === 'psx' || way === 'psx all') {
     const psx = require(join(programs, 'psx.node'))
-    return () => psx() ?? {}
+    return () => psx(way === 'psx all') ?? {}
+  }
+  if (way === 'clone') {
+    const clone = require(join(programs, 'clone.node'))
+    return () => ({ clone: clone() })
   }
   if (way === 'nothing') return () => ({})
-  const { harden } = require('privdrop') as typeof import('privdrop')
+  const { harden, audit } = require('privdrop') as typeof import('privdrop')
   const split = splitCommit()
   return () => {
+    const start = now()
     const { timings } = harden({ user: 'nobody', capabilities: 'cap_net_bind_service+ep' })
-    return { ...Object.fromEntries(timings.map(({ name, us }) => [name, us])), ...split }
+    const whole = now() - start
+    if (ends) return {}
+    const audited = now()
+    audit()
+    const parts = { ...Object.fromEntries(timings.map(({ name, us }) => [name, us])), ...split }
+    return { ...parts, 'audit()': now() - audited, whole }
   }
 }
 
-/** The audit is the proof: the reading of every thread, and the comparison. The commit is all the rest of the native call. */
+/** The proof is the reading of every thread, and the comparison. The commit is all the rest of the native call. */
 function splitCommit(): Answer {
   const addon = require('node-gyp-build')(join(__dirname, '../../..')) as import('../dist/native').LinuxAddon
   const { commit } = addon
@@ -62,7 +72,7 @@ function splitCommit(): Answer {
     const start = now()
     const answer = commit(plan)
     const { readMicroseconds } = answer as import('../dist/native').NativeCommitted
-    split.audit = readMicroseconds
+    split.proof = readMicroseconds
     split.commit = now() - start - readMicroseconds
     return answer
   }
@@ -107,7 +117,7 @@ async function main(task: Task): Promise<void> {
   const parts = act()
   const whole = now() - start
   if (task.ends) process.kill(process.pid, 'SIGKILL')
-  say({ ...parts, whole })
+  say({ whole, ...parts })
   heap.length = 0 // it has been alive until here
 }
 
