@@ -57,6 +57,9 @@ refused() { # NAME PATTERN: it starts, is refused and ends by itself
   check "$1" "$(next)" "$2"
   check "$1: its own end" "$(next)" '^ENDED exit-code 2'
 }
+valid() { # NAME FILE: nothing is to be said about it
+  check "$1: systemd-analyze verify" "$(systemd-analyze verify --recursive-errors=no "/etc/systemd/system/$2" 2>&1 || echo wrong)" '^$'
+}
 exposure() { echo "exposure: $1: $(systemd-analyze security --no-pager smtp.service | tail -n 1)"; }
 
 ROOT='smtp.service, started as root' PLAIN='smtp.service, never root'
@@ -70,6 +73,7 @@ units() {
   for unit in "$ROOT" "$PLAIN"; do
     [ "$unit" = "$ROOT" ] || options=$as_user
     unit "$unit" --
+    valid "$unit" smtp.service
     exposure "$unit"
     done_by "$unit"
     check "$unit: the client" "$(cat </dev/tcp/127.0.0.1/25)" '^220 ready'
@@ -125,7 +129,8 @@ filters() {
 
 others() {
   options=$as_user
-  unit "$PLAIN" -- User= DynamicUser=yes
+  # an account of that name would be taken instead
+  unit "$PLAIN" -- User=smtp-dynamic DynamicUser=yes
   systemctl start smtp
   check 'DynamicUser' "$(next)" '^HARDENED'
   check 'DynamicUser: each thread' "$(threads)" "^ 6[0-9]{4} $N0 $BIND $BIND $BIND $N0 1\$"
@@ -138,7 +143,8 @@ others() {
 
   options='{}'
   cp units/smtp.socket /etc/systemd/system/smtp.socket
-  unit "$PLAIN" -- AmbientCapabilities= CapabilityBoundingSet=
+  unit "$PLAIN" socket.conf --
+  valid 'socket' smtp.socket
   systemctl start smtp.socket
   check 'socket: the client' "$(cat </dev/tcp/127.0.0.1/25)" '^220 ready'
   check 'socket' "$(next)" '^HARDENED'
@@ -147,19 +153,23 @@ others() {
   next >/dev/null
 }
 
-profile() { # NAME RULE...: a profile of that name, loaded, and the server in it
-  printf 'profile %s flags=(attach_disconnected) {\n  file,\n  network,\n  unix,\n  ptrace,\n  capability net_bind_service,\n  %s\n}\n' "$1" "${*:2}" |
-    apparmor_parser -r || echo "not ok - apparmor_parser: $1"
+confined() { # NAME: the server in this profile
   unit "$ROOT" -- "AppArmorProfile=$1"
   dmesg -C
 }
-denied() { dmesg | grep -c 'apparmor="DENIED"'; }
+profile() { # NAME RULE...: a profile of that name, loaded, and the server in it
+  printf 'profile %s flags=(attach_disconnected) {\n  file,\n  network,\n  unix,\n  ptrace,\n  capability net_bind_service,\n  %s\n}\n' "$1" "${*:2}" |
+    apparmor_parser -r || echo "not ok - apparmor_parser: $1"
+  confined "$1"
+}
+denied() { dmesg | grep 'apparmor="DENIED"'; }
 apparmor() {
   options=$as_root
   own='signal,' ids='capability setuid, capability setgid,'
-  profile whole $own $ids capability setpcap,
+  check 'AppArmor: the profile' "$(apparmor_parser -r units/profile 2>&1)" '^$'
+  confined smtp
   done_by 'AppArmor'
-  check 'AppArmor: the log' "$(denied)" '^0$'
+  check 'AppArmor: the log' "$(denied)" '^$'
   ends 'AppArmor'
   profile no-setpcap $own $ids
   refused 'AppArmor without setpcap' '^REFUSED ERR_HARDEN_NOT_PERMITTED prctl '
