@@ -94,14 +94,7 @@ export const mutants = {
   },
   groups: {
     name: 'setgroups left out',
-    changes: [
-      ...unproved,
-      [
-        PLAN,
-        "['setgroups', !sameGroups || (before.groups.length > 0 && maySetGroups) || (areAsked && mayBeUnmapped)],",
-        "['setgroups', false],",
-      ],
-    ],
+    changes: [...unproved, [PLAN, "['setgroups', setsGroups,", "['setgroups', false,"]],
   },
   inheritable: {
     name: 'the inheritable set left as it was',
@@ -139,7 +132,7 @@ export const mutants = {
     name: 'no capset where nothing is retained',
     changes: [
       ...unproved,
-      [PLAN, "['capset', true],", "['capset', wanted.sets.permitted.length + wanted.sets.inheritable.length > 0],"],
+      [PLAN, "['capset', true,", "['capset', wanted.sets.permitted.length + wanted.sets.inheritable.length > 0,"],
     ],
   },
   main: {
