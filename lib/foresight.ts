@@ -7,7 +7,7 @@ import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Finding, Question, Scene } from './contract'
 import { showPath } from './errors'
-import { attempt, danger, note } from './hazards'
+import { attempt, danger, exchangedThrough, note } from './hazards'
 import type { Answer } from './native'
 import { filesRead, foldersAsked } from './places'
 
@@ -128,14 +128,10 @@ export function findingsAhead({ plan }: Scene, asked: readonly Asked[]): Finding
 
 const isUsers = ({ answer }: Asked): boolean => answer.by === 'user' || answer.by === 'writer'
 
-/** What is to be given to root: the folder in which something can be exchanged, or the file that can be written. */
+/** What is to be given to root: a file that can be written, or what lets the path lead elsewhere. */
 function placeOf(user: number, { question, answer: { by, found } }: Asked): string {
   const path = found ?? question.path
-  if (by !== 'user') return path
-  const folder = attempt(() => statSync(dirname(path)))
-  // There, as in /tmp, each user exchanges only what it owns.
-  const isSticky = folder !== undefined && (folder.mode & 0o1000) !== 0 && folder.uid !== user
-  return isSticky ? path : dirname(path)
+  return by === 'user' ? exchangedThrough(path, user) : path
 }
 
 /** "'/srv/app', '/var/log/mail' (descriptor 19, open for writing) and 2 more" */
@@ -221,9 +217,10 @@ function outOfReach(user: number, asked: readonly Asked[]): Finding | undefined 
 function othersCanExchange(asked: readonly Asked[]): Finding | undefined {
   const found = asked.find(({ question, answer }) => question.option === 'chroot' && answer.by === 'others')
   if (!found) return undefined
+  const path = found.answer.found ?? found.question.path
   return note(
     'HARDEN_WRITABLE_ANCESTOR',
-    `others than root can exchange what the chroot's path names: ${showPath(found.answer.found ?? found.question.path)}`,
-    'give the folder in which it lies to root (chown root), and take write permission from others (chmod go-w)',
+    `others than root can exchange what the chroot's path names: ${showPath(path)}`,
+    `give ${showPath(exchangedThrough(path))} to root (chown root), and take write permission from others (chmod go-w)`,
   )
 }

@@ -3,6 +3,8 @@
  * vanishes meanwhile or cannot be read is skipped.
  */
 import type { Cluster } from 'node:cluster'
+import { statSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { ascending } from './accounts'
 import type { Finding, FindingCode, Scene } from './contract'
 
@@ -32,6 +34,18 @@ export function look<T>({ unread }: Pick<Scene, 'unread'>, what: string, part: (
     if (code !== 'ENOENT' && code !== 'ESRCH') unread.add(what)
     return undefined
   }
+}
+
+/**
+ * What is to be given to root, so that nothing else can be put in the place of `path`: the folder in which it lies, or in a
+ * sticky folder, in which each user exchanges only what it owns, the path itself.
+ *
+ * @param user that can exchange it; undefined: users other than root
+ */
+export function exchangedThrough(path: string, user?: number): string {
+  const folder = attempt(() => statSync(dirname(path)))
+  const isItsOwners = folder !== undefined && (user === undefined ? folder.uid !== 0 : folder.uid === user)
+  return folder !== undefined && folder.mode & 0o1000 && !isItsOwners ? path : dirname(path)
 }
 
 /** Never silence: Node's --permission, hidepid, a seccomp filter or a security module takes findings away. */

@@ -3,6 +3,7 @@
  */
 import type { Plan, Platform, Question } from './contract'
 import { errnoName, HardenError, type HardenErrorFields, showPath } from './errors'
+import { exchangedThrough } from './hazards'
 import type { Failure } from './native'
 
 export type Where = Pick<HardenErrorFields, 'step' | 'syscall' | 'errno' | 'tid'>
@@ -55,14 +56,15 @@ export function exchanged(
   plan: Plan,
 ): HardenError {
   const component = found ?? question.path
+  const user = plan.wanted.user.real
   return new HardenError({
     code: 'ERR_HARDEN_CHROOT_PATH',
     option: 'chroot',
     step: 'exchange',
     syscall: callOf('exchange'),
     found: component,
-    message: `user ${plan.wanted.user.real} can put something else in the place of ${showPath(component)}, so the path of the chroot leads where that user decides`,
-    remedy: `give the folder in which ${showPath(component)} lies to root (chown root), and take write permission from user ${plan.wanted.user.real} and its groups (chmod go-w, setfacl -b)`,
+    message: `user ${user} can put something else in the place of ${showPath(component)}, so the path of the chroot leads where that user decides`,
+    remedy: `give ${showPath(exchangedThrough(component, user))} to root (chown root), and take write permission from user ${user} and its groups (chmod go-w, setfacl -b)`,
   })
 }
 

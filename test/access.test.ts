@@ -17,13 +17,13 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { remedyForPath } from '../lib/access'
 import type { Plan, Question } from '../lib/contract'
-import { plan as anyPlan, nothing, only, opened, stateOf } from './states'
+import { allFour, plan as anyPlan, nothing, opened, stateOf } from './states'
 
 const NOBODY = 65534
 const plan: Plan = {
   ...anyPlan,
   root: undefined,
-  wanted: stateOf({ ...nothing, user: only(NOBODY), group: only(NOBODY), groups: [8] }),
+  wanted: stateOf({ ...nothing, user: allFour(NOBODY), group: allFour(NOBODY), groups: [8] }),
 }
 const ask = (kind: 'read' | 'write', path: string): Question => ({
   kind,

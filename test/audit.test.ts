@@ -4,12 +4,12 @@ import type { AuditReport } from '../lib/audit'
 import type { Kind, Look, Promised } from '../lib/contract'
 import { type Accounts, noAccounts } from '../lib/databases'
 import { inWords } from '../lib/state'
-import { type Masked, only, stateOf } from './states'
+import { allFour, type Masked, stateOf } from './states'
 
 const PID = 4711
 const masked: Masked = {
-  user: only(990),
-  group: only(991),
+  user: allFour(990),
+  group: allFour(991),
   groups: [8, 12],
   permitted: 1n << 10n,
   effective: 1n << 10n,
@@ -32,10 +32,10 @@ const kind = (threads: Kind['threads'], changed: Partial<Masked> = {}): Kind => 
   state: stateOf({ ...masked, ...changed }),
   threads,
 })
-const odd = kind([oddOne], { groups: [], user: { ...only(990), saved: 0 } })
+const odd = kind([oddOne], { groups: [], user: { ...allFour(990), saved: 0 } })
 const shown = {
-  user: only(990),
-  group: only(991),
+  user: allFour(990),
+  group: allFour(991),
   groups: [8, 12],
   capabilities: {
     permitted: ['cap_net_bind_service'],

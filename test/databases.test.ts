@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { only } from './states'
+import { allFour } from './states'
 
 const files = {
   passwd: 'root:x:0:0:root:/root:/bin/sh\ntoor:x:0:0::/:\nsmtp:x:990:991::/:\nodd\n+::::::\n',
@@ -23,13 +23,13 @@ function withFolder(t: Test, folder: string) {
   return { ...databases, opened }
 }
 
-const state = { user: { ...only(990), saved: 0 }, group: only(991), groups: [8, 12] }
+const state = { user: { ...allFour(990), saved: 0 }, group: allFour(991), groups: [8, 12] }
 const none = { user: new Map(), group: new Map() }
 
 t.test('of each id the first name', async (t) => {
   const { accountsOf, entries, nameOf, opened } = withFolder(t, t.testdir(files))
   t.strictSame(accountsOf([]), none)
-  t.strictSame(accountsOf([state, { user: only(7), group: only(0), groups: [] }]), {
+  t.strictSame(accountsOf([state, { user: allFour(7), group: allFour(0), groups: [] }]), {
     user: new Map([
       [0, 'root'],
       [990, 'smtp'],
@@ -52,7 +52,7 @@ t.test('of each id the first name', async (t) => {
 
 t.test('a name that was asked for is that of its id, whoever knows it', async (t) => {
   const { accountsOf } = withFolder(t, t.testdir(files))
-  const first = { user: only(0), group: only(4242), groups: [8] }
+  const first = { user: allFour(0), group: allFour(4242), groups: [8] }
   t.strictSame(accountsOf([first], { user: 'toor', group: 'of-ldap' }), {
     user: new Map([[0, 'toor']]),
     group: new Map([

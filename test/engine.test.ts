@@ -10,7 +10,7 @@ import { type Addon, type Answer, type Failure, native, type OpenDescriptor } fr
 import type { HardenOptions } from '../lib/options'
 import { Reasons } from '../lib/reasons'
 import { refusal } from './refused'
-import { plan as anyPlan, descriptorOf, mail, nothing, observed, only, opened, root, stateOf } from './states'
+import { allFour, plan as anyPlan, descriptorOf, mail, nothing, observed, opened, root, stateOf } from './states'
 
 const { EACCES, ENOENT, EPERM, ETIMEDOUT } = constants.errno
 const { SIGKILL, SIGSYS } = constants.signals
@@ -89,7 +89,7 @@ function collecting() {
 }
 
 t.test('makePlan: what the system is asked', async (t) => {
-  const before = observed({ group: only(4) })
+  const before = observed({ group: allFour(4) })
   const decided = { wanted: stateOf(nothing), steps: ['capset'] as const }
   const findings: Finding[] = []
   const { platform, given } = system(
@@ -121,7 +121,10 @@ t.test('makePlan: what the system is asked', async (t) => {
   for (const part of [made, made.questions, made.findings]) t.ok(Object.isFrozen(part))
   given.length = 0
   makePlan(platform, { user: 990, group: 991 })
-  makePlan({ ...platform, observe: () => observed({ user: only(1000), group: { ...only(4), effective: 5 } }) }, {})
+  makePlan(
+    { ...platform, observe: () => observed({ user: allFour(1000), group: { ...allFour(4), effective: 5 } }) },
+    {},
+  )
   t.match(given, [[{ uid: 990, gid: 991, groups: undefined }], [{ uid: 1000, gid: 5, groups: undefined }]])
 })
 
@@ -349,8 +352,8 @@ t.test('rehearse: what filters kill is left out, what may pass is tried again', 
 
 t.test('rehearse: an outcome other than asked for', async (t) => {
   const table: [Partial<Rehearsal>, string, string, string][] = [
-    [{ state: stateOf({ ...mail, user: { ...only(990), saved: 0 } }) }, 'user', '990 990 990 990', '990 990 0 990'],
-    [{ state: stateOf({ ...mail, group: only(0) }) }, 'group', '991 991 991 991', '0 0 0 0'],
+    [{ state: stateOf({ ...mail, user: { ...allFour(990), saved: 0 } }) }, 'user', '990 990 990 990', '990 990 0 990'],
+    [{ state: stateOf({ ...mail, group: allFour(0) }) }, 'group', '991 991 991 991', '0 0 0 0'],
     [{ state: stateOf({ ...mail, groups: [0, 8, 12] }) }, 'groups', '8 12', '0 8 12'],
     [{ state: stateOf({ ...mail, groups: [] }) }, 'groups', '8 12', ''],
     [

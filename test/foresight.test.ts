@@ -7,7 +7,7 @@ import type { Finding, Question, Scene } from '../lib/contract'
 import { findingsAhead, questionsAhead as questionsOf } from '../lib/foresight'
 import type { Answer, OpenDescriptor } from '../lib/native'
 import { linux } from '../lib/platform/linux'
-import { plan as anyPlan, descriptorOf, type Masked, mail, only, opened, stateOf } from './states'
+import { allFour, plan as anyPlan, descriptorOf, type Masked, mail, opened, stateOf } from './states'
 
 const { EACCES, ENOENT } = constants.errno
 const variables = [
@@ -145,7 +145,7 @@ t.test('what a running server comes back to', async (t) => {
     'HARDEN_ENVIRONMENT says it',
   )
   t.strictSame(reach(sceneOf([], {}, opened)), [], 'in a chroot it is elsewhere')
-  t.strictSame(questionsOf(sceneOf([descriptorOf(1, 'file')], { user: only(0) })), [], 'user root')
+  t.strictSame(questionsOf(sceneOf([descriptorOf(1, 'file')], { user: allFour(0) })), [], 'user root')
   const modules = questionsOf(sceneOf([])).filter(({ role }) => role.startsWith('modules'))
   t.ok(modules.some(({ path }) => path === require.resolve('../lib/foresight')))
   t.ok(modules.every(({ kind, number }) => kind === 'read' && number === 1))
@@ -278,7 +278,7 @@ t.test('others than root can exchange what the path of the chroot names', async 
     code: 'HARDEN_WRITABLE_ANCESTOR',
     level: 'note',
     message: /^others than root can exchange what the chroot's path names: '\/srv'$/,
-    remedy: /^give the folder in which it lies to root \(chown root\)/,
+    remedy: /^give '\/' to root \(chown root\)/,
   })
   for (const answer of [yes, by('user', '/srv')]) alone(t, [[exchange, answer]], undefined)
   alone(t, [[ask('exchange', '/srv'), by('others', '/srv')]], undefined, 'of the next start')

@@ -16,7 +16,7 @@ import {
 } from '../lib/hazards'
 import { type Addon, native, type OpenDescriptor } from '../lib/native'
 import { linux } from '../lib/platform/linux'
-import { plan as anyPlan, descriptorOf, type Masked, observed, only, stateOf, nothing as wanted } from './states'
+import { allFour, plan as anyPlan, descriptorOf, type Masked, observed, stateOf, nothing as wanted } from './states'
 
 const cluster = { isWorker: false }
 const { notListening, signalReport } = t.mockRequire<typeof import('../lib/hazards')>('../lib/hazards', {
@@ -166,7 +166,7 @@ t.test('the environment', async (t) => {
   const found = (environment: NodeJS.ProcessEnv, uid = 1000) => {
     for (const name of ['HOME', 'USER', 'LOGNAME']) delete process.env[name]
     Object.assign(process.env, environment)
-    return list(environmentOf(sceneOf({ user: only(uid) })))
+    return list(environmentOf(sceneOf({ user: allFour(uid) })))
   }
   const all = { HOME: '/root', USER: 'root', LOGNAME: 'root' }
   const finding = { code: 'HARDEN_ENVIRONMENT' as const, level: 'note' as const }
@@ -189,11 +189,11 @@ t.test('the environment', async (t) => {
 t.test('group 0', async (t) => {
   const found = (set: Partial<Masked>) => list(groupZero(sceneOf(set)))
   const finding = { code: 'HARDEN_GROUP_ZERO' as const, level: 'note' as const, remedy: /'supplementalGroups'$/ }
-  alone(t, found({ group: only(0) }), { ...finding, message: /^group 0, root's, is the group of the process$/ })
+  alone(t, found({ group: allFour(0) }), { ...finding, message: /^group 0, root's, is the group of the process$/ })
   const message = /^group 0, root's, is among the supplementary groups of the process$/
   alone(t, found({ groups: [0, 8] }), { ...finding, message })
   t.same(found({ groups: [8] }), [])
-  t.same(found({ group: only(0), groups: [0], user: only(0) }), [], 'user root')
+  t.same(found({ group: allFour(0), groups: [0], user: allFour(0) }), [], 'user root')
 })
 
 const names: Record<number, string> = { 6: 'disk', 8: 'mail', 27: 'sudo', 100: 'users', 998: 'docker' }
@@ -202,7 +202,7 @@ const groupById: Addon['groupById'] = (gid) => names[gid]
 t.test('groups that amount to root', async (t) => {
   const found = (changed: Partial<Masked>, addon: Partial<Addon> = { groupById }) =>
     list(rootByItsGroups(sceneOf(changed, [], on(addon))))
-  alone(t, found({ group: only(27), groups: [6, 8, 998] }), {
+  alone(t, found({ group: allFour(27), groups: [6, 8, 998] }), {
     code: 'HARDEN_GROUP_IS_ROOT',
     level: 'danger',
     message: /: disk \(.+\), sudo \(.+\), docker \(starts containers as root\)$/,
@@ -210,7 +210,7 @@ t.test('groups that amount to root', async (t) => {
   })
   t.same(found({ groups: [8, 100, 4711] }), [], 'others, and one without a name')
   t.same(found({ groups: [0] }), [], 'group 0 has a finding of its own')
-  t.same(found({ groups: [998], user: only(0) }), [], 'user root')
+  t.same(found({ groups: [998], user: allFour(0) }), [], 'user root')
   t.same(found({ groups: [998] }, { groupById: () => 5 }), [], 'a name service that fails')
   for (const name of ['root', 'shadow', 'wheel', 'lxd', 'libvirt']) t.equal(wayOfGroup(name)?.[0], name)
   for (const name of ['mail', 'toString', '__proto__', '', '27']) t.equal(wayOfGroup(name), undefined, name)
@@ -231,7 +231,7 @@ t.test('groups that go', async (t) => {
       asked.push(args)
       return ofRoot
     }
-    const scene = sceneOf({ groups, user: only(uid) }, [], on({ groupById, accountGroups }))
+    const scene = sceneOf({ groups, user: allFour(uid) }, [], on({ groupById, accountGroups }))
     const plan = {
       ...scene.plan,
       ...{ explicitGroups: explicit, accountGroups: account, before: observed({ groups: before }) },
@@ -260,7 +260,7 @@ t.test('groups that go', async (t) => {
 t.test('a port that several listeners share', async (t) => {
   const shared = descriptorOf(7, 'listens', { sharesPort: true })
   const found = (descriptors: readonly OpenDescriptor[] | undefined, uid = 1000) =>
-    list(sharedPort(sceneOf({ user: only(uid) }, descriptors)))
+    list(sharedPort(sceneOf({ user: allFour(uid) }, descriptors)))
   alone(t, found([listens, shared, { ...shared, descriptor: 9 }]), {
     code: 'HARDEN_REUSEPORT',
     level: 'note',

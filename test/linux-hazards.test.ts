@@ -6,7 +6,7 @@ import type { LinuxAddon, OpenDescriptor } from '../lib/native'
 import * as addon from '../lib/native'
 import { linux as platform } from '../lib/platform/linux'
 import * as linux from '../lib/platform/linux/hazards'
-import { plan as anyPlan, descriptorOf, type Masked, observed, only, stateOf, nothing as wanted } from './states'
+import { allFour, plan as anyPlan, descriptorOf, type Masked, observed, stateOf, nothing as wanted } from './states'
 
 const plan: Plan = { ...anyPlan, wanted: stateOf(wanted), accountGroups: [] }
 const root = { path: '/srv/smtp', descriptor: 9, place: '1:2' }
@@ -240,7 +240,7 @@ t.test('capabilities that amount to root', async (t) => {
     rest |= cap(number)
   t.same(retain({ permitted: rest, inheritable: rest }), [], 'all others, cap_perfmon without cap_bpf')
   t.same(retain({ permitted: cap(39) }), [], 'cap_bpf alone')
-  t.same(retain({ permitted: cap(0), user: only(0) }), [], 'user root')
+  t.same(retain({ permitted: cap(0), user: allFour(0) }), [], 'user root')
 })
 
 t.test('ways to root', async (t) => {
@@ -381,8 +381,8 @@ t.test('RLIMIT_NPROC', async (t) => {
       remedy: /RLIMIT_NPROC: ulimit -u, LimitNPROC=/,
     })
   for (const limit of ['1025', '96365', 'unlimited']) t.same(codes({ entries: limits(limit) }), [], limit)
-  t.same(codes({ entries: limits('7'), before: { user: only(1000) } }), [], 'the same user as before')
-  const another = { ...only(1000), real: 1001 }
+  t.same(codes({ entries: limits('7'), before: { user: allFour(1000) } }), [], 'the same user as before')
+  const another = { ...allFour(1000), real: 1001 }
   t.same(codes({ entries: limits('7'), before: { user: another } }), ['HARDEN_NPROC'], 'the real one counts')
   t.same(codes({ entries: { '/proc/self/limits': gone } }), [])
 })

@@ -13,12 +13,12 @@ import { Reasons } from '../lib/reasons'
 import { closeRoot } from '../lib/root'
 import type { Ids } from '../lib/state'
 import {
+  allFour,
   root as anyRoot,
   BIND,
   type Masked,
   nothing,
   observed,
-  only,
   RAW,
   SETGID,
   SETPCAP,
@@ -51,11 +51,11 @@ const lacking = (...capabilities: bigint[]) => {
 }
 
 const root: Masked = { ...anyRoot, groups: [], permitted: FULL, effective: FULL, bounding: FULL }
-const plain: Masked = { ...root, user: only(1000), group: only(1000), permitted: 0n, effective: 0n }
+const plain: Masked = { ...root, user: allFour(1000), group: allFour(1000), permitted: 0n, effective: 0n }
 const withAmbient: Masked = { ...plain, permitted: BIND, effective: BIND, inheritable: BIND, ambient: BIND }
 
 const bindOnly = { permitted: BIND, effective: BIND, bounding: BIND }
-const rootStill = { ...nothing, user: only(0), group: only(0), permitted: FULL, effective: FULL, bounding: FULL }
+const rootStill = { ...nothing, user: allFour(0), group: allFour(0), permitted: FULL, effective: FULL, bounding: FULL }
 
 const become = { user: 1000, group: 1000 }
 const bind = { ...become, capabilities: 'cap_net_bind_service+ep' }
@@ -128,14 +128,14 @@ const cases: Case[] = [
     title: 'a group that holds already',
     options: { user: 1000, group: 0 },
     before: root,
-    wanted: { group: only(0) },
+    wanted: { group: allFour(0) },
     steps: 'bounding, setresuid, capset, no_new_privs',
   },
   {
     title: 'the largest ids',
     options: { user: 4294967294, group: 4294967293 },
     before: root,
-    wanted: { user: only(4294967294), group: only(4294967293) },
+    wanted: { user: allFour(4294967294), group: allFour(4294967293) },
     steps: DROP,
   },
   {
@@ -177,20 +177,20 @@ const cases: Case[] = [
     {
       title: `only the ${which} group id differs`,
       options: become,
-      before: { ...root, group: { ...only(1000), [which]: 0 } },
+      before: { ...root, group: { ...allFour(1000), [which]: 0 } },
       steps: DROP,
     },
     {
       title: `only the ${which} user id is 0`,
       options: bind,
-      before: { ...root, user: { ...only(1000), [which]: 0 } },
+      before: { ...root, user: { ...allFour(1000), [which]: 0 } },
       wanted: bindOnly,
       steps: DROP_AND_KEEP,
     },
     {
       title: `only the ${which} user id differs, and none is 0`,
       options: { ...bind, user: 1000 },
-      before: { ...root, user: { ...only(1000), [which]: 1001 } },
+      before: { ...root, user: { ...allFour(1000), [which]: 1001 } },
       wanted: bindOnly,
       steps: DROP,
     },
@@ -465,7 +465,7 @@ const cases: Case[] = [
     title: "root stays, with '': nothing",
     options: { user: 0, group: 0, capabilities: '' },
     before: root,
-    wanted: { user: only(0), group: only(0) },
+    wanted: { user: allFour(0), group: allFour(0) },
     steps: 'bounding, capset, no_new_privs',
     findings: 'HARDEN_USER_ROOT danger',
   },
@@ -535,7 +535,7 @@ const cases: Case[] = [
     title: 'a plain user who asks for somebody else: for the rehearsal to refuse',
     options: { user: 1001, group: 1001 },
     before: plain,
-    wanted: { user: only(1001), group: only(1001), bounding: FULL },
+    wanted: { user: allFour(1001), group: allFour(1001), bounding: FULL },
     steps: 'setresgid, setresuid, capset, no_new_privs',
     findings: 'HARDEN_BOUNDING_KEPT note',
   },
@@ -548,14 +548,14 @@ const cases: Case[] = [
       group: { real: 100, effective: 101, saved: 102, fs: 103 },
       bounding: 0n,
     },
-    wanted: { user: only(1001), group: only(101) },
+    wanted: { user: allFour(1001), group: allFour(101) },
     steps: 'setresgid, setresuid, capset, no_new_privs',
   },
   {
     title: 'the group alone',
     options: { group: 8 },
     before: { ...plain, bounding: 0n },
-    wanted: { group: only(8) },
+    wanted: { group: allFour(8) },
     steps: 'setresgid, capset, no_new_privs',
   },
 ]
@@ -731,7 +731,7 @@ t.test('in a user namespace 65534 may be an id that is not mapped: there the ker
         closeSync: () => {},
       },
     })
-    const state = { ...plain, user: only(id), group: only(id), bounding: 0n, noNewPrivileges: true }
+    const state = { ...plain, user: allFour(id), group: allFour(id), bounding: 0n, noNewPrivileges: true }
     const request = { options: {}, uid: id, gid: id, groups: undefined }
     return { steps: decide(request, observed(state), []).steps.join(', '), asked }
   }
@@ -807,7 +807,8 @@ t.test('whatever the state and the options, a plan hangs together', async (t) =>
   const order =
     'chroot,bounding,setgroups,setresgid,keepcaps,setresuid,capset,keepcaps back,ambient,no_new_privs'.split(',')
   const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)] as T
-  const ids = (): Ids => pick([only(0), only(1000), { real: 1000, effective: 0, saved: 1000, fs: 0 }, only(1001)])
+  const ids = (): Ids =>
+    pick([allFour(0), allFour(1000), { real: 1000, effective: 0, saved: 1000, fs: 0 }, allFour(1001)])
   const set = () => pick([0n, BIND, RAW, BIND | RAW, FULL, FULL & ~SETPCAP, FULL & ~SETGID])
   const same = (a: unknown, b: unknown) => JSON.stringify(a) === JSON.stringify(b)
   /** A text, and what it permits and lets inherit; undefined: whatever holds already. */
@@ -876,8 +877,8 @@ t.test('whatever the state and the options, a plan hangs together', async (t) =>
     const due = (step: string) => (steps as readonly string[]).includes(step)
     const losesRoot = user !== 0 && Object.values(before.user).includes(0)
     const promises: Record<string, boolean> = {
-      'the asked user': same(wanted.user, only(user)),
-      'the asked group': same(wanted.group, only(group)),
+      'the asked user': same(wanted.user, allFour(user)),
+      'the asked group': same(wanted.group, allFour(group)),
       'in order, each once': same(steps, order.filter(due)),
       'permitted as asked': sets.permitted === permitted,
       'inheritable as asked, with the ambient ones': sets.inheritable === inheritable,

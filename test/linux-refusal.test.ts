@@ -8,13 +8,13 @@ import * as errors from '../lib/errors'
 import type { Failure, Step } from '../lib/native'
 import * as addon from '../lib/native'
 import {
+  allFour,
   plan as anyPlan,
   BIND,
   FULL,
   type Masked,
   mail,
   observed,
-  only,
   opened,
   RAW,
   root,
@@ -195,8 +195,8 @@ t.test('which step is refused, and what to do about it', async (t) => {
 
     // nor is it lacking because the process is no root
     ...([1000, 1001] as const).flatMap((id): Row[] => [
-      ['a plain user', failure('setresuid', { errno: EPERM }), { ...none, user: only(id) }, asUser(...everything)],
-      ['a plain user', failure('bounding', { errno: EPERM }), { ...none, user: only(id) }, asUser(...everything)],
+      ['a plain user', failure('setresuid', { errno: EPERM }), { ...none, user: allFour(id) }, asUser(...everything)],
+      ['a plain user', failure('bounding', { errno: EPERM }), { ...none, user: allFour(id) }, asUser(...everything)],
     ]),
     [
       'another effective user, and nothing permitted',
@@ -383,7 +383,7 @@ t.test('a user namespace that denies setgroups', async (t) => {
 
 t.test('a thread that could not be stopped, or is another', async (t) => {
   const named = (name: string): string => statusOf(root, name)
-  const differing = statusOf({ ...root, user: { ...only(0), effective: 65534 } }, 'odd one')
+  const differing = statusOf({ ...root, user: { ...allFour(0), effective: 65534 } }, 'odd one')
 
   interface Row {
     title: string

@@ -5,7 +5,7 @@ import type { Plan, Question, Rehearsal } from '../lib/contract'
 import * as addon from '../lib/native'
 import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, type NativeCommitted, native } from '../lib/native'
 import { refusal } from './refused'
-import { plan as anyPlan, BIND, FULL, mail, observed, only, opened, root, stateOf, statusOf } from './states'
+import { allFour, plan as anyPlan, BIND, FULL, mail, observed, opened, root, stateOf, statusOf } from './states'
 
 const question: Question = { kind: 'read', path: '/etc/mail/key.pem', number: 0, option: 'rehearse.read[0]', role: '' }
 const plan: Plan = { ...anyPlan, accountGroups: [8, 12, 100] }
@@ -135,9 +135,9 @@ t.test('rehearse: what the child has left', async (t) => {
   const linux = linuxOn(t, { rehearse: () => left })
   const state = stateOf(mail)
   t.strictSame(linux.rehearse(plan, [question], plain), { state, text: hardened, answers, dumpable, inside })
-  const odd = { ...left, securebits: 16, jailed: true, status: statusOf({ ...mail, groups: [0], user: only(0) }) }
+  const odd = { ...left, securebits: 16, jailed: true, status: statusOf({ ...mail, groups: [0], user: allFour(0) }) }
   t.match(linuxOn(t, { rehearse: () => odd }).rehearse(plan, [], plain), {
-    state: stateOf({ ...mail, groups: [0], user: only(0), securebits: 16, jailed: true }),
+    state: stateOf({ ...mail, groups: [0], user: allFour(0), securebits: 16, jailed: true }),
   })
   t.equal(linuxOn(t, { rehearse: () => failure }).rehearse(plan, [], plain), failure)
 })

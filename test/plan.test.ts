@@ -6,13 +6,13 @@ import * as errors from '../lib/errors'
 import type { Step } from '../lib/native'
 import type { HardenOptions } from '../lib/options'
 import type { HardenPlan } from '../lib/plan'
-import { plan as anyPlan, BIND, type Masked, only, opened, stateOf } from './states'
+import { allFour, plan as anyPlan, BIND, type Masked, opened, stateOf } from './states'
 
 const { HardenError } = errors
 
 const masked: Masked = {
-  user: only(990),
-  group: only(991),
+  user: allFour(990),
+  group: allFour(991),
   groups: [8, 12],
   permitted: BIND,
   effective: BIND,
@@ -85,8 +85,8 @@ const refused = (step: string | undefined, fields: Partial<errors.HardenErrorFie
 
 const data = {
   platform: 'linux',
-  user: only(990),
-  group: only(991),
+  user: allFour(990),
+  group: allFour(991),
   groups: [8, 12],
   capabilities: {
     permitted: ['cap_net_bind_service'],

@@ -1,4 +1,5 @@
 /** Promise: what speaks against a plan on both systems becomes an error that says which question, call, errno, and what to do. */
+import { chmodSync } from 'node:fs'
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
 import t from 'tap'
@@ -97,7 +98,13 @@ t.test('a wait that ran out', async (t) => {
 const exchange: Question = { kind: 'exchange', path: '/srv/mail', number: 0, option: 'chroot', role: '' }
 
 t.test('a name of the chroot that the new user decides', async (t) => {
-  for (const found of ['/srv', undefined]) {
+  const sticky = t.testdir({ jail: {} })
+  chmodSync(sticky, 0o1777)
+  for (const [found, place] of [
+    ['/srv', '/'],
+    [undefined, '/srv'],
+    [`${sticky}/jail`, `${sticky}/jail`],
+  ] as const) {
     const component = found ?? '/srv/mail'
     const error = exchanged(platformOf('faccessat'), exchange, found, plan)
     t.match(error, {
@@ -107,7 +114,7 @@ t.test('a name of the chroot that the new user decides', async (t) => {
       syscall: 'faccessat',
       found: component,
       message: `user 990 can put something else in the place of '${component}', so`,
-      remedy: `give the folder in which '${component}' lies to root (chown root), and take write permission from user 990`,
+      remedy: `give '${place}' to root (chown root), and take write permission from user 990`,
     })
     t.notOk('errno' in error, 'no call has failed')
   }

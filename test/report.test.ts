@@ -14,7 +14,7 @@ import {
 } from '../lib/report'
 import type { Ids, State } from '../lib/state'
 import { type Row, rowText } from '../lib/table'
-import { type Masked, nothing, only, opened, plan, stateOf } from './states'
+import { allFour, type Masked, nothing, opened, plan, stateOf } from './states'
 
 const masked: Masked = {
   user: { real: 990, effective: 991, saved: 992, fs: 993 },
@@ -37,7 +37,7 @@ const accounts: Wording['accounts'] = {
   ]),
   group: new Map([[27, 'sudo']]),
 }
-const rootWithout = stateOf({ ...nothing, user: only(0), group: only(0), noNewPrivileges: false })
+const rootWithout = stateOf({ ...nothing, user: allFour(0), group: allFour(0), noNewPrivileges: false })
 const timings = [
   { name: 'resolve', us: 7 },
   { name: 'park', us: 0 },
@@ -91,8 +91,8 @@ t.test('its data', async (t) => {
     { ...reportOf(rootWithout) },
     {
       ...others,
-      user: only(0),
-      group: only(0),
+      user: allFour(0),
+      group: allFour(0),
       groups: [],
       capabilities: { permitted: [], effective: [], inheritable: [], bounding: [], ambient: [] },
       securebits: 0,
@@ -230,7 +230,7 @@ t.test('the credentials alone', async (t) => {
 
 const wording: Wording = { accounts, all: [] }
 const four = (change: Partial<Ids>) => {
-  const [[, text] = []] = credentialRows({ ...credentials, user: { ...only(990), ...change } }, wording)
+  const [[, text] = []] = credentialRows({ ...credentials, user: { ...allFour(990), ...change } }, wording)
   return text
 }
 
@@ -249,7 +249,7 @@ t.test('a name that could be taken for more is in quotes', async (t) => {
   const shown = (name: string) => {
     const user = new Map([[990, name]])
     const [row = ['']] = credentialRows(
-      { ...credentials, user: only(990) },
+      { ...credentials, user: allFour(990) },
       { ...wording, accounts: { ...accounts, user } },
     )
     return rowText(row).slice(22).replace(', real, effective, saved and file system', '')

@@ -1,12 +1,12 @@
 /** Promise: every difference between two states is found, excess and lack alike. */
 import t from 'tap'
 import { allOf, compare, inWords, isAny } from '../lib/state'
-import { type Masked, nothing, only, stateOf } from './states'
+import { allFour, type Masked, nothing, stateOf } from './states'
 
 /** One of everything, so that there is something to lack. */
 const masked: Masked = {
-  user: only(1000),
-  group: only(100),
+  user: allFour(1000),
+  group: allFour(100),
   groups: [8, 12],
   permitted: 0x401n,
   effective: 0x400n,
@@ -26,8 +26,8 @@ const fields = [
 
 t.test('ids', async (t) => {
   t.strictSame(allOf(7), { real: 7, effective: 7, saved: 7, fs: 7 })
-  for (const which of ['real', 'effective', 'saved', 'fs']) t.ok(isAny({ ...only(1000), [which]: 0 }, 0), which)
-  t.notOk(isAny(only(1000), 0))
+  for (const which of ['real', 'effective', 'saved', 'fs']) t.ok(isAny({ ...allFour(1000), [which]: 0 }, 0), which)
+  t.notOk(isAny(allFour(1000), 0))
 })
 
 t.test('no difference', async (t) => {
@@ -82,7 +82,7 @@ t.test('every difference of every field', async (t) => {
 })
 
 t.test('all of them, in the order of a report', async (t) => {
-  const other = stateOf({ ...nothing, user: only(0), group: only(0), noNewPrivileges: false })
+  const other = stateOf({ ...nothing, user: allFour(0), group: allFour(0), noNewPrivileges: false })
   t.strictSame(
     compare(inWords(wanted), other).map(({ field }) => field),
     fields,

@@ -40,10 +40,10 @@ export function stateOf({ permitted, effective, inheritable, bounding, ambient, 
   return { ...rest, sets, flags: undefined }
 }
 
-export const only = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
+export const allFour = (id: number): Ids => ({ real: id, effective: id, saved: id, fs: id })
 export const root: Masked = {
-  user: only(0),
-  group: only(0),
+  user: allFour(0),
+  group: allFour(0),
   groups: [0, 4],
   permitted: FULL,
   effective: FULL,
@@ -56,8 +56,8 @@ export const root: Masked = {
 }
 /** Of an ordinary user who retains nothing. */
 export const nothing: Masked = {
-  user: only(1000),
-  group: only(1000),
+  user: allFour(1000),
+  group: allFour(1000),
   groups: [],
   permitted: 0n,
   effective: 0n,
@@ -70,8 +70,8 @@ export const nothing: Masked = {
 }
 export const mail: Masked = {
   ...nothing,
-  user: only(990),
-  group: only(991),
+  user: allFour(990),
+  group: allFour(991),
   groups: [8, 12],
   permitted: BIND,
   effective: BIND,

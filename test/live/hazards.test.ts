@@ -206,17 +206,21 @@ live('HARDEN_WRITABLE_ANCESTOR: others than root and the new user may exchange w
     [outer, inner],
     [inner, chroot],
   ] as const) {
-    const named = { level: 'note', message: new RegExp(`: '${component}'$`) }
+    const mended = (place: string) => ({
+      level: 'note',
+      message: new RegExp(`: '${component}'$`),
+      remedy: new RegExp(`^give '${place}' to root`),
+    })
     chmodSync(folder, 0o775)
-    t.match(await found(), named, `root's group: ${folder}`)
+    t.match(await found(), mended(folder), `root's group: ${folder}`)
     chmodSync(folder, 0o1775)
     t.notOk(await found(), 'sticky')
     chownSync(component, 8, 8)
-    t.match(await found(), named, `sticky, and not root's: ${component}`)
+    t.match(await found(), mended(component), `sticky, and not root's: ${component}`)
     chownSync(component, 0, 0)
     chmodSync(folder, 0o755)
     chownSync(folder, 8, 8)
-    t.match(await found(), named, `not root's: ${folder}`)
+    t.match(await found(), mended(folder), `not root's: ${folder}`)
     chownSync(folder, 0, 0)
   }
   for (const [mode, owner] of [
