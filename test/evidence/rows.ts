@@ -1084,48 +1084,34 @@ async function unlessTold(scene: Scene, code: string, place: string): Promise<st
   return (await canItsUser('test', '-w', place)) ? untold(scene, code, place) : `its user cannot write to ${place}`
 }
 
-/** A folder of that user's. */
-function folderOfUser(t: Test): string {
-  const path = folder(t)
-  chownSync(path, 65534, 65534)
-  return path
-}
+/** @param begin with something of root's in this folder of the user's */
+const atNextStart = (name: string, begin: (home: string) => NonNullable<Setting['begin']>): Row => ({
+  name,
+  promise: 'Foreseen',
+  needs: ['root', 'setpriv'],
+  caught: ['haraka', 'three', 'unforeseen'],
+  prepare: (t) => {
+    const home = folder(t)
+    chownSync(home, 65534, 65534)
+    return {
+      options: { user },
+      wants: 'done',
+      begin: begin(home),
+      shows: (scene) => unlessTold(scene, 'HARDEN_NEXT_START', home),
+    }
+  },
+})
 
 /** What fails hours later, or at root's next start. None of it is prevented: it is refused where `rehearse` asks, else reported. */
 const later: Row[] = [
-  {
-    name: 'CVE-2020-28007 (exim), CVE-2024-20506 (ClamAV): a log in its folder',
-    promise: 'Foreseen',
-    needs: ['root', 'setpriv'],
-    caught: ['haraka', 'three', 'unforeseen'],
-    prepare: (t) => {
-      const logs = folderOfUser(t)
-      const log = join(logs, 'log')
-      return {
-        options: { user },
-        wants: 'done',
-        begin: startedBy('sh', '-c', `exec "$@" 7>>${log}`, 'sh'),
-        shows: (scene) => unlessTold(scene, 'HARDEN_NEXT_START', logs),
-      }
-    },
-  },
-  {
-    name: 'CVE-2016-9566 (Nagios): what root reads next is in its folder',
-    promise: 'Foreseen',
-    needs: ['root', 'setpriv'],
-    caught: ['haraka', 'three', 'unforeseen'],
-    prepare: (t) => {
-      const home = folderOfUser(t)
-      const module = join(home, 'plugin.js')
-      writeFileSync(module, '')
-      return {
-        options: { user },
-        wants: 'done',
-        begin: (t) => start(t, { execArgv: ['--require', module] }),
-        shows: (scene) => unlessTold(scene, 'HARDEN_NEXT_START', home),
-      }
-    },
-  },
+  atNextStart('CVE-2020-28007 (exim), CVE-2024-20506 (ClamAV): a log in its folder', (home) =>
+    startedBy('sh', '-c', `exec "$@" 7>>${join(home, 'log')}`, 'sh'),
+  ),
+  atNextStart('CVE-2016-9566 (Nagios): what root reads next is in its folder', (home) => {
+    const module = join(home, 'plugin.js')
+    writeFileSync(module, '')
+    return (t) => start(t, { execArgv: ['--require', module] })
+  }),
   {
     name: 'Haraka#3488: the listener cannot be opened again',
     promise: 'Foreseen',
