@@ -10,6 +10,14 @@ import type { State } from './state'
 const GENERAL =
   'make it, and every directory above it, accessible to the new user (chown, chmod, setfacl, or a supplementary group), or use it before harden()'
 
+/** By these the system knows who is who: no line that opens one to a server is a remedy. */
+const OF_ROOT = /^\/etc\/(?:(?:passwd|group|shadow|gshadow)-?|sudoers(?:\.d(?:\/.*)?)?)$/
+const NEVER = 'use it before harden(), and leave it closed: a process that can read or change it can become root'
+
+/** hier(7): what all programs share belongs to root. */
+const SHARED =
+  /^\/(?:bin|boot|dev|etc|home|lib\d*|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|usr(?:\/.*)?|var(?:\/(?:cache|lib|local|lock|log|mail|opt|run|spool|tmp))?)?$/
+
 /** Of a path that `rehearse` names and that the new user may not use. */
 export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan): string {
   const there = root ? join(root.path, path) : path
@@ -60,11 +68,15 @@ function remedyForFolder(folder: string, wanted: State): string | undefined {
 
 function remedyForFile(path: string, writes: boolean, wanted: State): string | undefined {
   const word = shellWord(path)
+  const real = realpathSync(path)
+  if (OF_ROOT.test(real)) return NEVER
   const stats = statSync(path)
   const letters = writes ? (stats.isDirectory() ? 'wx' : 'w') : 'r'
   if (word === undefined || may(letters, stats, wanted)) return undefined
   const who = classOf(stats, wanted)
   if (who !== 'o') return `give user ${userOf(wanted)} the permission: chmod ${who}+${letters} ${word}`
+  if (writes && SHARED.test(real))
+    return `name a folder of the server's own: install -d -o ${userOf(wanted)} ${join(real, 'NAME')}`
   return writes
     ? `give it to user ${userOf(wanted)}: chown ${userOf(wanted)} ${word}`
     : `read it before harden(), or let user ${userOf(wanted)} read it: ${lineForGroup(word, letters, wanted)}`

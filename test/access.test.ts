@@ -4,6 +4,7 @@ import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
   chownSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   realpathSync,
@@ -75,6 +76,17 @@ t.test('the file itself', { skip: process.getuid?.() !== 0 && 'it takes root' },
     ['write', file(at('\x1b[2J'), 0o600)],
   ] as const)
     t.match(remedyForPath(ask(kind, path), plan), general, 'the permissions do not say it')
+
+  symlinkSync('/etc/shadow', at('link'))
+  for (const path of ['/etc/shadow', '/etc/sudoers.d', '/etc/passwd', at('link')])
+    if (existsSync(path))
+      for (const kind of ['read', 'write'] as const)
+        t.match(remedyForPath(ask(kind, path), plan), /^use it before harden\(\), and leave it closed: a process/, path)
+  for (const path of ['/', '/etc', '/usr/bin', '/var/log', '/srv'])
+    t.equal(
+      remedyForPath(ask('write', path), plan),
+      `name a folder of the server's own: install -d -o nobody ${join(path, 'NAME')}`,
+    )
 
   const [, line = ''] = /: (chgrp .*)$/.exec(remedyForPath(ask('read', at('key')), plan)) ?? []
   execFileSync('/bin/sh', ['-c', line])
