@@ -17,10 +17,15 @@ function withFolder(t: Test, folder: string) {
     opened.push(path)
     return fs.openSync(path.replace('/etc', folder), flags)
   }
+  const read: number[] = []
+  const readFileSync = (descriptor: number) => {
+    read.push(descriptor)
+    return fs.fstatSync(descriptor).isFile() ? fs.readFileSync(descriptor, 'utf8') : ''
+  }
   const databases = t.mockRequire<typeof import('../lib/databases')>('../lib/databases', {
-    'node:fs': { ...fs, openSync },
+    'node:fs': { ...fs, openSync, readFileSync },
   })
-  return { ...databases, opened }
+  return { ...databases, opened, read }
 }
 
 const state = { user: { ...allFour(990), saved: 0 }, group: allFour(991), groups: [8, 12] }
@@ -65,9 +70,13 @@ t.test('a name that was asked for is that of its id, whoever knows it', async (t
 })
 
 t.test('what cannot be read has no names, and is not waited for', async (t) => {
-  const folder = t.testdir({ none: {}, folders: { passwd: {}, group: {} }, pipes: {}, large: files })
+  const folder = t.testdir({ none: {}, folders: { passwd: {}, group: {} }, pipes: {}, devices: {}, large: files })
   execFileSync('mkfifo', [join(folder, 'pipes/passwd'), join(folder, 'pipes/group')])
   for (const name of ['passwd', 'group']) fs.truncateSync(join(folder, 'large', name), 16 * 1024 * 1024 + 1)
-  for (const kind of ['none', 'folders', 'pipes', 'large'])
-    t.strictSame(withFolder(t, join(folder, kind)).accountsOf([state]), none, kind)
+  for (const name of ['passwd', 'group']) fs.symlinkSync('/dev/zero', join(folder, 'devices', name))
+  for (const kind of ['none', 'folders', 'pipes', 'devices', 'large']) {
+    const { accountsOf, read } = withFolder(t, join(folder, kind))
+    t.strictSame(accountsOf([state]), none, kind)
+    t.strictSame(read, [], `${kind}: not read`)
+  }
 })
