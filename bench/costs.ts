@@ -29,8 +29,8 @@ function ways(threads: number, busy: boolean): Way[] {
     { name: 'set', command: subject({ ...task, way: 'set' }), wanted: afterwards.set },
     { name: 'harden', command: subject({ ...task, way: 'harden' }), wanted: afterwards.harden },
     { name: 'trimmed', command: trimmed(subject({ ...task, way: 'harden' })), wanted: afterwards.harden },
-    { name: 'psx', command: subject({ ...task, way: 'psx' }) },
-    { name: 'psx all', command: subject({ ...task, way: 'psx all' }) },
+    // of busy ones it takes minutes
+    ...(busy ? [] : (['psx', 'psx all'] as const).map((way) => ({ name: way, command: subject({ ...task, way }) }))),
     { name: 'floor', command: floor(threads, busy, 'go'), wanted: afterwards.harden },
     { name: 'floor trimmed', command: trimmed(floor(threads, busy, 'go')), wanted: afterwards.harden },
     { name: 'floor held', command: floor(threads, busy, 'hold'), wanted: afterwards.harden },

@@ -39,8 +39,12 @@ function costs(cells: readonly Cell[], busy: boolean, libpsx: string): string {
         method,
         ...shown.map(({ us }) => spread(quartiles((us[name] ?? []).map((value) => value / 1000)))),
       ]),
-      [`libpsx ${libpsx}, the calls of the floor`, ...shown.map((cell) => psx(cell, 'psx all'))],
-      [`libpsx ${libpsx}, no bounding set to drop`, ...shown.map((cell) => psx(cell, 'psx'))],
+      ...(busy
+        ? []
+        : [
+            [`libpsx ${libpsx}, the calls of the floor`, ...shown.map((cell) => psx(cell, 'psx all'))],
+            [`libpsx ${libpsx}, no bounding set to drop`, ...shown.map((cell) => psx(cell, 'psx'))],
+          ]),
     ],
   )
 }

@@ -17,14 +17,16 @@ const lines = {
 export async function plot(cells: readonly Cell[], libpsx: string): Promise<string> {
   const wrong = cells.filter((cell) => !isRight(cell))
   const shown = Object.entries(lines).filter(([name]) => wrong.length === 0 || !name.startsWith('psx'))
-  const left = wrong.map(({ psx, threads }) => `${psx} of ${threads}`).slice(0, cells.length / 2)
+  const left = wrong.map(({ psx, threads }) => `${psx} of ${threads}`)
   const values = cells.flatMap(({ threads, busy, us }) =>
-    shown.map(([name, method]) => ({
-      threads,
-      panel: busy ? 'busy threads' : 'idle threads',
-      method,
-      ...quartiles((us[name] ?? []).map((value) => value / 1000)),
-    })),
+    shown
+      .filter(([name]) => us[name])
+      .map(([name, method]) => ({
+        threads,
+        panel: busy ? 'busy threads' : 'idle threads',
+        method,
+        ...quartiles((us[name] ?? []).map((value) => value / 1000)),
+      })),
   )
   const { compile } = await import('vega-lite')
   const { parse, View } = await import('vega')
