@@ -547,8 +547,12 @@ static enum outcome try(const struct act *act)
 	alarm(0);
 	if (WIFEXITED(status) && WEXITSTATUS(status) <= 1 && !length)
 		return WEXITSTATUS(status) ? REFUSED : DONE;
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && !strncmp(said, line, sizeof line - 1))
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && !strncmp(said, line, sizeof line - 1)) {
+		const char *step = said + sizeof line - 1;
+
+		printf("%s ended in '%.*s', errno %d\n", act->name, (int)strcspn(step, "'"), step, fault.error);
 		return ENDED;
+	}
 	printf("odd: %s: call %u%s, errno %d: status %#x: %s\n", act->name, fault.nth, fault.scope ? " of the child" : "",
 	       fault.error, status, said);
 	rmdir(jail);
