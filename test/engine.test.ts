@@ -308,8 +308,9 @@ t.test('examine: answers to what an option asks are refusals, in the order of th
 })
 
 t.test('rehearse: what filters kill is left out, what may pass is tried again', async (t) => {
-  const killed = (step: Failure['step'], signal = SIGSYS) => failure(step, 'kcmp', { signal })
+  const killed = (step: Failure['step'], signal = SIGSYS, call = 'kcmp') => failure(step, call, { signal })
   const passing = failure('descriptors', 'open', { item: 21 })
+  const changing = failure('compare', 'read')
   const on = (...answers: (Failure | undefined)[]) => {
     const avoided: Avoid[] = []
     const found = system({
@@ -328,6 +329,7 @@ t.test('rehearse: what filters kill is left out, what may pass is tried again', 
     ['no attempt to regain root', [killed('regain')], [plain, regain]],
     ['neither', [killed('regain'), killed('compare')], [plain, regain, both]],
     ['a directory that is open for a moment', [passing, passing], [plain, plain, plain]],
+    ['ids that are being changed', [changing, changing], [plain, plain, plain]],
   ] as const) {
     const found = on(...answers)
     const { rehearsal } = examine(found.platform, plan, [], giveUp)
@@ -340,6 +342,10 @@ t.test('rehearse: what filters kill is left out, what may pass is tried again', 
     ['by another signal', [killed('compare', SIGKILL)], 1],
     ['in another step', [killed('setresuid')], 1],
     ['it does not pass', [passing, passing, passing], 3],
+    ['nor this', [changing, changing, changing], 3],
+    ['a thread that differs', [failure('compare', 'read', { tid: 4719 })], 1],
+    ['a text that cannot be read', [failure('compare', 'read', { errno: EPERM })], 1],
+    ['a child that was killed there', [killed('compare', SIGKILL, 'read')], 1],
     ['another descriptor', [failure('descriptors', 'io_uring_setup', { item: 21 })], 1],
     ['the path of the chroot', [failure('chroot', 'open', { errno: ENOENT })], 1],
   ] as const) {

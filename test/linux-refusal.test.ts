@@ -490,6 +490,13 @@ t.test('a thread that could not be stopped, or is another', async (t) => {
       ...unreachable,
     },
     {
+      title: 'the child is not what the plan was made for',
+      answer: failure('compare', { syscall: 'read' }),
+      code: 'ERR_HARDEN_THREAD_DIFFERS',
+      message: /^the calling thread is not as the main thread was a moment before\./,
+      remedy: /^find what changes credentials meanwhile .* and call again when it is done$/,
+    },
+    {
       title: 'another effective user',
       answer: failure('compare', { syscall: 'read', tid: 4719 }),
       status: differing,

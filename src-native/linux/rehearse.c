@@ -43,6 +43,23 @@ static char *text_of(const struct plan *plan, struct stage *stage)
 	return (char *)(inside_of(plan, stage) + stage->inside_room);
 }
 
+/* Is this copy of the calling thread what the plan was made for? The C library may be changing the ids of all threads meanwhile:
+ * what is rehearsed in one state and committed in another is not rehearsed. 0, or -1, with errno 0 if it differs. */
+static int compare_with_plan(const struct plan *plan, int tasks)
+{
+	size_t room = status_size(plan->held_group_count);
+	char *text = mmap(NULL, 2 * room + plan->before.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *own = text + room, *wanted = own + room;
+	ssize_t length;
+	size_t selected;
+
+	if (text == MAP_FAILED || (length = read_status(tasks, this_thread(), text, room)) < 0)
+		return -1;
+	errno = 0;
+	selected = select_lines((struct text){text, (size_t)length}, false, own);
+	return selected && selected == select_lines(plan->before, false, wanted) && !memcmp(own, wanted, selected) ? 0 : -1;
+}
+
 /* Every system call that the commit makes between parking and release and that the rest of the rehearsal does not: a filter
  * that kills kills this child. */
 static int practise(const struct plan *plan, int tasks, struct failure *now)
@@ -134,7 +151,10 @@ static void rehearse_here(const struct plan *plan, struct stage *stage, int end_
 	now->step = STEP_DESCRIPTORS;
 	if (close_sockets_and_pipes(end_of_child, end_of_child))
 		return;
-	if ((tasks = open_tasks(now)) < 0 || practise(plan, tasks, now))
+	if ((tasks = open_tasks(now)) < 0)
+		return;
+	now->step = STEP_COMPARE;
+	if (compare_with_plan(plan, tasks) || practise(plan, tasks, now))
 		return;
 	now->step = STEP_EXCHANGE;
 	if (ask_exchange(plan, &stage->exchange, stage->answers))

@@ -160,6 +160,14 @@ function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | un
       message: 'to compare so many supplementary groups of so many threads would stop the process for over a second',
       remedy: 'have fewer groups, now and afterwards, or call harden() before the threads are started',
     })
+  if (syscall === 'read' && !tid && !errno)
+    return new HardenError({
+      ...where,
+      code: 'ERR_HARDEN_THREAD_DIFFERS',
+      message: 'the calling thread is not as the main thread was a moment before',
+      remedy:
+        'find what changes credentials meanwhile (process.setuid(), setuid(3) in a native module, a system call in one thread), and call again when it is done',
+    })
   const { status, thread } = nameThread(tid)
   const difference = status && plan ? firstDifference(status, plan) : undefined
   const own = syscall === 'kcmp' ? 'a root directory or a file table' : 'securebits, a seccomp mode or a seccomp filter'
