@@ -38,7 +38,9 @@ export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan):
 
 /** Of a path that is not there. A file that the server makes later is tried by its folder. */
 export function remedyForAbsent({ kind, path }: Question, { wanted, root }: Plan): string {
-  const create = root ? 'create it in the chroot' : 'create it'
+  if (root && path.startsWith(`${root.path}/`) && attempt(() => realpathSync(path)) !== undefined)
+    return `write ${showPath(path.slice(root.path.length))}, which it is inside the chroot`
+  const create = root ? 'create it inside the chroot' : 'create it'
   if (kind !== 'write') return create
   const there = root ? join(root.path, path) : path
   const folder = attempt(() => realpathSync(dirname(there)))

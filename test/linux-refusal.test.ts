@@ -797,7 +797,7 @@ t.test('a descriptor that a dead file system holds, when it is opened again', as
 })
 
 t.test('why a question was answered so', async (t) => {
-  const create = anyPlan.root ? 'create it in the chroot' : 'create it'
+  const create = anyPlan.root ? 'create it inside the chroot' : 'create it'
   const mount = 'mount the file system writable'
   const make =
     'make it, and every directory above it, accessible to the new user (chown, chmod, setfacl, or a supplementary group), or use it before harden()'
