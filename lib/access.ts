@@ -3,6 +3,8 @@ import { realpathSync, type Stats, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import type { Plan, Question } from './contract'
 import { nameOf } from './databases'
+import { showPath } from './errors'
+import { attempt } from './hazards'
 import { shellWord } from './shell'
 import type { State } from './state'
 
@@ -32,6 +34,20 @@ export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan):
   } catch {
     return GENERAL // this process may not look there, or it has gone
   }
+}
+
+/** Of a path that is not there. A file that the server makes later is tried by its folder. */
+export function remedyForAbsent({ kind, path }: Question, { wanted, root }: Plan): string {
+  if (root && path.startsWith(`${root.path}/`) && attempt(() => realpathSync(path)) !== undefined)
+    return `write ${showPath(path.slice(root.path.length))}, which it is inside the chroot`
+  const create = root ? 'create it inside the chroot' : 'create it'
+  if (kind !== 'write') return create
+  const there = root ? join(root.path, path) : path
+  const folder = attempt(() => realpathSync(dirname(there)))
+  if (folder !== undefined && !SHARED.test(folder))
+    return `${create}, or name the folder in which the server creates it: ${showPath(dirname(path))}`
+  const word = shellWord(there)
+  return word === undefined ? create : `${create}; a folder: install -d -o ${userOf(wanted)} ${word}`
 }
 
 /** The first that the new user cannot pass. */

@@ -150,6 +150,10 @@ function isOpenToOthers(path: string): boolean {
   return ((attempt(() => statSync(path).mode) ?? 0) & 0o002) !== 0
 }
 
+const giveToRoot = 'give them, and the folders above, to root (chown root, chmod go-w)'
+/** The folder may be the user's for a reason. */
+const keepLog = "open a log after harden(), or keep it in a folder of root's, in which the file was made beforehand"
+
 function exchangeable(user: number, asked: readonly Asked[]): Finding | undefined {
   const found = asked.filter(
     (each) => isUsers(each) && (each.question.role !== 'socket' || isOpenToOthers(each.question.path)),
@@ -158,8 +162,7 @@ function exchangeable(user: number, asked: readonly Asked[]): Finding | undefine
   return danger(
     'HARDEN_NEXT_START',
     `user ${user} can exchange or change what root runs, reads or appends to at the next start: ${listPlaces(user, found)}`,
-    'give them, and the folders above, to root (chown root, chmod go-w); open a log after harden(), or keep it in a folder of ' +
-      "root's, in which the file was made beforehand",
+    found.every(({ question }) => question.role.startsWith('descriptor ')) ? keepLog : `${giveToRoot}; ${keepLog}`,
   )
 }
 

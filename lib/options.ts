@@ -145,14 +145,18 @@ export function validate(options: unknown, run: Run = (part) => part(), call: Ca
 }
 
 function check(option: string, value: unknown, context: Context): void {
-  if (!Object.hasOwn(known, option))
+  if (!Object.hasOwn(known, option)) {
+    const wanted = meant(option, words)
+    const list = wanted === 'rehearse' ? meant(option, wordsOfLists) : undefined
     throw noSuch(option, {
       option: option.slice(0, 64),
       message: 'there is no option',
-      wanted: meant(option, words),
+      wanted,
       kind: 'option',
       names: known,
+      remedy: list && `write rehearse: { ${list}: [...] }`,
     })
+  }
   if (value !== undefined) known[option as keyof Known](value, option, context)
 }
 
@@ -164,20 +168,26 @@ interface Unknown {
   /** What the names are of, and all of them. */
   readonly kind: 'option' | 'list'
   readonly names: object
+  /** Of a name that has its place elsewhere. */
+  readonly remedy?: string | undefined
 }
 
 /** A name that does not exist. */
-export function noSuch(name: string, { option, message, wanted, kind, names }: Unknown): HardenError {
-  const remedy =
+export function noSuch(name: string, { option, message, wanted, kind, names, remedy }: Unknown): HardenError {
+  const called =
     wanted === undefined ? `the ${kind}s are ${Object.keys(names).join(', ')}` : `the ${kind} is called '${wanted}'`
-  return wrongValue(option, `${message} ${show(name)}`, remedy, { found: name.slice(0, 64), wanted })
+  return wrongValue(option, `${message} ${show(name)}`, remedy ?? called, { found: name.slice(0, 64), wanted })
 }
 
 /** The call with what was given in its place. */
-function remedyForCall(options: unknown, { name, more: [group] }: Call): string {
+function remedyForCall(options: unknown, { name, more }: Call): string {
   if (typeof options === 'object' && options !== null && !Array.isArray(options)) return 'make it a plain object'
   if (!isNameOrId(options)) return `call ${name}({ user: 'smtp' }), with an account of the server's own`
-  return `call ${name}({ user: ${show(options)}${isNameOrId(group) ? `, group: ${show(group)}` : ''} })`
+  const [group] = more.filter(isNameOrId)
+  const identity = `user: ${show(options)}${group === undefined ? '' : `, group: ${show(group)}`}`
+  return more.some(isPlain)
+    ? `call ${name}({ ${identity}, ... }), with the other options in the same object`
+    : `call ${name}({ ${identity} })`
 }
 
 const isNameOrId = (value: unknown): boolean =>
@@ -212,13 +222,15 @@ function nameOrId(value: unknown, option: string): void {
   } else if (typeof value === 'string') {
     text(value, option)
     if (value === '') throw wrongValue(option, `${option} is an empty string`, empty, { found: show(value) })
-  } else throw wrongType(option, 'a name or an id', value, only(value))
+  } else throw wrongType(option, 'a name or an id', value, first(value, option))
 }
 
-/** The one name or id in a list; undefined: wrongType() has a remedy. */
-function only(value: unknown): string | undefined {
+/** The one name or id in a list, and where those after it have their place; undefined: wrongType() has a remedy. */
+function first(value: unknown, option: string): string | undefined {
   const [id, ...more] = typeof value === 'bigint' ? [Number(value)] : elementsOf(value)
-  return more.length === 0 && isNameOrId(id) ? `write ${show(id)}` : undefined
+  if (!isNameOrId(id) || !more.every(isNameOrId)) return undefined
+  if (more.length === 0) return `write ${show(id)}`
+  return option === 'group' ? `write ${show(id)}, and supplementalGroups: ${showList(more)}` : undefined
 }
 
 /** Of a short array, without running any code of its own. */
@@ -305,6 +317,7 @@ function attempt(items: unknown, option: string, kind: string, run: Run): void {
       wanted: meant(kind, wordsOfLists),
       kind: 'list',
       names: attemptable,
+      remedy: Object.hasOwn(known, kind) ? `'${kind}' is an option, and stands beside 'rehearse'` : undefined,
     })
   if (items === undefined) return
   if (!Array.isArray(items)) throw wrongType(name, 'an array', items, asItems(items, checkItem))
@@ -323,9 +336,12 @@ function asItems(item: unknown, checkItem: CheckItem): string | undefined {
   }
 }
 
-/** What is a port but for its quotes. */
-const portOf = (value: unknown): number | undefined =>
-  typeof value === 'string' && /^\s*0*[1-9]\d{0,4}\s*$/.test(value) && Number(value) < 65536 ? Number(value) : undefined
+/** What is a port but for its quotes, or for the address before it. */
+function portOf(value: unknown): number | undefined {
+  if (typeof value !== 'string' || value.length > 64) return undefined
+  const port = Number(/^(?:.*:)?\s*0*([1-9]\d{0,4})\s*$/.exec(value)?.[1])
+  return port < 65536 ? port : undefined
+}
 
 function port(value: unknown, option: string): void {
   if (typeof value !== 'number') {
@@ -334,7 +350,7 @@ function port(value: unknown, option: string): void {
       option,
       'a port number',
       value,
-      number === undefined ? undefined : `write ${number}, without quotes`,
+      number === undefined ? 'write its number, such as 25' : `write ${number}, without quotes`,
     )
   }
   if (!Number.isInteger(value) || value < 1 || value > 65535)
@@ -357,10 +373,18 @@ export function text(value: unknown, option: string, context?: Context): void {
 /** What was given as a list, as one text. */
 function oneText(value: unknown, option: string, context: Context | undefined): string | undefined {
   const words = elementsOf(value)
-  if (words.length === 0 || !words.every((word) => typeof word === 'string')) return undefined
-  const whole = context?.textOf(option, words)
-  return whole === undefined ? undefined : `write it as one string: ${show(whole)}`
+  const isWords = words.length > 0 && words.every((word) => typeof word === 'string')
+  const whole = isWords ? context?.textOf(option, words) : undefined
+  if (whole !== undefined) return `write it as one string: ${show(whole)}`
+  const example = examples.get(option)
+  return example && `write a string such as '${example}', or leave the option out: then there are none`
 }
+
+const examples: ReadonlyMap<string, string> = new Map([
+  ['capabilities', 'cap_net_bind_service+ep'],
+  ['ambientCapabilities', 'cap_net_bind_service'],
+  ['privileges', 'basic net_privaddr'],
+])
 
 function absolutePath(value: unknown, option: string): void {
   text(value, option)

@@ -16,7 +16,7 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { remedyForPath } from '../lib/access'
+import { remedyForAbsent, remedyForPath } from '../lib/access'
 import type { Plan, Question } from '../lib/contract'
 import { allFour, plan as anyPlan, nothing, opened, stateOf } from './states'
 
@@ -121,4 +121,24 @@ t.test('a folder above it', { skip: process.getuid?.() !== 0 && 'it takes root' 
   )
   symlinkSync('/etc/shadow', join(there, 'out'))
   t.match(remedyForPath(ask('read', '/out'), inside), general, 'where its links lead elsewhere')
+})
+
+t.test('what is not there', { skip: process.getuid?.() !== 0 && 'it takes root' }, async (t) => {
+  const there = folder(t)
+  const folderOf = (path: string) => `, or name the folder in which the server creates it: '${path}'`
+  const made = (path: string) => `; a folder: install -d -o nobody ${path}`
+  const of = (kind: 'read' | 'write', path: string, more: Partial<Plan> = {}) =>
+    remedyForAbsent(ask(kind, path), { ...plan, ...more })
+  t.equal(of('read', join(there, 'key')), 'create it')
+  t.equal(of('write', join(there, 'log')), `create it${folderOf(there)}`)
+  t.equal(of('write', join(there, 'no/log')), `create it${made(join(there, 'no/log'))}`)
+  t.equal(of('write', '/var/spool/no-such'), `create it${made('/var/spool/no-such')}`, 'in a folder of all programs')
+  t.equal(of('write', '/no-such/\x1b'), 'create it', 'no shell takes the word')
+  const root = { ...opened, path: there }
+  const outside = file(join(there, 'config'), 0o644)
+  t.equal(of('read', outside, { root }), `write '/config', which it is inside the chroot`)
+  t.equal(of('read', join(there, 'no'), { root }), 'create it inside the chroot')
+  t.equal(of('read', '/key', { root }), 'create it inside the chroot')
+  t.equal(of('write', '/log', { root }), `create it inside the chroot${folderOf('/')}`)
+  t.equal(of('write', '/no/log', { root }), `create it inside the chroot${made(join(there, 'no/log'))}`)
 })

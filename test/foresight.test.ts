@@ -178,11 +178,11 @@ function alone(t: Test, asked: [Question, Answer][], expected: Expected | undefi
 }
 
 t.test('what of the next start the new user can exchange', async (t) => {
-  const finding = (places: string): Expected => ({
+  const finding = (places: string, remedy = /^give them, and the folders above, to root/): Expected => ({
     code: 'HARDEN_NEXT_START',
     level: 'danger',
     message: `user 990 can exchange or change what root runs, reads or appends to at the next start: ${places}`,
-    remedy: /^give them, and the folders above, to root/,
+    remedy,
   })
   const main = ask('exchange', '/srv/app/main.js', '', 1)
   alone(t, [[main, by('user', '/srv/app')]], finding(`'/srv'`), 'in whose folder it is')
@@ -198,7 +198,12 @@ t.test('what of the next start the new user can exchange', async (t) => {
   ])
   t.equal(owner[0]?.message.endsWith(`: '${sticky}'`), true, 'in a sticky folder of its own, all that is in it')
   const log = ask('exchange', '/var/log/mail', 'descriptor 19, open for writing')
-  alone(t, [[log, by('writer', '/var/log/mail')]], finding(`'/var/log/mail' (descriptor 19, open for writing)`))
+  alone(
+    t,
+    [[log, by('writer', '/var/log/mail')]],
+    finding(`'/var/log/mail' (descriptor 19, open for writing)`, /^open a log after harden\(\), or keep it/),
+    'a log alone: its folder may be the queue, which the user needs',
+  )
   alone(
     t,
     [

@@ -299,6 +299,7 @@ t.test('a clause that is refused, and the one that is meant', async (t) => {
   const table: [text: string, wanted: string | undefined, what: string, remedy: string][] = [
     ['cap_net_bind_service', bind, 'names no flags', `write '${bind}'`],
     ['all', 'all+ep', 'names no flags', `write 'all+ep'`],
+    ['none', undefined, 'is not understood', 'leave the option out: then there are none'],
     ['cap_chown,cap_kill', 'cap_chown,cap_kill+ep', 'names no flags', `write 'cap_chown,cap_kill+ep'`],
     ['net_bind_service', bind, 'is not understood', meant(bind)],
     ['NET_BIND_SERVICE', bind, 'is not understood', meant(bind)],
@@ -378,6 +379,8 @@ t.test('an ambient name, and the one that is meant', async (t) => {
     )
     t.equal(error.message, `ambientCapabilities: this kernel has no capability '${name}'. Remedy: ${remedy}.`)
   }
+  const error = refusal('none', (text) => parseAmbient(text, all))
+  t.match(error, { found: 'none', wanted: undefined, remedy: 'leave the option out: then there are none' })
 })
 
 t.test('every clause and every name at fault, in one go', async (t) => {

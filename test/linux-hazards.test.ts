@@ -353,6 +353,19 @@ t.test('root in the same session', async (t) => {
     message: /are root, and no ancestors: 11 \(helper\), 12$/,
     remedy: /^end them if they are helpers of an earlier start/,
   })
+
+  const childOf = (parent: number) => `11 (a) 1 (b) S ${parent} 1 1`
+  const fellows = (primary: string, parent = process.ppid) => ({
+    [`/proc/${process.ppid}/status`]: `Name:\tnode\nState:\tS\nUid:\t${primary}\n`,
+    '/proc/11/stat': childOf(parent),
+    '/proc/12/stat': childOf(parent),
+  })
+  const [root, nobody] = ['0\t0\t0\t0', '1\t1\t1\t1']
+  t.same(codes({ isWorker: true, entries: fellows(root) }), ['HARDEN_PRIMARY_ROOT'], 'workers of one root primary')
+  t.same(codes({ isWorker: true, entries: fellows(nobody) }), ['HARDEN_SESSION_ROOT'], 'left behind by a primary')
+  t.same(codes({ isWorker: false, entries: fellows(root) }), ['HARDEN_SESSION_ROOT'], 'no cluster')
+  const others = ['HARDEN_PRIMARY_ROOT', 'HARDEN_SESSION_ROOT']
+  t.same(codes({ isWorker: true, entries: fellows(root, 1) }), others, 'of another parent')
 })
 
 t.test('file capabilities of node', async (t) => {

@@ -604,7 +604,7 @@ t.test('the words that others have for an option', async (t) => {
     ['chroot', ['root', 'chrootPath', 'RootDirectory', 'chroot-dir', 'chrot']],
     ['ambientCapabilities', ['ambient', 'AmbientCapabilities', 'ambientCaps', 'ambient_capabilites']],
     ['noNewPrivileges', ['noNewPrivs', 'no_new_privs', 'NoNewPrivileges', 'noNewPrivilege']],
-    ['rehearse', ['rehearsal', 'read', 'write', 'bind', 'reherse']],
+    ['rehearse', ['rehearsal', 'reherse', 'verify']],
     ['allowInspector', ['inspector', 'allowInspect', 'allowinspector']],
   ]
   for (const [wanted, words] of table)
@@ -622,6 +622,31 @@ t.test('the words that others have for an option', async (t) => {
       )
       t.equal(error.message, `there is no option '${word}'. Remedy: the option is called '${wanted}'.`)
     }
+  for (const [list, words] of [
+    ['read', ['read', 'readable']],
+    ['write', ['write', 'writable']],
+    ['bind', ['bind', 'ports']],
+  ] as const)
+    for (const word of words)
+      t.match(
+        refusal(() => validate({ [word]: [] })),
+        {
+          code: 'ERR_INVALID_ARG_VALUE',
+          option: word,
+          found: word,
+          wanted: 'rehearse',
+          message: `there is no option '${word}'. Remedy: write rehearse: { ${list}: [...] }.`,
+        },
+      )
+  for (const option of ['user', 'capabilities', 'chroot'])
+    t.match(
+      refusal(() => validate({ rehearse: { [option]: 'x' } })),
+      {
+        code: 'ERR_INVALID_ARG_VALUE',
+        option: `rehearse.${option}`,
+        remedy: `'${option}' is an option, and stands beside 'rehearse'`,
+      },
+    )
   for (const [wanted, words] of [
     ['read', ['readable', 'readOnly', 'raed', 'Read']],
     ['write', ['writable', 'writeable', 'wirte', 'ReadWritePaths']],
@@ -653,7 +678,11 @@ t.test('what was given where the options should be', async (t) => {
     [[1000], 'call harden({ user: 1000 })'],
     [[1000, 1000], 'call harden({ user: 1000, group: 1000 })'],
     [['smtp', 'mail'], `call harden({ user: 'smtp', group: 'mail' })`],
-    [['smtp', {}], `call harden({ user: 'smtp' })`],
+    [['smtp', { capabilities: '' }], `call harden({ user: 'smtp', ... }), with the other options in the same object`],
+    [
+      ['smtp', 'mail', {}],
+      `call harden({ user: 'smtp', group: 'mail', ... }), with the other options in the same object`,
+    ],
     [[new Map()], 'make it a plain object'],
   ]
   for (const [given, remedy] of table) {
@@ -671,10 +700,19 @@ t.test('what was given where the options should be', async (t) => {
 t.test('a value of the wrong type, and the one that is meant', async (t) => {
   const list = `an array of names and ids, or 'initgroups'`
   const shape = '{ read: [...], write: [...], bind: [...] }'
+  const example = `write a string such as 'cap_net_bind_service+ep', or leave the option out: then there are none`
   const table: [options: object, option: string, wanted: string, found: string, remedy: string][] = [
     [{ user: ['smtp'] }, 'user', 'a name or an id', 'an array', `write 'smtp'`],
     [{ user: 1000n }, 'user', 'a name or an id', 'a bigint', 'write 1000'],
     [{ user: null }, 'user', 'a name or an id', 'null', 'make it a name or an id'],
+    [
+      { group: ['mail', 'adm', 8] },
+      'group',
+      'a name or an id',
+      'an array',
+      `write 'mail', and supplementalGroups: ['adm', 8]`,
+    ],
+    [{ user: ['mail', 'adm'] }, 'user', 'a name or an id', 'an array', 'make it a name or an id'],
     [{ supplementalGroups: 'mail' }, 'supplementalGroups', list, `'mail'`, `write ['mail']`],
     [{ supplementalGroups: 'mail,adm' }, 'supplementalGroups', list, `'mail,adm'`, `write ['mail', 'adm']`],
     [{ supplementalGroups: 'mail adm' }, 'supplementalGroups', list, `'mail adm'`, `write ['mail', 'adm']`],
@@ -688,7 +726,15 @@ t.test('a value of the wrong type, and the one that is meant', async (t) => {
       `write ${shape}, without those that are not needed`,
     ],
     [{ rehearse: { bind: ['25'] } }, 'rehearse.bind[0]', 'a port number', `'25'`, 'write 25, without quotes'],
-    [{ rehearse: { bind: ['smtp'] } }, 'rehearse.bind[0]', 'a port number', `'smtp'`, 'make it a port number'],
+    [{ rehearse: { bind: ['smtp'] } }, 'rehearse.bind[0]', 'a port number', `'smtp'`, 'write its number, such as 25'],
+    [{ rehearse: { bind: ['[::]:25'] } }, 'rehearse.bind[0]', 'a port number', `'[::]:25'`, 'write 25, without quotes'],
+    [
+      { rehearse: { bind: ['::65536'] } },
+      'rehearse.bind[0]',
+      'a port number',
+      `'::65536'`,
+      'write its number, such as 25',
+    ],
     [{ rehearse: { bind: 25 } }, 'rehearse.bind', 'an array', '25', 'write [25]'],
     [{ rehearse: { bind: '25' } }, 'rehearse.bind', 'an array', `'25'`, 'write [25]'],
     [{ rehearse: { bind: '65536' } }, 'rehearse.bind', 'an array', `'65536'`, 'make it an array'],
@@ -711,8 +757,10 @@ t.test('a value of the wrong type, and the one that is meant', async (t) => {
       'an array',
       `write it as one string: '${text}'`,
     ]),
-    [{ capabilities: ['cap_chown', 'nonsense'] }, 'capabilities', 'a string', 'an array', 'make it a string'],
-    [{ capabilities: [] }, 'capabilities', 'a string', 'an array', 'make it a string'],
+    [{ capabilities: ['cap_chown', 'nonsense'] }, 'capabilities', 'a string', 'an array', example],
+    [{ capabilities: [] }, 'capabilities', 'a string', 'an array', example],
+    [{ capabilities: true }, 'capabilities', 'a string', 'true', example],
+    [{ ambientCapabilities: {} }, 'ambientCapabilities', 'a string', 'an object', example.replace('+ep', '')],
   ]
   for (const [options, option, wanted, found, remedy] of table) {
     const error = refusal(() => validate(options, undefined, { name: 'harden', more: [], textOf: linux.textOf }))

@@ -349,7 +349,8 @@ t.test('the words of priv_str_to_set', async (t) => {
 t.test('privileges in a list', async (t) => {
   const listed = (privileges: string[]) => refusal(() => on().plan({ ...alone, privileges } as never)).remedy
   t.equal(listed(['basic', 'net_privaddr']), `write it as one string: 'basic net_privaddr'`)
-  t.equal(listed(['basic', 'nonsense']), 'make it a string')
+  const example = `write a string such as 'basic net_privaddr', or leave the option out: then there are none`
+  t.equal(listed(['basic', 'nonsense']), example)
 })
 
 t.test('none, and the default: nothing is retained, and what that means is said', async (t) => {

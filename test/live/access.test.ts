@@ -144,7 +144,7 @@ live('paths are those in the chroot', ['root'], async (t) => {
     t,
     subject,
     { chroot: root, rehearse: { read: [join(root, 'config')] } },
-    { errno: ENOENT, message: /in the chroot/, remedy: /inside/ },
+    { errno: ENOENT, message: /in the chroot/, remedy: `write '/config', which it is inside the chroot` },
   )
   await hardens(t, subject, { chroot: root, rehearse: { read: ['/config'], write: ['/spool'] } })
 })

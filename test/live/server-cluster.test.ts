@@ -49,6 +49,8 @@ live('two workers, one of which is replaced', needs, async (t) => {
   await server.line(/^hardened$/)
   t.match(common(server.pid), hardened, 'the primary')
   for (const pid of workers) t.match(common(pid), kept, 'a worker')
+  for (const _ of workers) t.same(await server.findings(), ['note HARDEN_PRIMARY_ROOT', 'note HARDEN_GROUPS_LOST'])
+  t.same(await server.findings(), ['note HARDEN_GROUPS_LOST'], 'the primary')
   await swaks('after')
 
   const third = await replaced(server, first)

@@ -86,6 +86,7 @@ live('one process', needs, async (t) => {
   const { haraka, swaks, release } = await started(t, host, 0)
   await release(/\[privdrop\] hardened$/)
   t.match(common(haraka.pid), hardened)
+  t.same(await haraka.findings(), ['note HARDEN_GROUPS_LOST'])
   await swaks('after')
   haraka.kill('SIGUSR2')
   await haraka.line(/\[relisten\] listening again$/)
@@ -113,6 +114,8 @@ live('two workers and their primary', needs, async (t) => {
   await haraka.line(/\[privdrop\] the primary is hardened$/)
   t.match(common(haraka.pid), hardened, 'the primary')
   for (const pid of listening) t.match(common(pid), kept, 'a worker')
+  for (const _ of listening) t.same(await haraka.findings(), ['note HARDEN_PRIMARY_ROOT', 'note HARDEN_GROUPS_LOST'])
+  t.same(await haraka.findings(), ['note HARDEN_GROUPS_LOST'], 'the primary')
   await swaks('after')
 
   // both at once for the primary, so that it closes the port and has to open it again

@@ -32,15 +32,16 @@ async function started(t: Test, HOST: string, { gid = 0, ...more }: { gid?: numb
   return { path, spool, server, swaks, first }
 }
 
-async function release(server: MailServer): Promise<void> {
+async function release(t: Test, server: MailServer): Promise<void> {
   process.kill(server.pid, 'SIGUSR2')
   await server.line(/^hardened$/)
+  t.same(await server.findings(), [], 'groups are named: none is lost')
 }
 
 live('the key can be read by root alone', needs, async (t) => {
   const HOST = '127.0.0.70'
   const { path, server, swaks, first } = await started(t, HOST)
-  await release(server)
+  await release(t, server)
   t.match(common(server.pid), hardened)
   t.equal(await swaks('after'), first)
 
@@ -59,7 +60,7 @@ live('the key can be read by root alone', needs, async (t) => {
 live('a group may read the key: the renewed one is used', needs, async (t) => {
   const HOST = '127.0.0.71'
   const { path, spool, server, swaks, first } = await started(t, HOST, { gid: MAIL, KEY_GROUP: 'mail' })
-  await release(server)
+  await release(t, server)
   t.match(common(server.pid), { ...hardened, groups: `${MAIL}` })
   t.equal(await swaks('after'), first)
 

@@ -30,6 +30,7 @@ live('the main process', needs, async (t) => {
   await server.line(/^privdrop hardened$/)
   await server.line(/^loaded$/)
   t.match(common(server.pid), hardened)
+  t.same(await server.findings(), ['note HARDEN_GROUPS_LOST'])
   await swaks('after')
   server.kill('SIGUSR2')
   await server.line(/^listening again$/)
@@ -40,6 +41,7 @@ live('the main process', needs, async (t) => {
 live('a receiver keeps no capability', needs, async (t) => {
   const { server, swaks } = await started(t, '127.0.0.83', 'receiver', 'nobody')
   await server.line(/^loaded$/)
+  t.same(await server.findings(), ['note HARDEN_GROUPS_LOST'])
   t.match(common(server.pid), { ...hardened, permitted: NONE, effective: NONE, bounding: NONE })
   await swaks('after')
 })

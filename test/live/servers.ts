@@ -114,12 +114,21 @@ export class MailServer {
     return Number((await this.line(/^held (\d+)$/))[1])
   }
 
+  /** The level and code of each finding of a process that has given up root (test/children/hold.ts). */
+  async findings(): Promise<string[]> {
+    const [, list = ''] = await this.line(/^findings: (.*)$/)
+    return list ? list.split(',') : []
+  }
+
   kill(signal: NodeJS.Signals): void {
     this.#process.kill(signal)
   }
 }
 
-/** Node with these arguments, as root with the supplementary groups of a login. It ends with the test. */
+/**
+ * Node with these arguments, as a service manager starts it: as root, in a session of its own, with few variables; and with
+ * the supplementary groups of a login. It ends with the test.
+ */
 export function serve(t: Test, args: string[], env: NodeJS.ProcessEnv): MailServer {
   const hold = join(examples(), 'test/out/children/hold.js')
   const root = ['-u', 'NODE_OPTIONS', 'setpriv', '--groups', '0,4,42', '--', nodeUnderTest]
@@ -128,6 +137,7 @@ export function serve(t: Test, args: string[], env: NodeJS.ProcessEnv): MailServ
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env.PATH, ...env },
       cwd: '/',
+      detached: true,
     }),
   )
   t.teardown(async () => {

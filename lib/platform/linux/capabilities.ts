@@ -103,9 +103,11 @@ function parseAmbientName(name: string, permitted: bigint): bigint {
     throw wrong(
       'ambientCapabilities',
       `ambientCapabilities: this kernel has no capability ${show(name)}`,
-      wanted === undefined
-        ? 'names are written small, e.g. cap_net_admin, separated by spaces or commas'
-        : `did you mean '${wanted}'? Names are written small and without flags, separated by spaces or commas`,
+      isNone(name)
+        ? LEAVE_OUT
+        : wanted === undefined
+          ? 'names are written small, e.g. cap_net_admin, separated by spaces or commas'
+          : `did you mean '${wanted}'? Names are written small and without flags, separated by spaces or commas`,
       { found: name, wanted },
     )
   }
@@ -150,10 +152,15 @@ function refuseText(text: string, run: Run): never {
   throw wrongCapabilities(`capabilities ${show(text)} is not understood`, 'see cap_from_text(3)', { found: text })
 }
 
+/** How other programs write that there are none. */
+const isNone = (word: string): boolean => /^(?:none|null|-all)$/i.test(word)
+const LEAVE_OUT = 'leave the option out: then there are none'
+
 function wrongClause(clause: string, index: number): HardenError {
   const where = `capabilities: clause ${show(clause)} at character ${index + 1}`
   const wanted = mended(clause)
   const values = { found: clause, wanted }
+  if (isNone(clause)) return wrongCapabilities(`${where} is not understood`, LEAVE_OUT, values)
   if (wanted === undefined)
     return wrongCapabilities(
       `${where} is not understood`,

@@ -160,14 +160,22 @@ function isStandard(descriptor: number): boolean {
 }
 
 /** credentials(7), "Session ID", "Process group ID": what shares a terminal or a signal with this process. */
-function sessionRoot(): Finding | undefined {
-  const pids = native<LinuxAddon>().sessionRoot()
+function sessionRoot(scene: Scene): Finding | undefined {
+  const pids = native<LinuxAddon>()
+    .sessionRoot()
+    .filter((pid) => !isFellowWorker(scene, pid))
   if (pids.length === 0) return undefined
   return note(
     'HARDEN_SESSION_ROOT',
     `processes of this session or process group are root, and no ancestors: ${pids.map(describeProcess).join(', ')}`,
     'end them if they are helpers of an earlier start; start the server as a service, or with setsid(1)',
   )
+}
+
+/** HARDEN_PRIMARY_ROOT says already that the workers' primary is root. */
+function isFellowWorker(scene: Scene, pid: number): boolean {
+  if (!isClusterWorker() || !isRoot(scene, process.ppid)) return false
+  return statField(read(scene, `/proc/${pid}/stat`), 4) === process.ppid
 }
 
 function describeProcess(pid: number): string {

@@ -3,7 +3,7 @@
  */
 import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
-import { remedyForPath } from '../../access'
+import { remedyForAbsent, remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
 import { errnoName, HardenError, showPath } from '../../errors'
 import type { Failure, QuestionKind, Step } from '../../native'
@@ -242,7 +242,7 @@ export const callOf = (kind: QuestionKind): string => calls[kind]
 export function remedyForAnswer(question: Question, errno: number, plan: Plan): string {
   const { kind, path } = question
   const { EACCES, ENOENT, ENOTDIR, EROFS } = constants.errno
-  if (errno === ENOENT || errno === ENOTDIR) return 'create it; under a chroot, inside of it'
+  if (errno === ENOENT || errno === ENOTDIR) return remedyForAbsent(question, plan)
   if (errno === EROFS) return 'mount the file system writable'
   if (errno !== EACCES)
     return `find what stands in the way: a seccomp filter (${filterOf(calls[kind])}), a security module, a limit`

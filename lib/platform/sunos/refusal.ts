@@ -4,7 +4,7 @@
  */
 import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
-import { remedyForPath } from '../../access'
+import { remedyForAbsent, remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
 import { errnoName, HardenError, showPath } from '../../errors'
 import type { Failure, QuestionKind } from '../../native'
@@ -190,7 +190,7 @@ export function remedyForAnswer(question: Question, number: number, plan: Plan):
   const { kind, number: port } = question
   const errno = errnoName(number)
   const { effective } = plan.wanted.sets
-  if (errno === 'ENOENT' || errno === 'ENOTDIR') return 'create it; under a chroot, inside of it'
+  if (errno === 'ENOENT' || errno === 'ENOTDIR') return remedyForAbsent(question, plan)
   if (errno === 'EROFS') return 'mount the file system writable'
   if (errno !== 'EACCES' && errno !== 'EPERM') return follow(callOf(kind))
   const needed = basicFor.get(kind)
