@@ -337,7 +337,8 @@ export const mutants = {
   },
   sharing: {
     name: 'processes that share the memory are not looked for',
-    changes: [[CHILDREN, 'return differ < 0 ? grows_with_us(search, pid) : differ == 0;', 'return differ > 1;']],
+    // kcmp(2) is -1 or more: 1 and 2 are the order of two processes that share nothing
+    changes: [[CHILDREN, 'return differ < 0 ? grows_with_us(search, pid) : differ == 0;', 'return differ < -1;']],
   },
   filters: {
     name: 'the seccomp filters of a thread are not compared',

@@ -39,14 +39,17 @@ live('100 runs with Workers starting and ending all the while', ['root'], async 
 })
 
 live('while glibc broadcasts ids of its own, by the same signal', ['root', 'cc'], async (t) => {
+  let threads = 0
   for (let number = 0; number < 30; number++) {
-    const { odd } = await run(t, async (subject) => {
+    const { seen, odd } = await run(t, async (subject) => {
       await loadThreads(t, subject)
       await subject.ask('churn', 2)
       await subject.ask('native', 'startSetxid')
     })
     if (odd.length) t.same(odd, [], `run ${number}`)
+    threads += seen
   }
+  t.ok(threads >= 600, `${threads} threads, all as asked`)
 })
 
 live('100 runs with native threads that are born and die without pause', ['root', 'cc'], async (t) => {

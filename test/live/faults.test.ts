@@ -87,13 +87,12 @@ const harmless: [pattern: RegExp, reason: string][] = [
   [/^rehearse: close/, 'of a pipe: its end is waited for in vain'],
   [/^rehearse: exit_group/, 'it is repeated'],
   [/^plan: capget NULL/, 'libcap asks which version this is'],
-  [/^plan: (?:openat "\/(?:etc|lib)|newfstatat "|lseek|read)/, 'another name service answers'],
+  [/^(?:plan|descriptors|hazards): .+ of names /, 'another name service answers'],
   [/^plan: prctl PR_CAPBSET_READ/, 'libcap asks which capabilities there are'],
   [
     /^(?:descriptors|park): (?:statx STATX_TYPE\|STATX_NLINK|fcntl|getpeername) error/,
     'a file or a socket that is worth a note is left out',
   ],
-  [/^descriptors: newfstatat "/, 'the name service begins to look for the name of a group, for a finding'],
   [/^rehearse: \w+(?: \S+)? ahead error/, 'a finding is left out: what refuses a chroot has been said'],
   [
     /^park: openat "TID\/statm" own error/,
@@ -107,6 +106,12 @@ const harmless: [pattern: RegExp, reason: string][] = [
 ]
 
 const kernelErrors: Record<string, number> = constants.errno
+
+/** What strace -y says of a descriptor. */
+const descriptorPath = /(?<=\d|AT_FDCWD)<[^>]*>/g
+
+/** A name service's own: by which calls a C library reads these files differs from one to the next. */
+const ofNames = /^(?:\d+<|(?:AT_FDCWD<[^>]*>, )?")\/(?:etc|(?:usr\/)?lib)\//
 
 /** A folder by its descriptor, and a name in it: a path is walked. */
 const component = /^\d+, "[^/"]+", /
@@ -166,7 +171,8 @@ function parse(log: string, main: number, threads: number[], only?: number): Cal
   let ownSignal = false
   let over = false
   for (const line of log.split('\n')) {
-    const [, prefix, text = ''] = /^(?:(\d+) +)?(.*)$/.exec(line) ?? []
+    const [, prefix, said = ''] = /^(?:(\d+) +)?(.*)$/.exec(line) ?? []
+    const text = said.replace(descriptorPath, '')
     const tid = Number(prefix ?? only)
     const [, resumed] = /^<\.\.\. (\w+) resumed>/.exec(text) ?? []
     if (resumed) {
@@ -189,7 +195,8 @@ function parse(log: string, main: number, threads: number[], only?: number): Cal
       if (/^PR_(?:CAPBSET_DROP|SET_DUMPABLE)/.test(args)) phase = 'past'
     }
     const isHelpers = name === 'wait4' && !children.includes(Number.parseInt(args, 10))
-    const whose = isHelpers ? ' helper' : args.includes(`"${main}/statm"`) ? ' own' : ''
+    const isOfNames = tid === main && ofNames.test(said.slice(name.length + 1))
+    const whose = isHelpers ? ' helper' : isOfNames ? ' of names' : args.includes(`"${main}/statm"`) ? ' own' : ''
     const call: Call = {
       tid,
       name,
@@ -242,7 +249,7 @@ class Tracer {
       'strace',
       [
         ...(scope === 'all' ? ['-f'] : []),
-        ...['-p', String(tid), '-o', this.#log, '-e', `trace=${calls.join()}`],
+        ...['-y', '-p', String(tid), '-o', this.#log, '-e', `trace=${calls.join()}`],
         ...(inject ? ['-e', `inject=${inject}`] : []),
         ...(folder ? ['-P', folder] : []),
       ],

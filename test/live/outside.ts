@@ -76,7 +76,7 @@ export function common(pid: number): Omit<Task, 'tid' | 'name'> {
 /** 'root cwd' of the threads, each once. */
 export function roots(pid: number): string[] {
   const link = (tid: string, name: string) => readlinkSync(`/proc/${pid}/task/${tid}/${name}`)
-  return [...new Set(readdirSync(`/proc/${pid}/task`).map((tid) => `${link(tid, 'root')} ${link(tid, 'cwd')}`))]
+  return [...new Set(ofEach(pid, (tid) => `${link(tid, 'root')} ${link(tid, 'cwd')}`))]
 }
 
 /** All that shows of a process, each thread and descriptor by its number. */

@@ -126,10 +126,15 @@ export class Subject<A extends Actions = typeof actions> {
   }
 }
 
+const copies: string[] = []
+process.on('exit', () => {
+  for (const folder of copies) rmSync(folder, { recursive: true })
+})
+
 /** A copy of the package, as it is installed, in a place that any user can reach: the checkout may lie in root's home. */
 export function copy(): string {
   const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
-  process.on('exit', () => rmSync(folder, { recursive: true }))
+  copies.push(folder)
   chmodSync(folder, 0o755)
   const parts = ['package.json', 'dist', 'prebuilds', 'build/Release/privdrop.node', 'node_modules/node-gyp-build']
   for (const part of [...parts, 'test/out']) {
