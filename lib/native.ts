@@ -264,7 +264,7 @@ function unloadable(cause: Error & { code?: string }): HardenError {
   // one sentence, of what may be several lines
   const reason = cause.message.replace(/\.?(?:\n.*)?$/s, '')
   // a bundle that is an ES module has no __dirname
-  const bundled = typeof __dirname === 'undefined' || !existsSync(join(__dirname, '../dist/native.js'))
+  const bundled = typeof __dirname === 'undefined' || !existsSync(join(__dirname, '../dist/native.d.ts'))
   return new HardenError({
     code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
     message:

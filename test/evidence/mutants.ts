@@ -1,5 +1,5 @@
 /**
- * Copies of this package, each with one bug put in on purpose: exact text exchanged in src-native/ or in dist/. Most bugs
+ * Copies of this package, each with one bug put in on purpose: exact text exchanged in src-native/ or in lib/. Most bugs
  * would be found out by the rehearsal or by the proof, and never show; what is to show is let through by a copy that has
  * lost its proof as well. The unchanged part of the addon is compiled once.
  */
@@ -8,6 +8,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { promisify } from 'node:util'
+import { build as esbuild, type Plugin } from 'esbuild'
 import { nodeHeaders } from '../live/live'
 import { copy } from '../live/subject'
 
@@ -27,17 +28,22 @@ const EXCHANGE = 'src-native/linux/exchange.c'
 const CHILDREN = 'src-native/linux/children.c'
 const END = 'src-native/end.c'
 const CHILD = 'src-native/child.c'
-const ENGINE = 'dist/engine.js'
-const INSPECTOR = 'dist/inspector.js'
-const LINUX = 'dist/platform/linux/index.js'
-const PLAN = 'dist/platform/linux/plan.js'
-const OPTIONS = 'dist/options.js'
-const ACCOUNTS = 'dist/accounts.js'
+const ENGINE = 'lib/engine.ts'
+const INSPECTOR = 'lib/inspector.ts'
+const LINUX = 'lib/platform/linux/index.ts'
+const PLAN = 'lib/platform/linux/plan.ts'
+const OPTIONS = 'lib/options.ts'
+const ACCOUNTS = 'lib/accounts.ts'
 
 /** Neither the rehearsal tries to get back, nor is what the kernel says compared with what was asked for. */
 const unproved: Change[] = [
   [REHEARSE, 'if (!plan->without_regain && regains_root(plan)) {', 'if (0 && regains_root(plan)) {'],
-  [ENGINE, 'function checked(plan, rehearsal) {', 'function checked(plan, rehearsal) { return rehearsal;'],
+  [
+    ENGINE,
+    'const [difference] = compare(inWords(plan.wanted), rehearsal.state)',
+    'const difference = undefined as never',
+  ],
+  [ENGINE, 'const undumpable = rehearsal.dumpable ?? 0', 'const undumpable = 0'],
   [
     COMMIT,
     'if ((result = compare_text(space, tid, space->expected, false))) {',
@@ -63,7 +69,7 @@ const absentLeftOut: Change[] = [
 const resultsIgnored: Change = [STEPS, 'return refused(now);', '(void)refused(now);']
 const inspectorAccepted: Change[] = [
   [INSPECTOR, 'if (open !== undefined && !allowInspector)', 'if (false)'],
-  [INSPECTOR, 'if (!allowInspector && (0, exports.inspectorUrl)() !== undefined)', 'if (false)'],
+  [INSPECTOR, 'if (!allowInspector && inspectorUrl() !== undefined)', 'if (false)'],
 ]
 
 const USER = 'if (due(plan, now, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid))'
@@ -124,9 +130,7 @@ export const mutants = {
   },
   ambient: {
     name: 'what is retained is made ambient',
-    changes: [
-      [PLAN, "(0, capabilities_1.parseAmbient)(options.ambientCapabilities ?? '', own.permitted)", 'own.permitted'],
-    ],
+    changes: [[PLAN, "parseAmbient(options.ambientCapabilities ?? '', own.permitted)", 'own.permitted']],
   },
   capset: {
     name: 'no capset where nothing is retained',
@@ -165,7 +169,7 @@ export const mutants = {
         'long here = syscall(SYS_openat, -100, ".", 010000000);\n\tif (syscall(SYS_fchdir, plan->root))',
       ],
       [STEPS, 'if (syscall(SYS_chdir, "/"))', 'if (syscall(SYS_fchdir, here) || syscall(SYS_close, here))'],
-      ['dist/root.js', "process.chdir('/');", ''],
+      ['lib/root.ts', "process.chdir('/')", ''],
     ],
   },
   root: {
@@ -212,7 +216,7 @@ export const mutants = {
     changes: [
       ...unproved,
       ...inspectorAccepted,
-      ['dist/harden.js', 'keepSigusr1 = holdSigusr1();', 'keepSigusr1 = false;'],
+      ['lib/harden.ts', 'keepSigusr1 = holdSigusr1()', 'keepSigusr1 = false'],
       [COMMIT, 'if (!plan->keep_sigusr1 && ignore_signal(SIGUSR1))\n\t\tend_here(STEP_SIGUSR1);', ''],
       [
         COMMIT,
@@ -225,7 +229,7 @@ export const mutants = {
     name: 'ids read by parseInt()',
     changes: [
       ...unproved,
-      [OPTIONS, 'Number.isInteger(value) && value >= 0 && value <= exports.LARGEST_ID;', 'true;'],
+      [OPTIONS, 'Number.isInteger(value) && value >= 0 && value <= LARGEST_ID', 'true'],
       [OPTIONS, "if (value === '')", 'if (false)'],
       [
         ACCOUNTS,
@@ -308,7 +312,7 @@ export const mutants = {
       [REHEARSE, 'if (child > 0 && result == 0 && stage->now.step != STEP_NONE) {', 'if (0) {'],
       [
         LINUX,
-        'const { status, securebits, jailed, answers, dumpable, inside } = left;',
+        'const { status, securebits, jailed, answers, dumpable, inside } = left',
         'const { securebits, jailed, answers, dumpable, inside } = left; const status = left.status || plan.before.text;',
       ],
     ],
@@ -317,8 +321,8 @@ export const mutants = {
     name: 'an audit that cannot look finds nothing',
     changes: [
       [
-        'dist/platform/linux/look.js',
-        'throw (0, refusal_1.noProc)(error.message);',
+        'lib/platform/linux/look.ts',
+        'throw noProc((error as Error).message)',
         "return { source: 'proc', kinds: [], sigusr1: 'ignored' };",
       ],
     ],
@@ -349,19 +353,43 @@ export const mutants = {
   },
   terminal: {
     name: 'the terminal is not looked at',
-    changes: [['dist/platform/linux/hazards.js', 'function terminal(scene) {', 'function terminal() { return;']],
+    changes: [
+      [
+        'lib/platform/linux/hazards.ts',
+        "if (!statField(read(scene, '/proc/self/stat'), 7)) return undefined",
+        'return undefined',
+      ],
+    ],
   },
   unforeseen: {
     name: 'what root does at its next start is not looked at',
-    changes: [['dist/foresight.js', 'function exchangeable(user, asked) {', 'function exchangeable() { return;']],
+    changes: [
+      [
+        'lib/foresight.ts',
+        "(each) => isUsers(each) && (each.question.role !== 'socket' || isOpenToOthers(each.question.path)),",
+        '() => false,',
+      ],
+    ],
   },
   unasked: {
     name: 'what `rehearse` names is not asked',
-    changes: [[ENGINE, 'bind = [] } = rehearse ??', 'bind = [] } =']],
+    changes: [
+      [
+        ENGINE,
+        'bind = [] }: NonNullable<typeof rehearse> = rehearse ??',
+        'bind = [] }: NonNullable<typeof rehearse> =',
+      ],
+    ],
   },
   grouped: {
     name: 'what the groups amount to is not looked at',
-    changes: [['dist/hazards.js', 'function rootByItsGroups(scene) {', 'function rootByItsGroups() { return;']],
+    changes: [
+      [
+        'lib/hazards.ts',
+        '.map((gid) => wayOfGroup(nameOf(scene, gid)))',
+        '.map(() => undefined as [string, string] | undefined)',
+      ],
+    ],
   },
 } satisfies Record<string, Mutant>
 
@@ -434,15 +462,38 @@ export async function build(mutant: Mutant): Promise<string> {
   mkdirSync(release, { recursive: true })
   const own: string[] = []
   for (const file of filesOf(mutant)) {
-    const text = change(file, mutant)
-    const place = join(home, file.startsWith('dist/') ? file : join('build', basename(file)))
-    writeFileSync(place, text, 'latin1')
-    if (file.startsWith('dist/')) continue
+    if (file.startsWith('lib/')) continue
+    const place = join(home, 'build', basename(file))
+    writeFileSync(place, change(file, mutant), 'latin1')
     await compile(place, objectOf(release, file))
     own.push(file)
   }
   const all = sources.map((source) => objectOf(own.includes(source) ? release : objects, source))
   const exported = `-Wl,--version-script=${join(checkout, 'src-native/exports.map')}`
   await run('cc', ['-shared', ...all, exported, '-l:libcap.a', '-o', join(release, 'privdrop.node')])
-  return join(home, 'dist/index.js')
+  return bundle(mutant, home)
+}
+
+/** With what is changed in lib/. */
+async function bundle(mutant: Mutant, home: string): Promise<string> {
+  const outfile = join(home, 'dist/index.js')
+  const changed: Plugin = {
+    name: 'changed',
+    setup({ onLoad }) {
+      for (const file of filesOf(mutant).filter((file) => file.startsWith('lib/')))
+        onLoad({ filter: new RegExp(`/${file}$`) }, () => ({ contents: change(file, mutant), loader: 'ts' }))
+    },
+  }
+  const entryPoints = [join(checkout, 'lib/index.ts')]
+  const external = ['node-gyp-build']
+  await esbuild({
+    entryPoints,
+    outfile,
+    external,
+    bundle: true,
+    platform: 'node',
+    allowOverwrite: true,
+    plugins: [changed],
+  })
+  return outfile
 }
