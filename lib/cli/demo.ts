@@ -1,6 +1,6 @@
 /** A process of its own, because it gives up root. */
 import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type Command, UsageError, WRONG } from './terminal'
 
 export const demo: Command = {
@@ -13,7 +13,7 @@ line says what was tried and what the system answered, before and after. Port
 
   run(args) {
     if (args.length > 0) throw new UsageError(`demo takes no ${args[0]}`)
-    const program = join(__dirname, '../../examples/demo/out/plain.js')
+    const program = join(dirname(require.resolve('privdrop/package.json')), 'examples/demo/out/plain.js')
     // its warnings are part of the report that it prints
     return spawnSync(process.execPath, ['--no-warnings', program], { stdio: 'inherit' }).status === 0 ? 0 : WRONG
   },
