@@ -1,11 +1,12 @@
 /**
- * The only loader, and the only typed view, of the native addon. Whatever is not here does not exist in it.
+ * The only typed view of the native addon. Whatever is not here does not exist in it.
  *
  * Everything is synchronous. Sets are 64-bit masks: capability N is bit N (capabilities(7)); on Solaris they are names
  * (privileges(7)). `errno` is the kernel's positive number, of that system.
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { loadAddon } from './addon'
 import { HardenError } from './errors'
 
 /** Each step that the kernel is asked for, as src-native/plan.h names them (EACH_STEP). */
@@ -251,9 +252,7 @@ let loaded: Addon | undefined
  */
 export function native<Ours extends Addon = Addon>(): Ours {
   try {
-    // Not an import: it looks for a file when it is loaded, which Node's permissions may forbid. ncc and Vercel's nft
-    // carry the addon along because they recognise this expression; they do not look into `??=`.
-    if (!loaded) loaded = (require('node-gyp-build') as (folder: string) => Addon)(`${__dirname}/..`)
+    loaded ??= loadAddon() as Addon
     return loaded as Ours
   } catch (cause) {
     throw unloadable(cause as Error & { code?: string })

@@ -485,7 +485,7 @@ async function bundle(mutant: Mutant, home: string): Promise<string> {
     },
   }
   const entryPoints = [join(checkout, 'lib/index.ts')]
-  const external = ['node-gyp-build']
+  const external = ['*/addon']
   await esbuild({
     entryPoints,
     outfile,
