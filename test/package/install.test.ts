@@ -64,7 +64,11 @@ t.test('what an earlier build has left behind is not packed', async (t) => {
   const declared = files.flatMap((file) => /^dist\/(.*)\.d\.ts$/.exec(file)?.[1] ?? [])
   t.strictSame(declared.sort(), sources.sort(), 'declarations for each source')
   const built = files.filter((file) => /^dist\/.*\.js$/.test(file))
-  t.strictSame(built.sort(), ['dist/addon.js', 'dist/cli.js', 'dist/index.js'], 'the package, the command, what loads the addon')
+  t.strictSame(
+    built.sort(),
+    ['dist/addon.js', 'dist/cli.js', 'dist/index.js'],
+    'the package, the command, what loads the addon',
+  )
   const examples = files.flatMap((file) => /^examples\/demo\/([\w-]+)\.ts$/.exec(file)?.[1] ?? [])
   const compiled = files.flatMap((file) => /^examples\/demo\/out\/(.*)\.js$/.exec(file)?.[1] ?? [])
   t.strictSame(compiled.sort(), examples.sort(), 'and for each example')
