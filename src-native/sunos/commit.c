@@ -20,16 +20,6 @@ struct workspace {
 	char *text;
 };
 
-/* 0: the process is this. */
-static int compare_with(struct workspace *space, const char *wanted)
-{
-	if (observe_process(space->state, space->size))
-		return -1;
-	write_state(space->state, space->text);
-	errno = 0;
-	return strcmp(space->text, wanted) ? -1 : 0;
-}
-
 /* The line of the wanted text, and of the found one, that is not the same. */
 static _Noreturn void end_by_first_difference(char *found, const char *expected)
 {
@@ -56,7 +46,7 @@ static void prove(struct workspace *space)
 {
 	const struct plan *plan = space->plan;
 
-	if (compare_with(space, plan->expected)) {
+	if (compare_process(space->state, space->size, space->text, plan->expected)) {
 		if (errno)
 			end_here(STEP_READ_BACK);
 		end_by_first_difference(space->text, plan->expected);
@@ -91,7 +81,7 @@ static int prepare(struct workspace *space, struct failure *why)
 	const struct plan *plan = space->plan;
 
 	*why = (struct failure){.step = STEP_COMPARE};
-	if (compare_with(space, plan->before)) {
+	if (compare_process(space->state, space->size, space->text, plan->before)) {
 		why->error = errno;
 		return -1;
 	}

@@ -207,6 +207,15 @@ int observe_process(struct state *state, size_t size)
 	return 0;
 }
 
+int compare_process(struct state *state, size_t size, char *text, const char *wanted)
+{
+	if (observe_process(state, size))
+		return -1;
+	write_state(state, text);
+	errno = 0;
+	return strcmp(text, wanted) ? -1 : 0;
+}
+
 /* Does this path lead to the directory that is open there? */
 static bool leads_to(const char *path, const struct stat *directory)
 {

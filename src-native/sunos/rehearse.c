@@ -92,9 +92,21 @@ static int rehearse_steps(const struct plan *plan, struct stage *stage)
 	return -1;
 }
 
+/* Is this copy of the process what the plan was made for? What changed since is refused here, and not only by the commit: what is
+ * rehearsed in one state and committed in another is not rehearsed. */
+static int compare_with_plan(const struct plan *plan, struct stage *stage)
+{
+	struct state *state = state_of(plan, stage);
+
+	stage->now = (struct failure){.step = STEP_COMPARE};
+	return compare_process(state, stage->state_size, (char *)state + stage->state_size, plan->before);
+}
+
 /* Returns when it is through, or at the step that has failed, with errno. */
 static void rehearse_here(const struct plan *plan, struct stage *stage)
 {
+	if (compare_with_plan(plan, stage))
+		return;
 	if (rehearse_steps(plan, stage))
 		return;
 	ask_questions(plan->questions, plan->question_count, stage->answers, &stage->now);
@@ -190,7 +202,7 @@ static struct stage *map_stage(const struct plan *plan, struct failure *why)
 	struct stage *stage = MAP_FAILED;
 	long open = has_step(plan->steps, STEP_CHROOT) ? list_directories(plan->root, NULL, 0, why) : 0;
 	size_t room = (size_t)open + 16, state = state_size();
-	size_t size = offset_of_state(plan, room) + state;
+	size_t size = offset_of_state(plan, room) + 2 * state; /* the second for its text */
 
 	if (open < 0)
 		return NULL;

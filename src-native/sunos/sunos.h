@@ -86,6 +86,8 @@ int observe_process(struct state *state, size_t size);
 char *set_names(struct state *state, unsigned set);
 /* All of it as one text, by which two states are compared: state->size bytes. */
 void write_state(struct state *state, char *text);
+/* Is the process what this text says? 0; or -1, with errno 0 if it is not. `state` and `text` have so many bytes each. */
+int compare_process(struct state *state, size_t size, char *text, const char *wanted);
 /* One of the process's own, with all its bits, of which some have no name; priv_freeset() it. NULL with errno. */
 priv_set_t *read_privileges(unsigned set);
 /* Of any thread of this process, dead or alive (waitid(2)). */

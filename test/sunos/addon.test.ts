@@ -397,6 +397,7 @@ live('rehearse: what is refused, and where', ['cc'], async (t) => {
     [{ permitted: 'net_rawaccess' }, { zone: 'shared' }, failure('permitted', 'setppriv', { errno: EPERM })],
     [{ limit: 'sys_net_config' }, { zone: 'exclusive' }, failure('limit', 'setppriv', { errno: EPERM })],
     [{ effective: 'proc_setid' }, {}, failure('effective', 'setppriv', { errno: EPERM })],
+    [{ before: 'user 1 1 1\n' }, {}, failure('compare', 'ucred_get')],
   ]
   for (const [changed, conditions, answer] of table)
     t.strictSame(rehearse(changed, conditions), answer, JSON.stringify([changed, conditions]))
@@ -443,11 +444,11 @@ live('rehearse: the child', ['cc'], async (t) => {
     ['mmap=12', failure('memory', 'mmap', { errno: ENOMEM })],
     ['priv_str_to_set=12', failure('memory', 'mmap', { errno: ENOMEM })],
     ['pthread_sigmask=22', failure('signal mask', 'pthread_sigmask', { errno: EINVAL })],
-    ['child:getppriv Permitted=22', failure('observe', 'ucred_get', { errno: EINVAL })],
+    ['child:getppriv Permitted=22', failure('compare', 'ucred_get', { errno: EINVAL })],
     ['child:sigaction=22', failure('SIGUSR1', 'sigaction', { errno: EINVAL })],
     ['child:setpflags 0x8=22', failure('protect', 'setpflags', { errno: EINVAL })],
     ['child:setpflags 0x2=1', failure('setpflags', 'setpflags', { errno: EPERM })],
-    ['child:ucred_get=12', failure('read back', 'ucred_get', { errno: ENOMEM })],
+    ['child:ucred_get=12', failure('compare', 'ucred_get', { errno: ENOMEM })],
     ['child:setuid=kill', failure('setuid', 'setuid', { signal: 9 })],
   ]
   for (const [fail, answer] of table) t.strictSame(rehearse(fail), [answer, false], fail)

@@ -141,8 +141,21 @@ for (const [name, mutant, red] of [
     ),
     /^not ok 3 /m,
   ],
-  ['not compared with what it was', commit('if (compare_with(space, plan->before))', 'if (0)'), /^not ok 8 /m],
-  ['not compared with the child', commit('if (compare_with(space, plan->expected))', 'if (0)'), /^not ok 14 /m],
+  [
+    'not compared with what it was',
+    commit('if (compare_process(space->state, space->size, space->text, plan->before))', 'if (0)'),
+    /^not ok 8 /m,
+  ],
+  [
+    'a rehearsal of what the plan was not made for',
+    rehearse('if (compare_with_plan(plan, stage))', 'if (0)'),
+    /^not ok 4 /m,
+  ],
+  [
+    'not compared with the child',
+    commit('if (compare_process(space->state, space->size, space->text, plan->expected))', 'if (0)'),
+    /^not ok 14 /m,
+  ],
   ['bits without a name not compared', commit('if (!has_sets(plan))', 'if (0)'), /^not ok 14 /m],
   ['directories not looked at again', commit('refuse_directories(plan, why) : 0', '0 : 0'), /^not ok 3 /m],
   [
