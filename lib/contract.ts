@@ -134,6 +134,8 @@ export interface Committed {
   /** Child processes that are root. */
   readonly rootChildren: readonly number[]
   readonly timings: readonly Timing[]
+  /** Attempts at stopping every thread, where that is needed. */
+  readonly parkTries?: number
 }
 
 /** How long a part took, in microseconds. */

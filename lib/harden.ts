@@ -1,6 +1,6 @@
 import { channel } from 'node:diagnostics_channel'
 import { isMainThread } from 'node:worker_threads'
-import type { Plan, Rehearsal, Timing } from './contract'
+import type { Committed, Plan, Rehearsal, Timing } from './contract'
 import { debug } from './debug'
 import { commit, type Examined, examine, lookUp, makePlan, timed } from './engine'
 import { HardenError } from './errors'
@@ -66,7 +66,7 @@ function hardenAs(asked: HardenOptions, reasons: Reasons): HardenReport {
   endIfInspectorIsOpen(asked, addon)
   enteredRoot(plan.root)
   const report = makeReport(platform, plan, rehearsal, done, timings, findings)
-  announce(report)
+  announce(report, done)
   return report
 }
 
@@ -94,7 +94,8 @@ function holdSigusr1(): boolean {
 }
 
 /** Where Node's users look: dangers as warnings, the report on a channel, each part under NODE_DEBUG=privdrop. */
-function announce(report: HardenReport): void {
+function announce(report: HardenReport, { parkTries }: Committed): void {
+  if (parkTries !== undefined) quietly(() => debug('park: every thread was stopped at attempt %d', parkTries))
   for (const { name, us } of report.timings) quietly(() => debug('%s: %d us', name, us))
   for (const { code, level, message, remedy } of report.findings)
     if (level === 'danger')

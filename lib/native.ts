@@ -117,6 +117,8 @@ export const isFailure = (answer: object): answer is Failure => Object.hasOwn(an
 export interface NativeCommitted {
   readonly threads: readonly { readonly tid: number; readonly name: string }[]
   readonly rootChildren: readonly number[]
+  /** Attempts at stopping every thread. */
+  readonly parkTries: number
   readonly parkMicroseconds: number
   readonly applyMicroseconds: number
   readonly readMicroseconds: number

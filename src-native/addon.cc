@@ -291,6 +291,7 @@ Object describe(Env env, const struct committed &done) {
 	for (uint32_t i = 0; i < done.root_child_count; i++) children.Set(i, done.root_children[i]);
 	result.Set("threads", threads);
 	result.Set("rootChildren", children);
+	result.Set("parkTries", done.park_tries);
 	result.Set("parkMicroseconds", done.park_us);
 	result.Set("applyMicroseconds", done.apply_us);
 	result.Set("readMicroseconds", done.read_us);

@@ -149,7 +149,7 @@ const rehearsal: Rehearsal = {
 
 t.test('commit', async (t) => {
   const given: LinuxPlan[] = []
-  const times = { parkMicroseconds: 1, applyMicroseconds: 2, readMicroseconds: 3 }
+  const times = { parkTries: 1, parkMicroseconds: 1, applyMicroseconds: 2, readMicroseconds: 3 }
   const done: NativeCommitted = { threads: [{ tid: 4711, name: 'node' }], rootChildren: [12], ...times }
   const linux = linuxOn(t, {
     commit: (nativePlan) => {
@@ -160,6 +160,7 @@ t.test('commit', async (t) => {
   t.strictSame(linux.commit(plan, rehearsal, true), {
     threads: done.threads,
     rootChildren: [12],
+    parkTries: 1,
     timings: [
       { name: 'park', us: 1 },
       { name: 'apply', us: 2 },

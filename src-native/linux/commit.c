@@ -270,7 +270,7 @@ static void cross(struct workspace *space, struct timespec *clock)
 /* With signal 33 taken. 0: done. */
 static int park_and_cross(struct workspace *space, struct timespec *clock)
 {
-	bool parked = !park_every_thread(space->tasks, space->why);
+	bool parked = !park_every_thread(space->tasks, &space->done->park_tries, space->why);
 	int refused = !parked || prepare(space) ? -1 : 0;
 
 	space->done->park_us = microseconds_since(clock);

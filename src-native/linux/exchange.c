@@ -193,7 +193,8 @@ static void ask_about(struct walk *walk, const struct question *question, struct
 	answer->error = how == WALK_FAILED ? errno : inquiry->unknown; /* no longer NOT_ANSWERED */
 }
 
-static int become_another_process(const struct plan *plan)
+/* A death by signal in it takes the child along before Linux 5.16, where both have the same memory: *now has the step. */
+static int become_another_process(const struct plan *plan, struct failure *now)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
 	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
@@ -201,9 +202,15 @@ static int become_another_process(const struct plan *plan)
 	uid_t effective = !maps_every_id() && geteuid() == OVERFLOW_ID ? plan->uid : (uid_t)-1;
 
 	/* Refused where the process may not change its groups: then they are what every process of the user starts with. */
+	now->step = STEP_SETGROUPS;
 	syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);
-	if (syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid) || syscall(SYS_setresuid, plan->uid, effective, -1))
+	now->step = STEP_SETRESGID;
+	if (syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid))
 		return -1;
+	now->step = STEP_SETRESUID;
+	if (syscall(SYS_setresuid, plan->uid, effective, -1))
+		return -1;
+	now->step = STEP_CAPSET;
 	/* With this bit access(2) counts capabilities. */
 	return plan->securebits & SECBIT_NO_SETUID_FIXUP ? (int)syscall(SYS_capset, &header, none) : 0;
 }
@@ -215,8 +222,9 @@ static int answer_all(void *context)
 	const struct plan *plan = asking->plan;
 	struct inquiry inquiry = {.plan = plan, .exchange = asking->exchange};
 	struct walk walk = {.judge = judge, .context = &inquiry};
-	int error = become_another_process(plan) ? errno : 0;
+	int error = become_another_process(plan, now) ? errno : 0;
 
+	now->step = STEP_EXCHANGE;
 	begin_walk(&walk);
 	for (size_t i = 0; i < plan->question_count; i++) {
 		if (plan->questions[i].kind != STEP_EXCHANGE)

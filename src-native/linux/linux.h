@@ -107,6 +107,7 @@ struct committed {
 	size_t count;
 	pid_t *root_children; /* child processes that are root and stay it */
 	size_t root_child_count;
+	uint32_t park_tries;                 /* 1: all threads were stopped at the first */
 	uint32_t park_us, apply_us, read_us; /* microseconds */
 	void *memory;
 	size_t memory_size;
@@ -245,7 +246,7 @@ void return_from_signal(void) __attribute__((visibility("hidden")));
 
 /* park.c: by the main thread, with its signals blocked; in this order. The process has `tasks` as the folder of its threads. */
 int take_park_signal(struct failure *why);
-int park_every_thread(int tasks, struct failure *why);
+int park_every_thread(int tasks, uint32_t *tries, struct failure *why);
 uint32_t count_parked_threads(void);
 /* No thread has been ended in the handler by a seccomp filter of its own. */
 bool is_everyone_inside(void);

@@ -364,7 +364,7 @@ bool release_every_thread(void)
 	return all_left;
 }
 
-int park_every_thread(int tasks, struct failure *why)
+int park_every_thread(int tasks, uint32_t *tries, struct failure *why)
 {
 	const struct timespec pause = {.tv_nsec = 5000000};
 	uint64_t deadline_us = now_us() + ALL_TRIES_MS * UINT64_C(1000);
@@ -373,7 +373,7 @@ int park_every_thread(int tasks, struct failure *why)
 	*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
 	if (!have_all_left())
 		return -1; /* a thread that an earlier call has released would be counted in this one */
-	for (int tries = 0; tries < TRIES && now_us() < deadline_us; tries++) {
+	for (*tries = 1; *tries <= TRIES && now_us() < deadline_us; ++*tries) {
 		struct roll_call roll = {0};
 		int result;
 

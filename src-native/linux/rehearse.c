@@ -186,8 +186,10 @@ static struct failure place_of(const struct stage *stage)
 {
 	struct failure now = stage->now;
 
-	if (now.step == STEP_EXCHANGE)
+	if (now.step == STEP_EXCHANGE) {
+		now.step = stage->exchange.now.step;
 		now.item = stage->exchange.now.item;
+	}
 	return now;
 }
 

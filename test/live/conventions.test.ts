@@ -32,6 +32,7 @@ live('NODE_DEBUG=privdrop traces the decisions and the parts', ['root'], async (
     "step 'chroot' is left out: no 'chroot' is asked for",
     "question 'read' '/etc/passwd' \\(rehearse\\.read\\[0\\]\\): yes",
     'steps: .*setresuid, capset, no_new_privs',
+    'park: every thread was stopped at attempt [1-9]\\d*',
   ])
     t.match(stderr, new RegExp(`^PRIVDROP ${subject.pid}: ${line}$`, 'm'))
   for (const step of ['resolve', 'rehearse', 'park', 'apply', 'read back'])

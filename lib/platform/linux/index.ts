@@ -92,10 +92,11 @@ function commit(plan: Plan, rehearsal: Rehearsal, keepSigusr1: boolean): Committ
   const { text: expected, inside, avoid } = rehearsal
   const done = addon().commit({ ...nativePlan(plan, [], avoid), expected, inside, keepSigusr1 })
   if (isFailure(done)) return done
-  const { threads, rootChildren } = done
+  const { threads, rootChildren, parkTries } = done
   return {
     threads,
     rootChildren,
+    parkTries,
     timings: [
       { name: 'park', us: done.parkMicroseconds },
       { name: 'apply', us: done.applyMicroseconds },
