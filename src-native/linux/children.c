@@ -229,7 +229,7 @@ int look_at_children(const struct plan *plan, int tasks, struct committed *done,
 
 struct session {
 	int proc;
-	pid_t own, *found;
+	pid_t own, session, group, *found;
 	size_t room, count;
 };
 
@@ -248,7 +248,7 @@ static int look_at_session(pid_t pid, void *context)
 	struct session *session = context;
 	pid_t parent;
 
-	if (pid == session->own || (getsid(pid) != getsid(0) && getpgid(pid) != getpgrp()) || !is_root(session->proc, pid))
+	if (pid == session->own || (getsid(pid) != session->session && getpgid(pid) != session->group) || !is_root(session->proc, pid))
 		return 0;
 	parent = parent_of(session->proc, pid);
 	if (parent == session->own || is_ancestor(session, parent) || is_ancestor(session, pid) || pid == 1)
@@ -261,7 +261,7 @@ static int look_at_session(pid_t pid, void *context)
 
 long list_session_root(pid_t *found, size_t room)
 {
-	struct session session = {.own = getpid(), .found = found, .room = room};
+	struct session session = {.own = getpid(), .session = getsid(0), .group = getpgrp(), .found = found, .room = room};
 	int result;
 
 	if ((session.proc = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
