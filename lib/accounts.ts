@@ -215,6 +215,8 @@ function isInstalled(...paths: readonly string[]): boolean {
 
 function usable(id: number, option: string, name: string | number): number {
   if (id > LARGEST_ID)
-    throw wrongValue(option, `${option} ${show(name)} has the id ${id}, which is none`, WHOLE_ID, { found: `${id}` })
+    throw wrongValue(option, `${option} ${show(name)} has the id ${id}, which is not a valid id`, WHOLE_ID, {
+      found: `${id}`,
+    })
   return id
 }

@@ -18,7 +18,7 @@ export interface AuditReport {
    * of this package has promised.
    */
   readonly promise: Readonly<Record<string, string>> | null
-  /** Whatever is not as it was promised, in whatever thread; empty: nothing. undefined: nothing is known to compare with. */
+  /** What is not as it was promised, in any thread; empty: nothing. undefined: nothing is known to compare with. */
   readonly discrepancies: readonly Discrepancy[] | undefined
 }
 

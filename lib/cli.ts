@@ -5,7 +5,7 @@ import { UNREADABLE } from './cli/terminal'
 
 for (const stream of [process.stdout, process.stderr])
   stream.on('error', ({ code, message }: NodeJS.ErrnoException) => {
-    if (code === 'EPIPE') return // whoever reads no further, such as head(1), has read enough
+    if (code === 'EPIPE') return // a reader that stops, such as head(1), has read enough
     process.exitCode = UNREADABLE
     // of stderr itself there is nowhere to say it
     if (stream === process.stdout) console.error(`privdrop: what was found could not be written: ${message}`)

@@ -26,7 +26,7 @@ export function entries(kind: Kind): Entry[] {
 /** Of a hundred thousand accounts. */
 const SIZE_MAX = 16 * 1024 * 1024
 
-/** In a chroot it may be whatever has been put there: nothing that the process would wait for is read. */
+/** In a chroot it may be a file of any kind: none that the process would wait for is read. */
 function read(path: string): string {
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {

@@ -55,7 +55,7 @@ const openRootOf = (platform: Platform, { chroot }: HardenOptions): Root | undef
 /**
  * Options and the present state to a frozen Plan: from here on nothing is decided any more.
  *
- * @param reasons whatever is wrong with names, ids and texts is added
+ * @param reasons what is wrong with names, ids and texts is added
  * @throws HardenError if there is any reason
  */
 export function makePlan(platform: Platform, options: HardenOptions, reasons: Reasons): Plan {

@@ -98,7 +98,7 @@ export class HardenError extends Error {
   }
 }
 
-/** As an assignment makes it, whatever has been added to Object.prototype. */
+/** As an assignment makes it, even where Object.prototype has been changed. */
 function own(value: unknown): PropertyDescriptor {
   return { __proto__: null, value, enumerable: true, configurable: true, writable: true } as PropertyDescriptor
 }

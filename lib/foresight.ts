@@ -102,7 +102,7 @@ function reach(): Question[] {
     // it may have been removed
     question('enter', attempt(() => process.cwd()) ?? '.', 0, 'the working directory'),
     question('enter', process.execPath, 0, 'node itself: fork() and cluster need it'),
-    ...[process.argv[1] ?? '', ...modules()]
+    ...[...new Set([process.argv[1] ?? '', ...modules()])]
       .filter(isPath)
       .slice(0, FILES_MAX)
       .map((path) => question('read', path, 1, 'modules: a later require(), import() or Worker needs them')),
@@ -192,7 +192,7 @@ function foreignFiles(asked: readonly Asked[]): Finding | undefined {
   return note(
     'HARDEN_DESCRIPTORS',
     `the new user could not open these files, which stay open: ${named.join(', ')}${more}`,
-    'nothing, if they stay open; whatever opens them again by their names (a rotated log, LevelDB, SQLite) fails then: open ' +
+    'nothing, if they stay open; code that opens them again by name (a rotated log, LevelDB, SQLite) fails: open ' +
       'these after harden(), in a folder of the new user',
   )
 }

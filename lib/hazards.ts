@@ -1,5 +1,5 @@
 /**
- * What weakens a plan without being a reason to refuse it, as far as both systems have it in common. Read-only; whatever
+ * What weakens a plan without being a reason to refuse it, as far as both systems have it in common. Read-only; what
  * vanishes meanwhile or cannot be read is skipped.
  */
 import type { Cluster } from 'node:cluster'

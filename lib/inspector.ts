@@ -1,5 +1,5 @@
 /**
- * A process that reaches Node's inspector runs code in this one, with whatever it retains.
+ * A process that reaches Node's inspector runs code in this one, with what this one retains.
  */
 import { url } from 'node:inspector'
 import { HardenError } from './errors'
@@ -16,7 +16,7 @@ export function refuseInspector({ allowInspector }: HardenOptions): void {
     throw new HardenError({
       code: 'ERR_HARDEN_INSPECTOR',
       found: open,
-      message: `the inspector is open at ${open}: whatever reaches it runs code in this process`,
+      message: `the inspector is open at ${open}: a process that reaches it runs code in this one`,
       remedy:
         'find what opens it (node --inspect, NODE_OPTIONS, SIGUSR1, inspector.open(), a library such as Sentry with ' +
         'includeLocalVariables), call inspector.close(), or say allowInspector: true',

@@ -133,7 +133,7 @@ export interface Addon {
   /** Ignore SIGUSR1: 0. -1: the application's own handler is installed, and stays. Else an errno. */
   holdSigusr1(listened: boolean): number
   giveSigusr1Back(): number
-  /** What recall() answers from the commit on, in whatever thread of the process. */
+  /** What recall() answers from the commit on, in every thread of the process. */
   promise(text: string): void
   recall(): string | undefined
   /** One byte of native memory: 1 from the commit on. */
@@ -250,7 +250,7 @@ let loaded: Addon | undefined
 
 /**
  * Which of the two it is follows from the platform, which index.ts of platform/ has chosen. Where there is no addon,
- * importing the package works all the same: the first call says so.
+ * importing the package still works: the first call says so.
  */
 export function native<Ours extends Addon = Addon>(): Ours {
   try {
@@ -300,5 +300,5 @@ if (process.platform === 'linux' || process.platform === 'sunos')
   try {
     native()
   } catch {
-    // whoever calls it is told
+    // the first call says so
   }

@@ -90,7 +90,7 @@ const wordsOfLists: Words<keyof NonNullable<HardenOptions['rehearse']>> = listWo
 
 /** The largest id. The next one is (uid_t)-1, which means "leave it as it is" to setresuid(2). */
 export const LARGEST_ID = 0xfffffffe
-/** What an error says of what is none. */
+/** What an error says of a value that is not an id. */
 export const WHOLE_ID = `an id is a whole number from 0 to ${LARGEST_ID}`
 /** Each is a few system calls of the rehearsing child. */
 const ATTEMPTS_MAX = 1024
@@ -107,7 +107,7 @@ interface Call {
   readonly textOf: TextOf
 }
 
-/** Words that were given as a list, as the one text that the option takes; undefined: there is none. */
+/** A list of words as the text that the option takes; undefined: there is no such text. */
 type TextOf = (option: string, words: readonly string[]) => string | undefined
 
 interface Context {
@@ -126,7 +126,7 @@ const ofHarden: Call = { name: 'harden', more: [], textOf: () => undefined }
 export function validate(options: unknown, run: Run = (part) => part(), call: Call = ofHarden): HardenOptions {
   if (!isPlain(options)) throw wrongType('options', 'a plain object', options, remedyForCall(options, call))
 
-  // Own properties only, each read once: whatever Object.prototype has been made to carry is no option.
+  // Own properties only, each read once: a property of Object.prototype is not an option.
   const copy: Record<string, unknown> = { __proto__: null, ...options }
   const groups = copy.supplementalGroups
   if (Array.isArray(groups) && groups.length <= NGROUPS_MAX) copy.supplementalGroups = [...groups]
@@ -389,7 +389,7 @@ const examples: ReadonlyMap<string, string> = new Map([
 function absolutePath(value: unknown, option: string): void {
   text(value, option)
   const path = value as string
-  // a relative one would mean something else to whoever reads the configuration than to the process
+  // a relative one would mean one folder to a reader of the configuration and another to the process
   if (isAbsolute(path)) return
   const absolute = option === 'chroot' ? resolved(path) : undefined
   throw wrongValue(

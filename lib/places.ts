@@ -1,5 +1,5 @@
 /**
- * Where the values that readSecurityConfig() has read last stand in its files, so that whoever refuses such a value later can
+ * Where the values that readSecurityConfig() has read last stand in its files, so that an error about such a value can
  * say so. A module of its own, because both the reader and harden() need it.
  */
 import { isDeepStrictEqual } from 'node:util'

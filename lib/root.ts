@@ -15,7 +15,7 @@ export interface Root {
   readonly place: string
 }
 
-/** Which directory it is, whatever its path is (stat(2)). */
+/** Which directory it is, by device and inode (stat(2)). */
 export const placeOf = ({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): string => `${dev}:${ino}`
 
 /** @throws HardenError ERR_HARDEN_NOT_PERMITTED, ERR_HARDEN_CHROOT_PATH */

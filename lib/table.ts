@@ -11,7 +11,7 @@ const NARROWEST = 20
 /** A space at which no line is folded. */
 export const TIED = '\u00a0'
 
-/** @param width of the terminal; undefined: it is none */
+/** @param width of the terminal; undefined: not a terminal */
 export function rowText([name, ...lines]: Row, width = Number.POSITIVE_INFINITY): string {
   return lines
     .flatMap((line) => fold(visible(line), width - COLUMN))

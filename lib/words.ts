@@ -34,7 +34,7 @@ export const listWords = {
   bind: ['port', 'ports', 'listen', 'tcp'],
 }
 
-/** The name that is meant by a word which is none. */
+/** The name that is meant by a word which is not a name. */
 export function meant(word: string, others: Words<string>): string | undefined {
   const plain = word.toLowerCase().replace(/[-_]/g, '')
   const [name] = Object.entries(others).find(([, words]) => words.includes(plain)) ?? []

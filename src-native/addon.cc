@@ -111,7 +111,7 @@ struct question *read_questions(const Napi::Array &from) {
 	return questions;
 }
 
-/* What the process has promised, for whatever thread or copy of this package asks: the text, and whether it holds. */
+/* What the process has promised, for every thread and every copy of this package: the text, and whether it holds. */
 std::atomic<char *> promise;
 volatile uint8_t kept;
 

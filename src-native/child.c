@@ -16,7 +16,7 @@
 
 enum { REHEARSE_MS = 10000, KILLED_MS = 1000, SLICE_MS = 2, LEFT_MAX = 64 };
 
-/* Children that have not ended in time, in whatever thread. */
+/* Children that have not ended in time, of any thread. */
 static _Atomic pid_t left[LEFT_MAX];
 
 static void leave(pid_t child)

@@ -3,7 +3,7 @@
  *
  * Past the line there is no way back and no error to return: what fails ends the process, since it would be half
  * privileged. Nothing here may wait without a bound. A write(2) to a file on a dead file system, or to a full pipe, never
- * returns, not even after SIGKILL; so a child writes the line, and the process ends whatever has become of that child.
+ * returns, not even after SIGKILL; so a child writes the line, and the process ends even if that child hangs.
  */
 #define _GNU_SOURCE
 #include "shared.h"
@@ -30,7 +30,7 @@ static void append(const char *text)
 
 	if (length > room)
 		length = room;
-	for (size_t i = 0; i < length; i++) /* one line, whatever it is told */
+	for (size_t i = 0; i < length; i++) /* one line, even if the reason has several */
 		last_line.text[last_line.length++] = (char)((unsigned char)text[i] < ' ' ? ' ' : text[i]);
 }
 

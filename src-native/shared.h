@@ -60,7 +60,7 @@ int is_on_proc(int folder); /* 1, 0, or -1 with errno */
 /* May the calling process, with its capabilities or privileges, use it so (access(2), R_OK, W_OK, X_OK)? 0, or -1 with errno. */
 int may_access(const char *path, int mode);
 int may_reopen(int descriptor);
-/* waitpid(2) of a child of whatever kind. */
+/* waitpid(2) of any child, clone(2) children too. */
 pid_t wait_for(pid_t child, int *status, int options);
 /* Close every socket and pipe but these two: a child that a dead file system holds must keep no listener. A file is not
  * closed, for that waits for its file system. 0, or -1 with errno. */

@@ -1,7 +1,7 @@
 /*
  * walk.c - a path, component by component
  *
- * open(2) of a whole path follows whatever links there are. Here each component is opened below the one before, links are
+ * open(2) of a whole path follows every link. Here each component is opened below the one before, links are
  * read and followed by hand, and every folder in which a component lies can be judged: a process that can exchange a component
  * decides where the path leads. System calls only; the caller gives the memory.
  */

@@ -161,7 +161,7 @@ t.test('which step is refused, and what to do about it', async (t) => {
   const files = exactly('raise the limit on open files (RLIMIT_NOFILE, ulimit -n)')
   const memory = exactly('raise the limit on memory (RLIMIT_AS, memory.max)')
   const killer = exactly(
-    'find out who killed the rehearsing child (out of memory? a watchdog?), and call harden() again',
+    'find out what killed the rehearsing child (out of memory? a watchdog?), and call harden() again',
   )
   const allow = (syscall: string) =>
     exactly(

@@ -588,7 +588,7 @@ t.test('what the rehearsal says', async (t) => {
   const short: Before = { ...root, privileges: { ...root.privileges, limit: BASIC } }
   const table: [Failure, Before, RegExp, RegExp][] = [
     [failure('regain', 'setuid'), root, /could take root back/, /what grants it/],
-    [failure('setuid', 'setuid', { signal: 9 }), root, /'setuid' was not finished.*signal 9/, /who killed/],
+    [failure('setuid', 'setuid', { signal: 9 }), root, /'setuid' was not finished.*signal 9/, /what killed/],
     [
       set('limit', EPERM, 'setppriv'),
       short,

@@ -1,4 +1,4 @@
-/** node:util's parseArgs(), whose errors are those of whoever typed the command. */
+/** node:util's parseArgs(), whose errors are about what was typed. */
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { nearest } from '../nearest'
 import { listWords, meant, optionWords } from '../words'

@@ -1,6 +1,6 @@
 /**
  * `privdrop audit PID`: the threads of a process that may never have heard of this package. Nothing is asked of it; its
- * /proc is read, and whatever ends meanwhile is none.
+ * /proc is read; a thread that ends meanwhile is left out.
  */
 import { existsSync } from 'node:fs'
 import { accountsOf } from '../databases'
@@ -26,7 +26,7 @@ export const audit: Command = {
 
 What the kernel says of every thread of a process: ids, groups, capability
 sets, no_new_privs, seccomp mode; and what is dangerous in it. It may be any
-process on Linux whose /proc you may read, whatever it is written in. Threads
+process on Linux whose /proc you may read, in any language. Threads
 that are alike are shown together, and of those that differ from the first
 thread what differs.
 

@@ -1,5 +1,5 @@
 /**
- * What is dangerous in a process of which only its /proc is known: by this whoever takes it over, or what it executes,
+ * What is dangerous in a process of which only its /proc is known: by this an attacker in it, or what it executes,
  * comes to more. Of a thread that is root nothing else is said: it has everything already.
  */
 import { readlinkSync } from 'node:fs'
@@ -46,7 +46,7 @@ const rules: readonly Rule[] = [
   {
     code: 'AUDIT_ROOT',
     level: 'danger',
-    look: (thread) => isRoot(thread) && 'is root, which owns the files of the system, whatever its capabilities are',
+    look: (thread) => isRoot(thread) && 'is root, which owns the files of the system, even without capabilities',
     remedy: 'run it as a user of its own',
   },
   {
@@ -151,7 +151,7 @@ function apply(look: Rule['look'], threads: readonly Thread[]): string[] {
   })
 }
 
-/** user_namespaces(7); who may not look into the process is not told. */
+/** user_namespaces(7); false also where this process may not look into that one. */
 function isForeign(pid: number): boolean {
   try {
     return readlinkSync(`/proc/${pid}/ns/user`) !== readlinkSync('/proc/self/ns/user')

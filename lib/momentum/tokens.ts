@@ -41,7 +41,7 @@ const ELEMENT = /[^\s\p{Cc}\p{Cf}\p{DI}#/"'\\={}[\](),]*/uy
 const INVISIBLE = /[\s\p{Cc}\p{Cf}\p{DI}]/u
 /** What follows a path in no file, but goes on in a regular expression. */
 const REGEX_GOES_ON = /[\\([]|\{\d/y
-/** Up to the next character that counts: a backslash, and whatever ends it. */
+/** Up to the next character that counts: a backslash, or the end. */
 const IN_REGEX = /[^\\/#"'\s]*/y
 const IN_QUOTES: Readonly<Record<string, RegExp>> = { '"': /[^"\\]*/y, "'": /[^'\\]*/y }
 

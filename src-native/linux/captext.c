@@ -1,7 +1,7 @@
 /*
  * captext.c - the text of cap_from_text(3) to masks, by libcap itself
  *
- * libcap is linked statically and its symbols are hidden: what it accepts, we accept, whatever the machine has
+ * libcap is linked statically and its symbols are hidden: what it accepts, we accept, independent of the machine's libcap
  * installed. It tells no more than EINVAL; which clause it was is found out by the caller, clause by clause.
  */
 #define _GNU_SOURCE

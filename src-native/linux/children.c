@@ -1,7 +1,7 @@
 /*
  * children.c - other processes that keep root: those that share this memory, and child processes that are root
  *
- * A process made with CLONE_VM and without CLONE_THREAD runs on the memory of this one and is none of its threads: its
+ * A process made with CLONE_VM and without CLONE_THREAD runs on the memory of this one and is not one of its threads: its
  * credentials would stay, and code that the new identity writes would run with them. Such a process is refused. A child with
  * memory of its own that is root stays root, which the report names.
  */

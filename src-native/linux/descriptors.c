@@ -57,7 +57,7 @@ static long judge_ring(int info)
 	return length < 0 ? NOT_SAID : result;
 }
 
-/* A poller (io_uring_setup(2), IORING_SETUP_SQPOLL) keeps the credentials of whoever made the ring, and so do those that
+/* A poller (io_uring_setup(2), IORING_SETUP_SQPOLL) keeps the credentials of the thread that made the ring, and so do those that
  * are registered in it (io_uring_register(2), IORING_REGISTER_PERSONALITY), as long as the kernel tells of them. */
 static int ring_kind(int tasks, int descriptor, enum descriptor_kind *kind)
 {
@@ -259,7 +259,7 @@ long list_descriptors(struct descriptor *found, size_t room, struct failure *why
 
 /* ---- the chroot: an open directory outside the new root leads back out of it (openat(2), fchdir(2)) ---- */
 
-/* 0: it is a directory, and this is which. 1: it is none, or has been closed. -1: errno. */
+/* 0: it is a directory, and this is which. 1: it is not a directory, or has been closed. -1: errno. */
 static int which_directory(int tasks, int descriptor, struct directory *which)
 {
 	static const char head[] = "../fdinfo/";

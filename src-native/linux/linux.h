@@ -2,7 +2,7 @@
  * linux.h - what is to become of every thread, and what the files of the Linux core share
  *
  * First what the glue calls, then what the core keeps to itself. Between park_every_thread() and release_every_thread()
- * every other thread of the process stands still, whatever lock it holds. Whatever is called in between makes system calls
+ * every other thread of the process stands still, with the locks that it holds. What is called in between makes system calls
  * and touches memory that is already there: nothing allocates, locks, logs or looks up. The same holds for the handler and
  * for the rehearsing child.
  *

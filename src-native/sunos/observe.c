@@ -235,6 +235,6 @@ bool has_children(void)
 {
 	siginfo_t info;
 
-	/* WNOWAIT: whoever waits for them goes on doing so. */
+	/* WNOWAIT: a thread that waits for them goes on doing so. */
 	return !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || errno != ECHILD;
 }

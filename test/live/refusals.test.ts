@@ -217,7 +217,7 @@ live('the child is killed from outside, or cannot be made', ['root', 'strace'], 
     code: 'ERR_HARDEN_NOT_PERMITTED',
     step: 'setresgid',
     message: /signal 9/,
-    remedy: /who killed/,
+    remedy: /what killed/,
   })
   for (const [error, errno, remedy] of [
     ['EAGAIN', -11, /pids\.max.*RLIMIT_NPROC/],

@@ -107,7 +107,7 @@ export function rootChildren(pids: readonly number[]): Finding | undefined {
   )
 }
 
-/** TIOCSTI(2const): whoever has the terminal open types into the shell of whoever started the process. */
+/** TIOCSTI(2const): a process that has the terminal open types into the shell that started it. */
 function terminal(scene: Scene): Finding | undefined {
   if (!statField(read(scene, '/proc/self/stat'), 7)) return undefined
   // where there is no such file, Linux before 6.2, it is always accepted
@@ -129,7 +129,7 @@ function suidDumpable(scene: Scene): Finding | undefined {
   )
 }
 
-/** A primary that has ended has left its worker to somebody else, who is none of its business. */
+/** Where the primary has ended, the parent is another process. */
 function rootPrimary(scene: Scene): Finding | undefined {
   if (!isClusterWorker() || !isRoot(scene, process.ppid)) return undefined
   return note(

@@ -45,7 +45,7 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
   })
 }
 
-/** What the child was held by, if it was by a file system: an open directory is none of the questions. */
+/** The path on which a file system held the child; an open directory is not among the questions. */
 function heldQuestion({ step, item }: Failure, questions: readonly Question[]): Question | undefined {
   const reopen = { kind: 'reopen', path: '', number: item, option: undefined, role: '' } as const
   const asked = step === 'descriptors' ? reopen : questions.at(item)
@@ -222,7 +222,7 @@ function killed({ step, syscall, signal }: Failure, where: Where): HardenError {
     message: `the kernel refuses step '${step}': ${syscall}: the child was ended by signal ${signal}`,
     remedy:
       signal === constants.signals.SIGKILL
-        ? 'find out who killed the rehearsing child (out of memory? a watchdog?), and call harden() again'
+        ? 'find out what killed the rehearsing child (out of memory? a watchdog?), and call harden() again'
         : `allow ${syscall} in the seccomp filter of the process (${filterOf(syscall)})`,
   })
 }

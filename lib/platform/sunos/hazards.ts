@@ -53,7 +53,7 @@ function escalation({ plan }: Scene) {
   if (ways.length === 0) return undefined
   return danger(
     'HARDEN_PRIVILEGE_ESCALATES',
-    `whoever takes over the process gets past its user by what it retains: ${ways.join(', ')}`,
+    `an attacker in the process gets past its user by what it retains: ${ways.join(', ')}`,
     `leave ${found.join(', ')} out of 'privileges'; have a small process of its own do what needs it`,
   )
 }

@@ -21,7 +21,7 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
       ...where,
       code: 'ERR_HARDEN_NOT_PERMITTED',
       message: `step '${step}' was not finished: ${syscall}: the child was ended by signal ${signal}`,
-      remedy: 'find out who killed the rehearsing child (out of memory? a watchdog?), and call harden() again',
+      remedy: 'find out what killed the rehearsing child (out of memory? a watchdog?), and call harden() again',
     })
   const asked = questions.at(failure.item)
   if (errno === constants.errno.ETIMEDOUT && asked && asked.kind === step) return heldBy(asked, failure)
