@@ -20,6 +20,7 @@ import { accountsOf } from './databases'
 import { debugAnswer, debugRetry } from './debug'
 import { HardenError, type Run } from './errors'
 import { findingsAhead, questionsAhead } from './foresight'
+import { notExamined } from './hazards'
 import { type Answer, type Failure, isFailure } from './native'
 import type { HardenOptions } from './options'
 import type { Reasons } from './reasons'
@@ -148,13 +149,14 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
   const hazards = timed(timings, 'hazards', () => platform.hazards.flatMap((hazard) => hazard(scene) ?? []))
   const questions = [...plan.questions, ...questionsAhead(scene)]
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))
-  if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards]), rehearsal }
+  if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards, ...notExamined(scene)]), rehearsal }
   const asked = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] as Answer }))
   for (const { question, answer } of asked) {
     debugAnswer(question, answer)
     run(() => refuseAnswer(platform, plan, question, answer))
   }
-  return { findings: inOrder([...plan.findings, ...hazards, ...findingsAhead(scene, asked)]), rehearsal }
+  const ahead = findingsAhead(scene, asked)
+  return { findings: inOrder([...plan.findings, ...hazards, ...ahead, ...notExamined(scene)]), rehearsal }
 }
 
 /** Dangers first. */
@@ -176,6 +178,9 @@ function answer<T extends object>(given: T | Failure, platform: Platform, plan?:
 
 /** @throws HardenError an answer to what an option asks */
 function refuseAnswer(platform: Platform, plan: Plan, question: Question, given: Answer): void {
+  // an attacker may have ended the process that answers, so that a danger is not found
+  if (question.kind === 'exchange' && given.errno === constants.errno.ECHILD)
+    throw notAsked(platform, question, given.errno)
   if (question.option === undefined) return
   if (question.kind === 'exchange') {
     if (given.by === 'user' || given.by === 'writer') throw exchanged(platform, question, given.found, plan)

@@ -1,6 +1,7 @@
 /**
  * The one error class. The fields are for programs, the message is for people and ends with the remedy.
  */
+import { constants } from 'node:os'
 import { getSystemErrorName, inspect } from 'node:util'
 
 /** What can go wrong, each with one meaning; the README has the table. */
@@ -105,7 +106,11 @@ function own(value: unknown): PropertyDescriptor {
 
 /** 'EPERM', from the kernel's positive number; 0 is no error of the kernel's. */
 export function errnoName(errno: number): string {
-  return errno > 0 ? getSystemErrorName(-errno) : 'no answer'
+  if (errno <= 0) return 'no answer'
+  const name = getSystemErrorName(-errno)
+  if (!name.startsWith('Unknown')) return name
+  // libuv has no name for ECHILD or ESTALE, for two
+  return Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? name
 }
 
 /** @param remedy where "make it ..." is not the whole of it */

@@ -6,7 +6,7 @@ import { existsSync, readlinkSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Finding, Question, Scene } from './contract'
-import { showPath } from './errors'
+import { errnoName, showPath } from './errors'
 import { attempt, danger, exchangedThrough, note } from './hazards'
 import type { Answer } from './native'
 import { filesRead, foldersAsked } from './places'
@@ -36,7 +36,7 @@ const question = (kind: Question['kind'], path: string, number: number, role: st
 })
 
 /** What root runs, or reads, when this program is started again. */
-function nextStart({ platform }: Scene): Question[] {
+function nextStart({ platform, unread }: Scene): Question[] {
   const main = process.argv[1] ?? ''
   const folders = isPath(main) ? foldersAbove(main) : []
   const own = folders.find((folder) => existsSync(join(folder, 'package.json')))
@@ -45,7 +45,7 @@ function nextStart({ platform }: Scene): Question[] {
     ...(own === undefined ? [] : [join(own, 'package.json')]),
     ...folders.map((folder) => join(folder, 'node_modules')),
     process.execPath,
-    ...modules(),
+    ...limited(modules(), 'modules', unread),
     ...platform.libraries(),
     ...filesRead(),
     ...foldersAsked(),
@@ -54,8 +54,13 @@ function nextStart({ platform }: Scene): Question[] {
   return [...paths]
     .filter(isPath)
     .sort()
-    .slice(0, FILES_MAX)
     .map((path) => question('exchange', path, 1, ''))
+}
+
+/** What is left out is said. */
+function limited<T>(list: readonly T[], what: string, unread: Set<string>): readonly T[] {
+  if (list.length > FILES_MAX) unread.add(`${list.length - FILES_MAX} ${what}`)
+  return list.slice(0, FILES_MAX)
 }
 
 const isPath = (path: string): boolean => path.startsWith('/') && !path.includes('\0')
@@ -74,9 +79,9 @@ function modules(): string[] {
 }
 
 /** To a file that is open for writing root appends at the next start; and what the user cannot open itself works until then. */
-function openFiles({ descriptors }: Scene): Question[] {
-  const files = (descriptors ?? []).filter(({ kind }) => kind === 'file').slice(0, FILES_MAX)
-  return files.flatMap(({ descriptor, writable }) => {
+function openFiles({ descriptors, unread }: Scene): Question[] {
+  const files = (descriptors ?? []).filter(({ kind }) => kind === 'file')
+  return limited(files, 'open files', unread).flatMap(({ descriptor, writable }) => {
     const path = attempt(() => readlinkSync(`/proc/self/fd/${descriptor}`))
     const again = question('reopen', '', descriptor, path ?? '')
     return writable && path && isPath(path) && !path.startsWith('/dev/')
@@ -114,8 +119,10 @@ function reach(): Question[] {
 }
 
 /** @param asked in the order of the questions */
-export function findingsAhead({ plan }: Scene, asked: readonly Asked[]): Finding[] {
+export function findingsAhead({ plan, unread }: Scene, asked: readonly Asked[]): Finding[] {
   const own = asked.filter(({ question }) => question.option === undefined)
+  for (const { question, answer } of own.filter(isUnanswered).slice(0, NAMED_MAX))
+    unread.add(`${showPath(question.path)} (${errnoName(answer.errno)})`)
   const user = plan.wanted.user.real
   return [
     exchangeable(user, own),
@@ -124,6 +131,12 @@ export function findingsAhead({ plan }: Scene, asked: readonly Asked[]): Finding
     outOfReach(user, own),
     othersCanExchange(asked),
   ].filter((finding) => finding !== undefined)
+}
+
+/** A path that is not there cannot be exchanged, and one on procfs names no file. */
+function isUnanswered({ question: { kind }, answer: { errno } }: Asked): boolean {
+  const { ENOENT, ENOTDIR, ELOOP } = constants.errno
+  return kind === 'exchange' && ![0, ENOENT, ENOTDIR, ELOOP].includes(errno)
 }
 
 const isUsers = ({ answer }: Asked): boolean => answer.by === 'user' || answer.by === 'writer'

@@ -49,13 +49,14 @@ export function exchangedThrough(path: string, user?: number): string {
 }
 
 /** Never silence: Node's --permission, hidepid, a seccomp filter or a security module takes findings away. */
-export function notExamined({ unread }: Scene): Finding | undefined {
-  if (unread.size === 0) return undefined
-  return note(
+export function notExamined({ unread }: Scene): Finding[] {
+  if (unread.size === 0) return []
+  const finding = note(
     'HARDEN_NOT_EXAMINED',
     `these could not be read, and what they would have shown is not among the findings: ${[...unread].join(', ')}`,
     'let the process read them (Node: --allow-fs-read=/proc), or run npx privdrop audit from outside',
   )
+  return [finding]
 }
 
 /** node(1): a signal, which any process of the same user may send, writes the contents of the process to a file. */

@@ -1,6 +1,7 @@
 /**
  * Refusals that both systems have in common. Nothing has changed.
  */
+import { constants } from 'node:os'
 import type { Plan, Platform, Question } from './contract'
 import { errnoName, HardenError, type HardenErrorFields, showPath } from './errors'
 import { exchangedThrough } from './hazards'
@@ -69,6 +70,15 @@ export function exchanged(
 }
 
 /** The path was there a moment ago. */
+function remedyFor(errno: number): string {
+  const { ECHILD, EPERM, ENOSYS } = constants.errno
+  if (errno === ECHILD)
+    return 'call harden() again; if it stays so, a process of that user or a seccomp filter ends the process that answers: give the server an account of its own, and allow faccessat'
+  if (errno === EPERM || errno === ENOSYS)
+    return 'find the seccomp filter or security module that refuses faccessat, statx, openat, setresgid or setresuid'
+  return 'see that it stays where it is, and that its file system answers, and call harden() again'
+}
+
 export function notAsked({ callOf }: Platform, question: Question, errno = 0): HardenError {
   return new HardenError({
     code: 'ERR_HARDEN_NOT_PERMITTED',
@@ -78,6 +88,6 @@ export function notAsked({ callOf }: Platform, question: Question, errno = 0): H
     ...(errno && { errno: -errno }),
     found: question.path,
     message: `${showPath(question.path)} could not be looked at as another process of the new user: ${errnoName(errno)}`,
-    remedy: 'see that it stays where it is, and call harden() again',
+    remedy: remedyFor(errno),
   })
 }

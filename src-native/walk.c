@@ -138,7 +138,8 @@ static enum walked enter(struct walk *walk, const char *name, bool last, int *li
 	return WALKED_TO_FOLDER;
 }
 
-/* What the path shares with the folders that are open already, which has no links, is not walked again. */
+/* What the path shares with the folders that are open already, which has no links, is not walked again; but its last component is,
+ * for it may count where it did not before. */
 static void begin_where_they_part(struct walk *walk, const char *path)
 {
 	int depth = 0;
@@ -149,7 +150,8 @@ static void begin_where_they_part(struct walk *walk, const char *path)
 		const char *open = walk->at + walk->ends[depth] + 1;
 		size_t length = strcspn(wanted, "/");
 
-		if (length != walk->ends[depth + 1] - walk->ends[depth] - 1 || memcmp(wanted, open, length))
+		if (length != walk->ends[depth + 1] - walk->ends[depth] - 1 || memcmp(wanted, open, length) ||
+		    wanted[length + strspn(wanted + length, "/")] == '\0')
 			break;
 		rest = wanted + length;
 	}

@@ -2,6 +2,7 @@
 import fs, { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { Finding, Plan, Scene } from '../lib/contract'
+import { notExamined } from '../lib/hazards'
 import type { LinuxAddon, OpenDescriptor } from '../lib/native'
 import * as addon from '../lib/native'
 import { linux as platform } from '../lib/platform/linux'
@@ -92,7 +93,7 @@ function find({ entries = {}, isWorker = false, root, ...rest }: World = {}): Fi
     ...{ wanted: stateOf({ ...wanted, ...rest.wanted }), before: observed({ groups: [], ...rest.before }), root },
   }
   const scene: Scene = { platform, plan: ofPlan, descriptors, unread: new Set() }
-  const found = hazards.flatMap((hazard) => hazard(scene) ?? [])
+  const found = [...hazards.flatMap((hazard) => hazard(scene) ?? []), ...notExamined(scene)]
   if (open.size > 0) throw new Error(`left open: ${[...open.values()]}`)
   return found
 }

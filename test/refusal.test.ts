@@ -9,7 +9,7 @@ import { linux } from '../lib/platform/linux'
 import { exchanged, heldBy, noAccess, notAsked, whereOf } from '../lib/refusal'
 import { opened, plan } from './states'
 
-const { EACCES, ENOENT, EPERM, EROFS, ETIMEDOUT } = constants.errno
+const { EACCES, ECHILD, ENOENT, ENOSYS, EPERM, EROFS, ETIMEDOUT } = constants.errno
 const platformOf = (call: string): Platform => ({ ...linux, callOf: () => call, remedyForAnswer: () => 'mend it' })
 const failure: Failure = { step: 'read', syscall: 'open', errno: 0, signal: 0, tid: 0, item: 0 }
 
@@ -123,10 +123,14 @@ t.test('a name of the chroot that the new user decides', async (t) => {
 t.test('what could not be asked', async (t) => {
   const error = notAsked(platformOf('faccessat'), exchange, ENOENT)
   const fields = { code: 'ERR_HARDEN_NOT_PERMITTED', option: 'chroot', step: 'exchange', syscall: 'faccessat' }
-  const remedy = 'see that it stays where it is, and call harden() again'
+  const remedy = 'see that it stays where it is, and that its file system answers, and call harden() again'
   t.strictSame({ ...error }, { ...fields, errno: -ENOENT, found: '/srv/mail', remedy })
   t.match(error.message, /^'\/srv\/mail' could not be looked at as another process of the new user: ENOENT\./)
   const silent = notAsked(platformOf('faccessat'), exchange)
   t.strictSame({ ...silent }, { ...fields, found: '/srv/mail', remedy })
   t.match(silent.message, /: no answer\./)
+  const ended = notAsked(platformOf('faccessat'), exchange, ECHILD)
+  t.match(ended, { errno: -ECHILD, message: /: ECHILD\./, remedy: /^call harden\(\) again; .* an account of its own/ })
+  for (const errno of [EPERM, ENOSYS])
+    t.match(notAsked(platformOf('faccessat'), exchange, errno), { errno: -errno, remedy: /^find the seccomp filter/ })
 })

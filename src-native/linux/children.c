@@ -4,6 +4,9 @@
  * A process made with CLONE_VM and without CLONE_THREAD runs on the memory of this one and is not one of its threads: its
  * credentials would stay, and code that the new identity writes would run with them. Such a process is refused. A child with
  * memory of its own that is root stays root, which the report names.
+ *
+ * Both are looked for while every thread is parked. Then this process maps and unmaps nothing, so that another of the same size
+ * can be told by its size; and no thread is in a vfork(2), whose child shares the memory until its exec.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -14,16 +17,14 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
-enum { TRIES = 20, PAUSE_MS = 5, PROBE_PAGES = 16, CHUNK = 4096 };
+enum { PROBE_PAGES = 16, CHUNK = 4096 };
 
 struct search {
 	const struct plan *plan;
 	int proc, tasks;
 	pid_t own;
-	bool parked;
 	int64_t own_size; /* pages (proc_pid_statm(5)) */
 	struct committed *done;
 	struct failure *why;
@@ -53,8 +54,7 @@ static int64_t size_of(int proc, pid_t pid)
 	return pages;
 }
 
-/* Where kcmp(2) is not to be had: pages are mapped here and seen there. What cannot be told is taken for shared while parked; before,
- * when other threads map as well, this is tried again. */
+/* Where kcmp(2) is not to be had: pages are mapped here and seen there. What cannot be told is taken for shared. */
 static bool grows_with_us(const struct search *search, pid_t pid)
 {
 	size_t size = (size_t)PROBE_PAGES * (size_t)sysconf(_SC_PAGESIZE);
@@ -65,7 +65,7 @@ static bool grows_with_us(const struct search *search, pid_t pid)
 		return true;
 	grown = size_of(search->proc, pid);
 	munmap(probe, size);
-	return grown < 0 ? search->parked : grown == search->own_size + PROBE_PAGES;
+	return grown < 0 || grown == search->own_size + PROBE_PAGES;
 }
 
 /* 1: it does. -1 with errno. */
@@ -99,31 +99,6 @@ static int open_proc(struct search *search)
 	return -1;
 }
 
-int refuse_sharing_processes(const struct plan *plan, int tasks, struct failure *why)
-{
-	const struct timespec pause = {.tv_nsec = PAUSE_MS * 1000000L};
-	struct search search = {.plan = plan, .tasks = tasks, .own = getpid(), .why = why};
-	int result = 1;
-
-	if (open_proc(&search))
-		return -1;
-	/* Again, for what a vfork(2) of another thread shares it gives back with its exec; and for this process grows. */
-	for (int tries = 0; result > 0 && tries < TRIES; tries++) {
-		if (tries > 0)
-			nanosleep(&pause, NULL);
-		search.own_size = size_of(search.proc, search.own);
-		result = search.own_size < 0 ? -1 : each_number(search.proc, refuse_if_shared, &search);
-		if (!result && size_of(search.proc, search.own) != search.own_size && tries < TRIES - 1) {
-			result = 1;
-			*why = (struct failure){.step = STEP_NONE};
-		}
-	}
-	close(search.proc);
-	if (result < 0)
-		*why = (struct failure){.step = STEP_PROC, .error = errno};
-	return result ? -1 : 0;
-}
-
 /* Has it root among its ids, and can it still do something? */
 static bool is_root(int proc, pid_t pid)
 {
@@ -147,17 +122,12 @@ static bool is_root(int proc, pid_t pid)
 	return root;
 }
 
-static int look_at_child(pid_t pid, void *context)
+static void look_at_child(pid_t pid, struct search *search)
 {
-	struct search *search = context;
 	struct committed *done = search->done;
-	int shared = refuse_if_shared(pid, search);
 
-	if (shared)
-		return shared;
 	if (done->root_child_count < ROOT_CHILDREN_MAX && is_root(search->proc, pid))
 		done->root_children[done->root_child_count++] = pid;
-	return 0;
 }
 
 /* Of one thread (proc_tid_children(5)): numbers with spaces, as many as there are. ENOENT: a kernel without that file. */
@@ -167,23 +137,26 @@ static int look_at_children_of(pid_t tid, void *context)
 	char path[DECIMAL_SIZE + sizeof "/children"], text[CHUNK];
 	ssize_t length;
 	pid_t pid = 0;
-	int list, result = 0;
+	int list, error;
 
 	decimal(path, tid);
 	memcpy(path + strlen(path), "/children", sizeof "/children");
 	if ((list = openat(search->tasks, path, O_RDONLY | O_CLOEXEC)) < 0)
 		return -1;
-	while (!result && (length = read(list, text, sizeof text)) > 0)
-		for (ssize_t i = 0; !result && i < length; i++) {
+	while ((length = read(list, text, sizeof text)) > 0)
+		for (ssize_t i = 0; i < length; i++) {
 			if (text[i] >= '0' && text[i] <= '9') {
 				pid = pid * 10 + (text[i] - '0');
 				continue;
 			}
-			result = pid ? look_at_child(pid, search) : 0;
+			if (pid)
+				look_at_child(pid, search);
 			pid = 0;
 		}
+	error = errno;
 	close(list);
-	return result;
+	errno = error;
+	return length < 0 ? -1 : 0;
 }
 
 /* The fourth field of proc_pid_stat(5); 0: it has ended. */
@@ -207,19 +180,21 @@ static int look_if_child(pid_t pid, void *context)
 {
 	struct search *search = context;
 
-	return parent_of(search->proc, pid) == search->own ? look_at_child(pid, search) : 0;
+	if (parent_of(search->proc, pid) == search->own)
+		look_at_child(pid, search);
+	return 0;
 }
 
-int look_at_children(const struct plan *plan, int tasks, struct committed *done, struct failure *why)
+int look_at_other_processes(const struct plan *plan, int tasks, struct committed *done, struct failure *why)
 {
-	struct search search = {.plan = plan, .tasks = tasks, .own = getpid(), .parked = true, .done = done, .why = why};
+	struct search search = {.plan = plan, .tasks = tasks, .own = getpid(), .done = done, .why = why};
 	int result;
 
 	if (open_proc(&search))
 		return -1;
 	search.own_size = size_of(search.proc, search.own);
-	result = search.own_size < 0 ? -1 : each_number(tasks, look_at_children_of, &search);
-	if (result < 0 && errno == ENOENT)
+	result = search.own_size < 0 ? -1 : each_number(search.proc, refuse_if_shared, &search);
+	if (!result && (result = each_number(tasks, look_at_children_of, &search)) < 0 && errno == ENOENT)
 		result = each_number(search.proc, look_if_child, &search);
 	if (result < 0)
 		*why = (struct failure){.step = STEP_PROC, .error = errno};

@@ -169,7 +169,7 @@ static int prepare(struct workspace *space)
 		return -1;
 	}
 	return refuse_descriptors(space->plan, space->tasks, space->why) ||
-	               look_at_children(space->plan, space->tasks, space->done, space->why)
+	               look_at_other_processes(space->plan, space->tasks, space->done, space->why)
 	               ? -1
 	               : 0;
 }
@@ -297,15 +297,13 @@ int commit(const struct plan *plan, struct committed *done, struct failure *why)
 	if (space.tasks < 0)
 		return -1;
 	clock_gettime(CLOCK_MONOTONIC, &clock);
-	if (!refuse_sharing_processes(plan, space.tasks, why)) {
-		if (block_signals(&mask)) {
-			*why = (struct failure){.step = STEP_MASK, .error = errno};
-		} else {
-			if (!take_park_signal(why))
-				refused = park_and_cross(&space, &clock);
-			if (restore_signals(mask))
-				end_here(STEP_MASK);
-		}
+	if (block_signals(&mask)) {
+		*why = (struct failure){.step = STEP_MASK, .error = errno};
+	} else {
+		if (!take_park_signal(why))
+			refused = park_and_cross(&space, &clock);
+		if (restore_signals(mask))
+			end_here(STEP_MASK);
 	}
 	unmap(space.memory, space.memory_size);
 	if (refused) {

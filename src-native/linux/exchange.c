@@ -201,14 +201,16 @@ static int become_another_process(const struct plan *plan, struct failure *now)
 	/* An effective user that is not mapped owns what is_unmapped() asks about. */
 	uid_t effective = !maps_every_id() && geteuid() == OVERFLOW_ID ? plan->uid : (uid_t)-1;
 
-	/* Refused where the process may not change its groups: then they are what every process of the user starts with. */
+	/* Only what the plan does as well: a filter may kill the rest. A process that may not change its groups has those with which
+	 * every process of the user starts. */
 	now->step = STEP_SETGROUPS;
-	syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);
+	if (plan->held.effective >> CAP_SETGID & 1)
+		syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);
 	now->step = STEP_SETRESGID;
-	if (syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid))
+	if (has_step(plan->steps, STEP_SETRESGID) && syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid))
 		return -1;
 	now->step = STEP_SETRESUID;
-	if (syscall(SYS_setresuid, plan->uid, effective, -1))
+	if (has_step(plan->steps, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, effective, -1))
 		return -1;
 	now->step = STEP_CAPSET;
 	/* With this bit access(2) counts capabilities. */
@@ -225,6 +227,7 @@ static int answer_all(void *context)
 	int error = become_another_process(plan, now) ? errno : 0;
 
 	now->step = STEP_EXCHANGE;
+	now->call = NULL;
 	begin_walk(&walk);
 	for (size_t i = 0; i < plan->question_count; i++) {
 		if (plan->questions[i].kind != STEP_EXCHANGE)
@@ -251,7 +254,7 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 		}
 	if (!any)
 		return 0;
-	exchange->now.step = STEP_EXCHANGE;
+	exchange->now = (struct failure){.step = STEP_EXCHANGE, .call = "clone"};
 	return clone(answer_all, exchange->stack + EXCHANGE_STACK_SIZE,
 	             CLONE_VM | CLONE_FILES | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID, &asking,
 	             (pid_t *)&exchange->helper) < 0

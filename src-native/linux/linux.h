@@ -217,10 +217,8 @@ struct exchange {
 };
 int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answer *answers);
 
-/* children.c: 0: no process shares this memory. All of /proc; and, while parked, the children alone, whose names are then in
- * *done if they are root. */
-int refuse_sharing_processes(const struct plan *plan, int tasks, struct failure *why);
-int look_at_children(const struct plan *plan, int tasks, struct committed *done, struct failure *why);
+/* children.c, while parked: 0: no process shares this memory. Children that are root are in *done. */
+int look_at_other_processes(const struct plan *plan, int tasks, struct committed *done, struct failure *why);
 enum { ROOT_CHILDREN_MAX = 1024 };
 
 /* signals.c: dispositions and masks by raw system calls */

@@ -45,7 +45,7 @@ static char *text_of(const struct plan *plan, struct stage *stage)
 
 /* Is this copy of the calling thread what the plan was made for? The C library may be changing the ids of all threads meanwhile:
  * what is rehearsed in one state and committed in another is not rehearsed. 0, or -1, with errno 0 if it differs. */
-static int compare_with_plan(const struct plan *plan, int tasks)
+static int compare_with_plan(const struct plan *plan, int tasks, struct failure *now)
 {
 	size_t room = status_size(plan->held_group_count);
 	char *text = mmap(NULL, 2 * room + plan->before.length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -53,7 +53,11 @@ static int compare_with_plan(const struct plan *plan, int tasks)
 	ssize_t length;
 	size_t selected;
 
-	if (text == MAP_FAILED || (length = read_status(tasks, this_thread(), text, room)) < 0)
+	if (text == MAP_FAILED) {
+		now->step = STEP_MEMORY;
+		return -1;
+	}
+	if ((length = read_status(tasks, this_thread(), text, room)) < 0)
 		return -1;
 	errno = 0;
 	selected = select_lines((struct text){text, (size_t)length}, false, own);
@@ -154,7 +158,7 @@ static void rehearse_here(const struct plan *plan, struct stage *stage, int end_
 	if ((tasks = open_tasks(now)) < 0)
 		return;
 	now->step = STEP_COMPARE;
-	if (compare_with_plan(plan, tasks) || practise(plan, tasks, now))
+	if (compare_with_plan(plan, tasks, now) || practise(plan, tasks, now))
 		return;
 	now->step = STEP_EXCHANGE;
 	if (ask_exchange(plan, &stage->exchange, stage->answers))
@@ -189,8 +193,27 @@ static struct failure place_of(const struct stage *stage)
 	if (now.step == STEP_EXCHANGE) {
 		now.step = stage->exchange.now.step;
 		now.item = stage->exchange.now.item;
+		now.call = stage->exchange.now.call;
 	}
 	return now;
+}
+
+/* clone(2) of a child that does not run this process's handlers. The parent hears again before it waits: another thread may
+ * have to park it. */
+static long clone_deaf(struct failure *why)
+{
+	uint64_t mask;
+	long child;
+
+	if (block_signals(&mask)) {
+		*why = (struct failure){.step = STEP_MASK, .error = errno};
+		return -1;
+	}
+	child = syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+	why->error = child < 0 ? errno : 0;
+	if (child != 0 && restore_signals(mask))
+		end_here(STEP_MASK);
+	return child;
 }
 
 static int run_child(const struct plan *plan, struct stage *stage, struct failure *why)
@@ -203,10 +226,9 @@ static int run_child(const struct plan *plan, struct stage *stage, struct failur
 		why->error = errno;
 		return -1;
 	}
-	child = syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+	child = clone_deaf(why);
 	if (child == 0)
 		rehearse_as_child(plan, stage, ends[1]);
-	why->error = child < 0 ? errno : 0;
 	close(ends[1]);
 	if (child > 0) {
 		result = await_child((pid_t)child, ends[0], why);
@@ -300,22 +322,13 @@ void release_rehearsal(struct rehearsal *rehearsal)
 int rehearse(const struct plan *plan, struct rehearsal *rehearsal, struct failure *why)
 {
 	struct stage *stage = map_stage(plan, why);
-	uint64_t mask;
 	int result;
 
 	if (!stage)
 		return -1;
 	*why = (struct failure){.step = STEP_CHILD};
-	/* The child must not run this process's handlers. */
-	if ((result = block_signals(&mask))) {
-		*why = (struct failure){.step = STEP_MASK, .error = errno};
-	} else {
-		result = run_child(plan, stage, why);
-		if (restore_signals(mask))
-			end_here(STEP_MASK);
-		if (!result)
-			result = keep(plan, stage, rehearsal, why);
-	}
+	if (!(result = run_child(plan, stage, why)))
+		result = keep(plan, stage, rehearsal, why);
 	munmap(stage, stage->size);
 	return result;
 }

@@ -9,11 +9,14 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <node_api.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { ARGUMENTS = 3, PATH_SIZE = 4096 };
@@ -153,6 +156,34 @@ static napi_value share_memory(napi_env env, napi_callback_info info)
 	return number(env, clone(stay, stack + sizeof stack, CLONE_VM, NULL));
 }
 
+static void *map_and_unmap(void *unused)
+{
+	const struct timespec pause = {.tv_nsec = 200000};
+	const size_t size = 1 << 20;
+
+	for (;;) {
+		void *memory = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		nanosleep(&pause, NULL);
+		if (memory != MAP_FAILED)
+			munmap(memory, size);
+		nanosleep(&pause, NULL);
+	}
+	return unused;
+}
+
+/* The same, not as a child; and so that the size of the memory tells nothing while threads run. */
+static napi_value share_memory_aside(napi_env env, napi_callback_info info)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+	pthread_t thread;
+
+	(void)info;
+	if (pthread_create(&thread, NULL, map_and_unmap, NULL))
+		return number(env, -1);
+	return number(env, clone(stay, stack + sizeof stack, CLONE_VM | CLONE_PARENT, NULL));
+}
+
 NAPI_MODULE_INIT()
 {
 	static const struct {
@@ -161,7 +192,7 @@ NAPI_MODULE_INIT()
 	} all[] = {
 		{"setUsers", set_users},     {"dropHere", drop_here}, {"limitHere", limit_here}, {"changeRoot", change_root},
 		{"openHandle", open_handle}, {"openFrom", open_from}, {"typeLetter", type_letter},
-		{"shareMemory", share_memory},
+		{"shareMemory", share_memory}, {"shareMemoryAside", share_memory_aside},
 	};
 
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {

@@ -188,7 +188,7 @@ live('the core, over and over: nothing is left', needs, async (t) => {
   t.equal(status, 0, status ? stderr : 'it ends well')
   const lines = stdout.split('\n').filter(Boolean)
   t.equal(lines.length, 9)
-  for (const line of lines) t.match(line, /^[a-z ]+: \d+ rounds, 0 bytes, 0 descriptors, 0 mappings more$/)
+  for (const line of lines) t.match(line, /^[a-z ]+: \d+ rounds, 0 bytes, 0 descriptors, (?:0|-\d+) mappings more$/) // two may become one
 })
 
 live('the core in a process with threads of all kinds', needs, async (t) => {
@@ -231,7 +231,7 @@ live('nothing leaks out of the addon', needs, async (t) => {
 
 /* ---- which lines were executed ---- */
 
-/** Executed by nobody, and why. */
+/** Not executed, and why. */
 const unexecuted: [file: string, lines: RegExp, reason: string][] = [
   ['addon.cc', /^void \*?operator /, 'nothing that is used calls them: the linker leaves them out'],
 ]
@@ -269,7 +269,7 @@ function executed(tree: string): Map<string, Line[]> {
 
 live('and nearly all of its lines have been executed', needs, async (t) => {
   const files = executed(build().tree)
-  t.equal(files.size, 18)
+  t.equal(files.size, 19)
   for (const [file, lines] of files) {
     const left = unexecuted.filter(([of]) => of === file)
     const missed = lines.filter(({ hits }) => hits === 0)

@@ -220,8 +220,8 @@ export const mutants = {
       [COMMIT, 'if (!plan->keep_sigusr1 && ignore_signal(SIGUSR1))\n\t\tend_here(STEP_SIGUSR1);', ''],
       [
         COMMIT,
-        'if (restore_signals(mask))\n\t\t\t\tend_here(STEP_MASK);',
-        'if (restore_signals(mask))\n\t\t\t\tend_here(STEP_MASK);\n\t\t\tif (!refused)\n\t\t\t\tignore_signal(SIGUSR1);',
+        'if (restore_signals(mask))\n\t\t\tend_here(STEP_MASK);',
+        'if (restore_signals(mask))\n\t\t\tend_here(STEP_MASK);\n\t\tif (!refused)\n\t\t\tignore_signal(SIGUSR1);',
       ],
     ],
   },
@@ -343,6 +343,13 @@ export const mutants = {
     name: 'processes that share the memory are not looked for',
     // kcmp(2) is -1 or more: 1 and 2 are the order of two processes that share nothing
     changes: [[CHILDREN, 'return differ < 0 ? grows_with_us(search, pid) : differ == 0;', 'return differ < -1;']],
+  },
+  children: {
+    name: 'among its children alone processes that share the memory are looked for',
+    changes: [
+      [CHILDREN, 'static int refuse_if_shared(', 'static pid_t parent_of(int, pid_t);\n\nstatic int refuse_if_shared('],
+      [CHILDREN, 'pid == search->own ? 0', 'pid == search->own || parent_of(search->proc, pid) != search->own ? 0'],
+    ],
   },
   filters: {
     name: 'the seccomp filters of a thread are not compared',

@@ -1039,6 +1039,24 @@ const found: Row[] = [
     }),
   },
   {
+    name: 'the same, not a child, while a thread maps and unmaps (CLONE_PARENT)',
+    promise: 'For good',
+    needs: ['root', 'cc'],
+    caught: ['three', 'sharing', 'children'],
+    prepare: (t) => ({
+      options: { user },
+      wants: 'refused',
+      refusal: { code: 'ERR_HARDEN_SHARED_MEMORY', step: 'shared memory' },
+      before: async ({ subject }) => {
+        const sharing = (await subject.ask('native', 'shareMemoryAside')) as number
+        t.teardown(() => process.kill(sharing, 'SIGKILL'))
+        return sharing
+      },
+      shows: ({ prepared }) =>
+        differs(prepared as number, { uid: NOBODY }) ? 'it is root, and runs what the server is made to write' : '',
+    }),
+  },
+  {
     name: 'one thread has a seccomp filter more, which refuses capset',
     promise: 'Unchanged or done',
     needs: ['root', 'cc'],

@@ -498,7 +498,7 @@ static bool run(const struct test *test)
 	if (!child) {
 		close(ready[0]);
 		close(go[1]);
-		alarm(120); /* a busy machine; what hangs ends */
+		alarm(900); /* a busy machine; what hangs ends */
 		test->before();
 		MUST(write(ready[1], "", 1) == 1 && read(go[0], &byte, 1) == 1);
 		if (test->after)

@@ -11,7 +11,6 @@ import {
   groupZero,
   isClusterWorker,
   look,
-  notExamined,
   note,
   notListening,
   rootByItsGroups,
@@ -40,7 +39,6 @@ export const hazards: readonly Hazard[] = [
   procInChroot,
   environment,
   groupZero,
-  notExamined,
 ]
 
 const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined => look(scene, path, () => readText(path))
