@@ -178,9 +178,6 @@ function answer<T extends object>(given: T | Failure, platform: Platform, plan?:
 
 /** @throws HardenError an answer to what an option asks */
 function refuseAnswer(platform: Platform, plan: Plan, question: Question, given: Answer): void {
-  // an attacker may have ended the process that answers, so that a danger is not found
-  if (question.kind === 'exchange' && given.errno === constants.errno.ECHILD)
-    throw notAsked(platform, question, given.errno)
   if (question.option === undefined) return
   if (question.kind === 'exchange') {
     if (given.by === 'user' || given.by === 'writer') throw exchanged(platform, question, given.found, plan)

@@ -71,9 +71,7 @@ export function exchanged(
 
 /** The path was there a moment ago. */
 function remedyFor(errno: number): string {
-  const { ECHILD, EPERM, ENOSYS } = constants.errno
-  if (errno === ECHILD)
-    return 'call harden() again; if it stays so, a process of that user or a seccomp filter ends the process that answers: give the server an account of its own, and allow faccessat'
+  const { EPERM, ENOSYS } = constants.errno
   if (errno === EPERM || errno === ENOSYS)
     return 'find the seccomp filter or security module that refuses faccessat, statx, openat, setresgid or setresuid'
   return 'see that it stays where it is, and that its file system answers, and call harden() again'

@@ -255,11 +255,16 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 	if (!any)
 		return 0;
 	exchange->now = (struct failure){.step = STEP_EXCHANGE, .call = "clone"};
-	return clone(answer_all, exchange->stack + EXCHANGE_STACK_SIZE,
-	             CLONE_VM | CLONE_FILES | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID, &asking,
-	             (pid_t *)&exchange->helper) < 0
-	               ? -1
-	               : 0;
+	if (clone(answer_all, exchange->stack + EXCHANGE_STACK_SIZE,
+	          CLONE_VM | CLONE_FILES | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID, &asking,
+	          (pid_t *)&exchange->helper) < 0)
+		return -1;
+	/* It has ended: here and not later, for what it had open is open here. */
+	errno = NOT_ANSWERED;
+	for (size_t i = 0; i < plan->question_count; i++)
+		if (plan->questions[i].kind == STEP_EXCHANGE && answers[i].error == NOT_ANSWERED)
+			return -1;
+	return 0;
 }
 
 int open_root(const char *path, char *walked, struct failure *why)

@@ -29,6 +29,16 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
       return differs(failure, where, plan)
     case 'shared memory':
       return sharesMemory(failure, where)
+    case 'exchange':
+      if (errno !== constants.errno.ECHILD) break
+      return new HardenError({
+        ...where,
+        code: 'ERR_HARDEN_NOT_PERMITTED',
+        message:
+          'the process that answers what other processes of the new user can exchange was ended before it had answered',
+        remedy:
+          'give the server an account of its own: processes of the same user can end that process, and so can a seccomp filter that kills; then call harden() again',
+      })
     case 'regain':
       return new HardenError({
         ...where,
