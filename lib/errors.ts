@@ -4,7 +4,7 @@
 import { constants } from 'node:os'
 import { getSystemErrorName, inspect } from 'node:util'
 
-/** What can go wrong, each with one meaning; the README has the table. */
+/** What can go wrong, each with one meaning; docs/errors.md has the table. */
 export type HardenErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
   | 'ERR_INVALID_ARG_VALUE'

@@ -7,6 +7,7 @@ import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { ascending } from './accounts'
 import type { Finding, FindingCode, Scene } from './contract'
+import { errnoName } from './errors'
 
 export function danger(code: FindingCode, message: string, remedy: string): Finding {
   return { code, level: 'danger', message, remedy }
@@ -157,8 +158,9 @@ export function wayOfGroup(name: string): [string, string] | undefined {
 }
 
 /** The name of a group, or its number where the system has none. */
-function nameOf({ platform }: Scene, gid: number): string {
+function nameOf({ platform, unread }: Scene, gid: number): string {
   const name = platform.addon().groupById(gid)
+  if (typeof name === 'number') unread.add(`the name of group ${gid} (${errnoName(name)})`)
   return typeof name === 'string' ? name : `${gid}`
 }
 

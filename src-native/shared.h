@@ -65,10 +65,11 @@ pid_t wait_for(pid_t child, int *status, int options);
 /* Close every socket and pipe but these two: a child that a dead file system holds must keep no listener. A file is not
  * closed, for that waits for its file system. 0, or -1 with errno. */
 int close_sockets_and_pipes(int keep, int keep_too);
-void deafen(void); /* for end.c: block every signal; */
-/* a child that shares nothing which it could leave changed; SIGABRT's
- * default action; the last call. */
+/* For end.c. Block every signal. */
+void deafen(void);
+/* A child that writes the line; on Linux it shares the memory of this process, which ends with it. */
 pid_t start_writer(void (*write_line)(void));
+/* SIGABRT's default action. */
 void abort_thread(void);
 _Noreturn void exit_now(int status);
 

@@ -67,6 +67,8 @@ t.test('names of errno values', async (t) => {
     [12, 'ENOMEM'],
     [22, 'EINVAL'],
     [110, 'ETIMEDOUT'],
+    [10, 'ECHILD'],
+    [116, 'ESTALE'],
   ] as const)
     t.equal(errnoName(errno), name)
   t.match(errnoName(524), /524/, 'one that only the kernel knows')

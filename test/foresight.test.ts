@@ -177,6 +177,29 @@ function alone(t: Test, asked: [Question, Answer][], expected: Expected | undefi
     for (const sentence of [message, remedy]) t.notMatch(sentence, /[.]$|undefined|NaN|\n|^$/)
 }
 
+t.test('what is not answered, and what is too much, is said', async (t) => {
+  const { EIO, ELOOP, ENOENT, ENOTDIR, EPERM } = constants.errno
+  const scene = sceneOf([])
+  const refused = (path: string, errno: number) => ({ question: ask('exchange', path), answer: { ...yes, errno } })
+  t.same(findingsAhead(scene, [...[0, ENOENT, ENOTDIR, ELOOP].map((errno) => refused('/srv/a', errno))]), [])
+  t.equal(scene.unread.size, 0)
+  t.same(findingsAhead(scene, [refused('/srv/b', EPERM), refused('/srv/c', EIO)]), [])
+  t.strictSame([...scene.unread], ["'/srv/b' (EPERM)", "'/srv/c' (EIO)"])
+
+  const many = sceneOf(Array.from({ length: 1030 }, (_, descriptor) => descriptorOf(descriptor, 'file')))
+  t.equal(questionsOf(many).filter(({ kind }) => kind === 'reopen').length, 1024)
+  t.ok(many.unread.has('6 open files'))
+  const loaded = Array.from({ length: 1500 }, (_, index) => `/etc/a/${index}.js`)
+  t.teardown(() => {
+    for (const path of loaded) delete require.cache[path]
+  })
+  for (const path of loaded) require.cache[path] = undefined
+  const full = sceneOf([])
+  const paths = ofStart(questionsFor(t, '/srv/server.js', full))
+  t.ok(paths.includes('/srv/server.js') && paths.includes(process.execPath))
+  t.match([...full.unread], [/^\d+ modules$/])
+})
+
 t.test('what of the next start the new user can exchange', async (t) => {
   const finding = (places: string, remedy = /^give them, and the folders above, to root/): Expected => ({
     code: 'HARDEN_NEXT_START',

@@ -833,5 +833,8 @@ t.test('why a question was answered so', async (t) => {
       `${kind} ${path}: ${getSystemErrorName(-errno)}`,
     )
   const bind: Question = { kind: 'bind', path: '', number: 25, option: 'rehearse.bind[0]', role: '' }
+  const read = { kind: 'read', path: '/srv', number: 0, option: undefined, role: '' } as const
+  for (const errno of [constants.errno.EIO, constants.errno.ESTALE, constants.errno.ENOTCONN])
+    t.match(mocked.remedyForAnswer(read, errno, anyPlan), /^see that its file system answers/)
   t.match(mocked.remedyForAnswer(bind, EACCES, anyPlan), /^find what refuses the port: the capability is retained/)
 })

@@ -1,4 +1,4 @@
-/** A server without a Momentum configuration loads no more than this of the reader. */
+/** In a server without a Momentum configuration nothing of the reader is executed but this. */
 import type { HardenOptions } from '../options'
 import type * as Reader from './read'
 import type { SecurityConfigOptions } from './read'
@@ -11,7 +11,7 @@ export type { SecurityConfigOptions } from './read'
  * and for every user who may read the files.
  *
  * Who writes these files decides what the server becomes: they, what they include, the folders on the way and the search
- * path must be root's, and nobody else must be able to write them.
+ * path must be root's, and no other user may be able to write them.
  *
  * @returns frozen, to be spread: `harden({ ...readSecurityConfig(path), rehearse: { bind: [25] } })`; errors about a value
  *   that has been read say where it stands

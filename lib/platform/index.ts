@@ -1,4 +1,4 @@
-/** The one place at run time where the platform is chosen; at build time it is privdrop.gypi. The others are not loaded. */
+/** The one place at run time where the platform is chosen; at build time it is privdrop.gypi. The others are not executed. */
 import type { Platform } from '../contract'
 import type * as Linux from './linux'
 import type * as Sunos from './sunos'

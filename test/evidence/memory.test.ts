@@ -30,7 +30,11 @@ import type { Test } from 'tap'
 import { live, type Need } from '../live/live'
 import { start } from '../live/subject'
 
-const LIVE = 'access audit chroot end hazards inspector plan powers refusals sets starts threads'
+const LIVE = 'access audit chroot end foresight hazards inspector plan powers refusals root sets starts threads'.split(
+  ' ',
+)
+/** Dead file systems, and odd surroundings. */
+const EVIDENCE = ['bounds', 'surroundings']
 const needs: Need[] = ['root', 'cc', 'libcap', 'clang-16', 'llvm-cov-16', 'ld.lld-16', 'patchelf']
 
 const root = join(__dirname, '../..')
@@ -202,7 +206,10 @@ live('the core in a process with threads of all kinds', needs, async (t) => {
 
 live('the live tests, with the addon of the sanitizers', [...needs, 'strace'], async (t) => {
   const { tree, node } = build()
-  const files = LIVE.split(' ').map((name) => `test/live/${name}.test.ts`)
+  const files = [
+    ...LIVE.map((name) => `test/live/${name}.test.ts`),
+    ...EVIDENCE.map((name) => `test/evidence/${name}.test.ts`),
+  ]
   const { NODE_OPTIONS: _, ...env } = Object.fromEntries(
     Object.entries(process.env).filter(([name]) => !/^_?TAP/.test(name)),
   )
@@ -234,6 +241,10 @@ live('nothing leaks out of the addon', needs, async (t) => {
 /** Not executed, and why. */
 const unexecuted: [file: string, lines: RegExp, reason: string][] = [
   ['addon.cc', /^void \*?operator /, 'nothing that is used calls them: the linker leaves them out'],
+  ['linux/children.c', /grows_with_us/, 'field.test.ts: kcmp(2) is refused, and a process shares the memory'],
+  ['linux/children.c', /look_if_child/, 'a kernel without CONFIG_PROC_CHILDREN'],
+  ['end.c', /write_at_once|end_process/, 'test/sunos: no child can be made; the inspector is opened meanwhile'],
+  ['initgroups.c', /./, 'a C library without the call, and more groups than a system has'],
 ]
 
 interface Line {

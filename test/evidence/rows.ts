@@ -31,8 +31,10 @@ import { inject, tracer } from '../live/strace'
 import {
   compile,
   fill,
+  filtered,
   folder,
   inUserNamespace,
+  KCMP,
   piped,
   Refusal,
   type Subject,
@@ -1048,6 +1050,25 @@ const found: Row[] = [
       options: { user },
       wants: 'refused',
       refusal: { code: 'ERR_HARDEN_SHARED_MEMORY', step: 'shared memory' },
+      before: async ({ subject }) => {
+        const sharing = (await subject.ask('native', 'shareMemoryAside')) as number
+        t.teardown(() => process.kill(sharing, 'SIGKILL'))
+        return sharing
+      },
+      shows: ({ prepared }) =>
+        differs(prepared as number, { uid: NOBODY }) ? 'it is root, and runs what the server is made to write' : '',
+    }),
+  },
+  {
+    name: 'the same, where kcmp(2) is refused',
+    promise: 'For good',
+    needs: ['root', 'cc'],
+    caught: ['three', 'sharing', 'children'],
+    prepare: (t) => ({
+      options: { user },
+      wants: 'refused',
+      refusal: { code: 'ERR_HARDEN_SHARED_MEMORY', step: 'shared memory' },
+      begin: (t) => start(t, { wrapper: filtered(t, KCMP, 1) }), // EPERM
       before: async ({ subject }) => {
         const sharing = (await subject.ask('native', 'shareMemoryAside')) as number
         t.teardown(() => process.kill(sharing, 'SIGKILL'))

@@ -251,9 +251,11 @@ export const callOf = (kind: QuestionKind): string => calls[kind]
 
 export function remedyForAnswer(question: Question, errno: number, plan: Plan): string {
   const { kind, path } = question
-  const { EACCES, ENOENT, ENOTDIR, EROFS } = constants.errno
+  const { EACCES, EIO, ENOENT, ENOTCONN, ENOTDIR, EROFS, ESTALE } = constants.errno
   if (errno === ENOENT || errno === ENOTDIR) return remedyForAbsent(question, plan)
   if (errno === EROFS) return 'mount the file system writable'
+  if (errno === EIO || errno === ESTALE || errno === ENOTCONN)
+    return 'see that its file system answers (NFS, FUSE), and call harden() again'
   if (errno !== EACCES)
     return `find what stands in the way: a seccomp filter (${filterOf(calls[kind])}), a security module, a limit`
   if (kind === 'bind')
