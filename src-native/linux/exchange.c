@@ -224,10 +224,11 @@ static int answer_all(void *context)
 	const struct plan *plan = asking->plan;
 	struct inquiry inquiry = {.plan = plan, .exchange = asking->exchange};
 	struct walk walk = {.judge = judge, .context = &inquiry};
-	int error = become_another_process(plan, now) ? errno : 0;
+	int error;
 
-	now->step = STEP_EXCHANGE;
 	now->call = NULL;
+	error = become_another_process(plan, now) ? errno : 0;
+	now->step = STEP_EXCHANGE;
 	begin_walk(&walk);
 	for (size_t i = 0; i < plan->question_count; i++) {
 		if (plan->questions[i].kind != STEP_EXCHANGE)
@@ -259,7 +260,10 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 	          CLONE_VM | CLONE_FILES | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID, &asking,
 	          (pid_t *)&exchange->helper) < 0)
 		return -1;
-	/* It has ended: here and not later, for what it had open is open here. */
+	/* Where it was killed before it began to answer, a filter kills this process in the same call, and that says more. */
+	if (exchange->now.step != STEP_EXCHANGE)
+		return 0;
+	/* Here and not later, for what it had open is open here. */
 	errno = NOT_ANSWERED;
 	for (size_t i = 0; i < plan->question_count; i++)
 		if (plan->questions[i].kind == STEP_EXCHANGE && answers[i].error == NOT_ANSWERED)
