@@ -20,7 +20,6 @@ import { accountsOf } from './databases'
 import { debugAnswer, debugRetry } from './debug'
 import { HardenError, type Run } from './errors'
 import { findingsAhead, questionsAhead } from './foresight'
-import { notExamined } from './hazards'
 import { type Answer, type Failure, isFailure } from './native'
 import type { HardenOptions } from './options'
 import type { Reasons } from './reasons'
@@ -149,14 +148,13 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
   const hazards = timed(timings, 'hazards', () => platform.hazards.flatMap((hazard) => hazard(scene) ?? []))
   const questions = [...plan.questions, ...questionsAhead(scene)]
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))
-  if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards, ...notExamined(scene)]), rehearsal }
+  if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards]), rehearsal }
   const asked = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] as Answer }))
   for (const { question, answer } of asked) {
     debugAnswer(question, answer)
     run(() => refuseAnswer(platform, plan, question, answer))
   }
-  const ahead = findingsAhead(scene, asked)
-  return { findings: inOrder([...plan.findings, ...hazards, ...ahead, ...notExamined(scene)]), rehearsal }
+  return { findings: inOrder([...plan.findings, ...hazards, ...findingsAhead(scene, asked)]), rehearsal }
 }
 
 /** Dangers first. */

@@ -7,7 +7,7 @@ import { constants } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Finding, Question, Scene } from './contract'
 import { errnoName, showPath } from './errors'
-import { attempt, danger, exchangedThrough, note } from './hazards'
+import { attempt, danger, exchangedThrough, listSome, note } from './hazards'
 import type { Answer } from './native'
 import { filesRead, foldersAsked } from './places'
 
@@ -19,7 +19,6 @@ interface Asked {
 
 /** Each is a few system calls of the rehearsing child. */
 const FILES_MAX = 1024
-const NAMED_MAX = 5
 
 export function questionsAhead(scene: Scene): Question[] {
   const { plan } = scene
@@ -36,7 +35,7 @@ const question = (kind: Question['kind'], path: string, number: number, role: st
 })
 
 /** What root runs, or reads, when this program is started again. */
-function nextStart({ platform, unread }: Scene): Question[] {
+function nextStart({ platform }: Scene): Question[] {
   const main = process.argv[1] ?? ''
   const folders = isPath(main) ? foldersAbove(main) : []
   const own = folders.find((folder) => existsSync(join(folder, 'package.json')))
@@ -45,7 +44,7 @@ function nextStart({ platform, unread }: Scene): Question[] {
     ...(own === undefined ? [] : [join(own, 'package.json')]),
     ...folders.map((folder) => join(folder, 'node_modules')),
     process.execPath,
-    ...limited(modules(), 'modules', unread),
+    ...modules().slice(0, FILES_MAX),
     ...platform.libraries(),
     ...filesRead(),
     ...foldersAsked(),
@@ -55,12 +54,6 @@ function nextStart({ platform, unread }: Scene): Question[] {
     .filter(isPath)
     .sort()
     .map((path) => question('exchange', path, 1, ''))
-}
-
-/** What is left out is said. */
-function limited<T>(list: readonly T[], what: string, unread: Set<string>): readonly T[] {
-  if (list.length > FILES_MAX) unread.add(`${list.length - FILES_MAX} ${what}`)
-  return list.slice(0, FILES_MAX)
 }
 
 const isPath = (path: string): boolean => path.startsWith('/') && !path.includes('\0')
@@ -78,10 +71,12 @@ function modules(): string[] {
   return typeof require === 'function' && require.cache ? Object.keys(require.cache) : []
 }
 
+const filesOf = ({ descriptors }: Scene) => (descriptors ?? []).filter(({ kind }) => kind === 'file')
+
 /** To a file that is open for writing root appends at the next start; and what the user cannot open itself works until then. */
-function openFiles({ descriptors, unread }: Scene): Question[] {
-  const files = (descriptors ?? []).filter(({ kind }) => kind === 'file')
-  return limited(files, 'open files', unread).flatMap(({ descriptor, writable }) => {
+function openFiles(scene: Scene): Question[] {
+  const files = filesOf(scene).slice(0, FILES_MAX)
+  return files.flatMap(({ descriptor, writable }) => {
     const path = attempt(() => readlinkSync(`/proc/self/fd/${descriptor}`))
     const again = question('reopen', '', descriptor, path ?? '')
     return writable && path && isPath(path) && !path.startsWith('/dev/')
@@ -119,24 +114,52 @@ function reach(): Question[] {
 }
 
 /** @param asked in the order of the questions */
-export function findingsAhead({ plan, unread }: Scene, asked: readonly Asked[]): Finding[] {
+export function findingsAhead(scene: Scene, asked: readonly Asked[]): Finding[] {
   const own = asked.filter(({ question }) => question.option === undefined)
-  for (const { question, answer } of own.filter(isUnanswered).slice(0, NAMED_MAX))
-    unread.add(`${showPath(question.path)} (${errnoName(answer.errno)})`)
-  const user = plan.wanted.user.real
+  const user = scene.plan.wanted.user.real
   return [
     exchangeable(user, own),
     staleSocket(user, own),
     foreignFiles(own),
     outOfReach(user, own),
     othersCanExchange(asked),
+    unanswered(own),
+    beyondLimits(scene),
   ].filter((finding) => finding !== undefined)
 }
 
-/** A path that is not there cannot be exchanged, and one on procfs names no file. */
+/** A path that is not there cannot be exchanged, and one on procfs names no file. Before Linux 5.8 there is no faccessat2(2). */
 function isUnanswered({ question: { kind }, answer: { errno } }: Asked): boolean {
-  const { ENOENT, ENOTDIR, ELOOP } = constants.errno
-  return kind === 'exchange' && ![0, ENOENT, ENOTDIR, ELOOP].includes(errno)
+  const { EACCES, ENOENT, ENOTDIR, ELOOP, ENOSYS } = constants.errno
+  if (kind === 'exchange') return ![0, ENOENT, ENOTDIR, ELOOP].includes(errno)
+  return kind === 'reopen' && ![0, EACCES, ENOENT, ENOSYS].includes(errno)
+}
+
+/** Silence would look like a good answer. */
+function unanswered(asked: readonly Asked[]): Finding | undefined {
+  const found = asked.filter(isUnanswered)
+  if (found.length === 0) return undefined
+  const named = found.map(
+    ({ question: { path, role }, answer }) => `${showPath(path || role)} (${errnoName(answer.errno)})`,
+  )
+  return note(
+    'HARDEN_NOT_EXAMINED',
+    `whether the new user can exchange or open these is not known: ${listSome(named)}`,
+    'see that their file system answers, and find the seccomp filter or security module that refuses faccessat, faccessat2, statx or openat',
+  )
+}
+
+function beyondLimits(scene: Scene): Finding | undefined {
+  if (scene.plan.wanted.user.real === 0) return undefined
+  const counts = [[modules().length, 'modules'] as const, [filesOf(scene).length, 'open files'] as const]
+  const beyond = counts.filter(([count]) => count > FILES_MAX)
+  if (beyond.length === 0) return undefined
+  const left = beyond.map(([count, what]) => `${count - FILES_MAX} of ${count} ${what}`)
+  return note(
+    'HARDEN_NOT_EXAMINED',
+    `no more than ${FILES_MAX} are examined, so findings about these may be missing: ${left.join(', ')}`,
+    'see that they, and the folders above, belong to root, and that the new user can read them',
+  )
 }
 
 const isUsers = ({ answer }: Asked): boolean => answer.by === 'user' || answer.by === 'writer'
@@ -154,8 +177,7 @@ function listPlaces(user: number, asked: readonly Asked[]): string {
     const place = placeOf(user, each)
     if (!places.has(place)) places.set(place, each.question.role)
   }
-  const named = [...places].slice(0, NAMED_MAX).map(([place, role]) => showPath(place) + (role && ` (${role})`))
-  return named.join(', ') + (places.size > NAMED_MAX ? ` and ${places.size - NAMED_MAX} more` : '')
+  return listSome([...places].map(([place, role]) => showPath(place) + (role && ` (${role})`)))
 }
 
 /** A socket with a mode by which other users connect: root has changed it by its path (chmod(2)), and follows a link. */
@@ -198,13 +220,10 @@ function foreignFiles(asked: readonly Asked[]): Finding | undefined {
     ({ question, answer }) => question.kind === 'reopen' && answer.errno === constants.errno.EACCES,
   )
   if (foreign.length === 0) return undefined
-  const named = foreign
-    .slice(0, NAMED_MAX)
-    .map(({ question }) => `descriptor ${question.number} (${showPath(question.role)})`)
-  const more = foreign.length > NAMED_MAX ? ` and ${foreign.length - NAMED_MAX} more` : ''
+  const named = foreign.map(({ question }) => `descriptor ${question.number} (${showPath(question.role)})`)
   return note(
     'HARDEN_DESCRIPTORS',
-    `the new user could not open these files, which stay open: ${named.join(', ')}${more}`,
+    `the new user could not open these files, which stay open: ${listSome(named)}`,
     'nothing, if they stay open; code that opens them again by name (a rotated log, LevelDB, SQLite) fails: open ' +
       'these after harden(), in a folder of the new user',
   )

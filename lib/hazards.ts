@@ -17,6 +17,14 @@ export function note(code: FindingCode, message: string, remedy: string): Findin
   return { code, level: 'note', message, remedy }
 }
 
+const NAMED_MAX = 5
+
+/** "a, b, c, d, e and 2 more" */
+export function listSome(names: readonly string[]): string {
+  const more = names.length > NAMED_MAX ? ` and ${names.length - NAMED_MAX} more` : ''
+  return names.slice(0, NAMED_MAX).join(', ') + more
+}
+
 /** undefined: it is not there, or this process may not read it. */
 export function attempt<T>(part: () => T): T | undefined {
   try {
@@ -50,14 +58,13 @@ export function exchangedThrough(path: string, user?: number): string {
 }
 
 /** Never silence: Node's --permission, hidepid, a seccomp filter or a security module takes findings away. */
-export function notExamined({ unread }: Scene): Finding[] {
-  if (unread.size === 0) return []
-  const finding = note(
+export function notExamined({ unread }: Scene): Finding | undefined {
+  if (unread.size === 0) return undefined
+  return note(
     'HARDEN_NOT_EXAMINED',
     `these could not be read, and what they would have shown is not among the findings: ${[...unread].join(', ')}`,
-    'let the process read them (Node: --allow-fs-read=/proc), or run npx privdrop audit from outside',
+    'let the process read them (Node: --allow-fs-read=/proc), and the name service answer (getent group)',
   )
-  return [finding]
 }
 
 /** node(1): a signal, which any process of the same user may send, writes the contents of the process to a file. */

@@ -190,8 +190,8 @@ export interface LinuxAddon extends Addon {
   libraries(): string[]
   /** What a file must be given by exec(2), else that fails: a mask (security.capability, capabilities(7)). */
   fileCapabilities(path: string): bigint
-  /** Root's processes of this session or process group that are neither ancestors nor children; at most 16. */
-  sessionRoot(): number[]
+  /** Root's processes of this session or process group that are neither ancestors nor children; at most 1,024. A number: errno. */
+  sessionRoot(): number[] | number
   /** cap_from_text(3), or its errno. */
   capabilitiesFromText(text: string): Masks | number
   /** cap_to_name(3) of each capability that this kernel has. */

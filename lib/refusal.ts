@@ -69,11 +69,16 @@ export function exchanged(
   })
 }
 
-/** The path was there a moment ago. */
+/** Of the process that answers for the other processes of the new user. */
+export const endedRemedy =
+  'give the server an account of its own: processes of the same user can end that process, and so can a seccomp filter that kills; then call harden() again'
+
 function remedyFor(errno: number): string {
-  const { EPERM, ENOSYS } = constants.errno
+  const { ECHILD, EPERM, ENOSYS } = constants.errno
+  if (errno === ECHILD) return endedRemedy
   if (errno === EPERM || errno === ENOSYS)
     return 'find the seccomp filter or security module that refuses faccessat, statx, openat, setresgid or setresuid'
+  // the path was there a moment ago
   return 'see that it stays where it is, and that its file system answers, and call harden() again'
 }
 

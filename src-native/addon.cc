@@ -176,7 +176,7 @@ Value Observe(const CallbackInfo &info) {
 	uint32_t securebits;
 	char *status;
 
-	if (observe_main(&status, &securebits, &why)) return describe(info.Env(), why);
+	if (observe_thread(&status, &securebits, &why)) return describe(info.Env(), why);
 	Object result = Object::New(info.Env());
 	result.Set("status", latin1(info.Env(), status, NAPI_AUTO_LENGTH));
 	result.Set("securebits", securebits);
@@ -435,13 +435,15 @@ Value FileCapabilities(const CallbackInfo &info) {
 	return Napi::BigInt::New(info.Env(), effective ? capabilities : static_cast<uint64_t>(0));
 }
 
-/* () => process numbers */
+/* () => process numbers | errno */
 Value SessionRoot(const CallbackInfo &info) {
-	pid_t found[16];
-	long count = list_session_root(found, 16);
-	Napi::Array list = Napi::Array::New(info.Env());
+	enum { ROOM = 1024 };
+	pid_t found[ROOM];
+	long count = list_session_root(found, ROOM);
 
-	for (uint32_t i = 0; i < count && i < 16; i++) list.Set(i, found[i]);
+	if (count < 0) return Napi::Number::New(info.Env(), errno);
+	Napi::Array list = Napi::Array::New(info.Env());
+	for (uint32_t i = 0; i < count && i < ROOM; i++) list.Set(i, found[i]);
 	return list;
 }
 

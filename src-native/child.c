@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
+#include <time.h>
 
 enum { REHEARSE_MS = 10000, KILLED_MS = 1000, SLICE_MS = 2, LEFT_MAX = 64 };
 
@@ -45,13 +46,19 @@ static void reap_left(void)
  * time. */
 static pid_t wait_in_slices(pid_t child, int end_of_child, int *status, int milliseconds)
 {
+	const struct timespec slice = {.tv_nsec = SLICE_MS * 1000000L};
 	struct pollfd end = {.fd = end_of_child, .events = POLLIN};
 	pid_t ended;
 
 	for (int waited = 0; (ended = wait_for(child, status, WNOHANG)) == 0 && waited < milliseconds; waited += SLICE_MS)
-		if (poll(&end, 1, SLICE_MS) > 0) {
+		switch (poll(&end, 1, SLICE_MS)) {
+		case 1:
 			end.fd = -1; /* it is ending, and closes the rest first */
 			waited -= SLICE_MS;
+			break;
+		case -1:
+			nanosleep(&slice, NULL); /* a filter refuses the call, or there was a signal */
+			break;
 		}
 	return ended;
 }

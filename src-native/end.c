@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LINE_MAX_SIZE = 512, WRITE_MS = 500, SLICE_MS = 5, ABORTED = 134 };
@@ -90,6 +91,7 @@ static void write_at_once(void)
 
 static _Noreturn void end_with_line(void)
 {
+	const struct timespec slice = {.tv_nsec = SLICE_MS * 1000000L};
 	pid_t writer;
 	int status;
 
@@ -98,7 +100,7 @@ static _Noreturn void end_with_line(void)
 	writer = may_write() ? start_writer(write_line) : -1;
 	if (writer > 0) {
 		for (int waited = 0; waited < WRITE_MS && wait_for(writer, &status, WNOHANG) == 0; waited += SLICE_MS)
-			poll(NULL, 0, SLICE_MS);
+			nanosleep(&slice, NULL);
 		kill(writer, SIGKILL);
 	} else {
 		write_at_once();

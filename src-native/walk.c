@@ -138,8 +138,8 @@ static enum walked enter(struct walk *walk, const char *name, bool last, int *li
 	return WALKED_TO_FOLDER;
 }
 
-/* What the path shares with the folders that are open already, which has no links, is not walked again; but its last component is,
- * for it may count where it did not before. */
+/* What the path shares with the folders that are open already, which has no links, is not walked again: a judge that would stop
+ * there did so the first time. The last component is, for it may count where it did not before. */
 static void begin_where_they_part(struct walk *walk, const char *path)
 {
 	int depth = 0;

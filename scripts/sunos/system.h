@@ -105,13 +105,22 @@ int fstatat(int, const char *restrict, struct stat *restrict, int);
 /* stropts.h */
 int isastream(int);
 
-/* poll.h, sys/mman.h */
+/* poll.h */
 struct pollfd {
 	int fd;
 	short events, revents;
 };
 enum { POLLIN = 1, POLLOUT = 4 };
 int poll(struct pollfd[], unsigned long, int);
+
+/* time.h */
+struct timespec {
+	long tv_sec;
+	long tv_nsec;
+};
+int nanosleep(const struct timespec *, struct timespec *);
+
+/* sys/mman.h */
 enum { PROT_READ = 1, PROT_WRITE = 2, MAP_SHARED = 1, MAP_ANON = 0x100 };
 #define MAP_FAILED ((void *)-1)
 void *mmap(void *, size_t, int, int, int, off_t);

@@ -201,8 +201,8 @@ static int become_another_process(const struct plan *plan, struct failure *now)
 	/* An effective user that is not mapped owns what is_unmapped() asks about. */
 	uid_t effective = !maps_every_id() && geteuid() == OVERFLOW_ID ? plan->uid : (uid_t)-1;
 
-	/* Only what the plan does as well: a filter may kill the rest. A process that may not change its groups has those with which
-	 * every process of the user starts. */
+	/* A call that neither the plan needs nor this process may make is left out: a filter may kill for it. A process that may not
+	 * change its groups is asked with those that it has. */
 	now->step = STEP_SETGROUPS;
 	if (plan->held.effective >> CAP_SETGID & 1)
 		syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);

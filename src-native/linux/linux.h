@@ -115,10 +115,10 @@ struct committed {
 
 /* Each of the next three returns 0, or -1 with *why filled in and nothing changed.
  *
- * observe_main: the calling thread's status text, to be freed by the caller, and its securebits.
+ * observe_thread: the calling thread's status text, to be freed by the caller, and its securebits.
  * rehearse: the plan's steps in a child that ends then.
  * commit: the plan's steps in every thread. Past the line it does not return an error: it ends the process. */
-int observe_main(char **status, uint32_t *securebits, struct failure *why);
+int observe_thread(char **status, uint32_t *securebits, struct failure *why);
 int rehearse(const struct plan *plan, struct rehearsal *rehearsal, struct failure *why);
 int commit(const struct plan *plan, struct committed *done, struct failure *why);
 void release_rehearsal(struct rehearsal *rehearsal);

@@ -47,12 +47,18 @@ int open_tasks(struct failure *why)
 	/* A file system of another kind, or the /proc of a pid namespace in which this thread has another number. Not by
 	 * faccessat(3): that is faccessat2(2), which older seccomp filters refuse. */
 	decimal(tid, this_thread());
-	if (fstatfs(tasks, &system) || (system.f_type == PROC_SUPER_MAGIC && syscall(SYS_faccessat, tasks, tid, F_OK)))
+	why->call = "fstatfs";
+	if (fstatfs(tasks, &system)) {
 		why->error = errno;
-	else
-		why->error = system.f_type == PROC_SUPER_MAGIC ? 0 : ENODEV;
-	if (!why->error)
+	} else if (system.f_type != PROC_SUPER_MAGIC) {
+		why->error = ENODEV;
+	} else if (syscall(SYS_faccessat, tasks, tid, F_OK)) {
+		why->call = "faccessat";
+		why->error = errno;
+	} else {
+		*why = (struct failure){.step = STEP_PROC};
 		return tasks;
+	}
 	close(tasks);
 	errno = why->error;
 	return -1;
@@ -220,26 +226,40 @@ bool has_descriptor(int tasks, pid_t tid, int descriptor)
 	return leads_to(tasks, path, descriptor);
 }
 
-int observe_main(char **status, uint32_t *securebits, struct failure *why)
+/* 0, or -1 with errno, and in *why the step or the call. */
+static int observe_with(int tasks, char **status, uint32_t *securebits, struct failure *why)
 {
-	int tasks = open_tasks(why);
 	int groups, bits;
-	ssize_t length = -1;
 	size_t size;
 
+	why->call = "getgroups";
+	if ((groups = getgroups(0, NULL)) < 0)
+		return -1;
+	why->call = "prctl";
+	if ((bits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0)) < 0)
+		return -1;
+	*securebits = (uint32_t)bits;
+	size = status_size((size_t)groups);
+	*why = (struct failure){.step = STEP_MEMORY};
+	if (!(*status = calloc(1, size + 1)))
+		return -1;
+	why->step = STEP_PROC;
+	return read_status(tasks, this_thread(), *status, size) < 0 ? -1 : 0;
+}
+
+int observe_thread(char **status, uint32_t *securebits, struct failure *why)
+{
+	int tasks = open_tasks(why);
+
+	*status = NULL;
 	if (tasks < 0)
 		return -1;
-	groups = getgroups(0, NULL);
-	size = status_size(groups < 0 ? 0 : (size_t)groups);
-	*status = groups < 0 ? NULL : calloc(1, size + 1);
-	bits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
-	if (*status && bits >= 0)
-		length = read_status(tasks, this_thread(), *status, size);
-	if (length < 0) {
+	if (observe_with(tasks, status, securebits, why)) {
 		why->error = errno;
 		free(*status);
+		close(tasks);
+		return -1;
 	}
-	*securebits = (uint32_t)bits;
 	close(tasks);
-	return length < 0 ? -1 : 0;
+	return 0;
 }

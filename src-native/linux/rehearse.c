@@ -223,6 +223,7 @@ static int run_child(const struct plan *plan, struct stage *stage, struct failur
 	long child;
 
 	if (pipe2(ends, O_CLOEXEC)) {
+		why->call = "pipe2";
 		why->error = errno;
 		return -1;
 	}
@@ -244,9 +245,11 @@ static int run_child(const struct plan *plan, struct stage *stage, struct failur
 	} else if (result && (why->signo || why->error == ETIMEDOUT) && stage->now.step) {
 		int error = why->error, signo = why->signo;
 
-		*why = place_of(stage); /* it was ended there; any other error is that of a call made here */
+		*why = place_of(stage); /* it was ended there */
 		why->error = error;
 		why->signo = signo;
+	} else if (child > 0 && result && why->error && why->error != ETIMEDOUT) {
+		why->call = "wait4"; /* any other error is that of the wait */
 	}
 	return result;
 }

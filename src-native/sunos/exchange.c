@@ -20,7 +20,8 @@
 struct inquiry {
 	const struct plan *plan;
 	bool last_too;
-	enum exchanged_by by;
+	struct found *found;
+	struct answer *answer;
 	priv_set_t *all, *basic; /* of the child */
 	struct stat folder;      /* the one that was judged last, */
 	unsigned serial;         /* which was this, */
@@ -71,6 +72,19 @@ static enum exchanged_by judge_folder(struct inquiry *inquiry, int descriptor, u
 	return EXCHANGED_BY_NONE;
 }
 
+static int keep_found(struct found *found, const char *text)
+{
+	int size = (int)strlen(text) + 1;
+	int at = found->size;
+
+	if (at + size > FOUND_SIZE)
+		return -1; /* there are more than anybody will read */
+	memcpy(found->text + at, text, (size_t)size);
+	found->size += size;
+	return at;
+}
+
+/* The first component that others can exchange is kept, unless the new user can exchange one further on. */
 static bool judge(struct walk *walk, const char *name, bool last)
 {
 	struct inquiry *inquiry = walk->context;
@@ -85,21 +99,11 @@ static bool judge(struct walk *walk, const char *name, bool last)
 	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.st_mode) && (last || !S_ISDIR(component.st_mode)) &&
 	    (component.st_uid == inquiry->plan->uid || is_writable(inquiry, folder, name, W_OK)))
 		by = EXCHANGED_BY_WRITER;
-	if (by != EXCHANGED_BY_NONE)
-		inquiry->by = by;
+	if (by != EXCHANGED_BY_NONE && (by != EXCHANGED_BY_OTHERS || inquiry->answer->by == EXCHANGED_BY_NONE)) {
+		inquiry->answer->by = by;
+		inquiry->answer->found = keep_found(inquiry->found, walk->at);
+	}
 	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER;
-}
-
-static int keep_found(struct found *found, const char *text)
-{
-	int size = (int)strlen(text) + 1;
-	int at = found->size;
-
-	if (at + size > FOUND_SIZE)
-		return -1; /* there are more than anybody will read */
-	memcpy(found->text + at, text, (size_t)size);
-	found->size += size;
-	return at;
 }
 
 /* Aware of privileges first, which keeps them over the change of ids. */
@@ -118,7 +122,7 @@ static int become_another_process(const struct plan *plan, struct inquiry *inqui
 
 int ask_exchange(const struct plan *plan, struct found *found, struct answer *answers, struct failure *now)
 {
-	struct inquiry inquiry = {.plan = plan};
+	struct inquiry inquiry = {.plan = plan, .found = found};
 	struct walk walk = {.judge = judge, .context = &inquiry};
 	int error = become_another_process(plan, &inquiry) ? errno : 0;
 
@@ -131,11 +135,11 @@ int ask_exchange(const struct plan *plan, struct found *found, struct answer *an
 		now->step = STEP_EXCHANGE;
 		now->item = (int)i;
 		inquiry.last_too = question->number != 0;
-		inquiry.by = EXCHANGED_BY_NONE;
+		inquiry.answer = &answers[i];
+		answers[i].by = EXCHANGED_BY_NONE;
+		answers[i].found = -1;
 		if (error || walk_path(&walk, question->path) == WALK_FAILED)
 			answers[i].error = error ? error : errno;
-		answers[i].by = inquiry.by;
-		answers[i].found = inquiry.by == EXCHANGED_BY_NONE ? -1 : keep_found(found, walk.at);
 	}
 	return 0;
 }

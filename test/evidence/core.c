@@ -239,7 +239,7 @@ static int do_observe(void)
 	struct failure why;
 	char *status;
 
-	if (observe_main(&status, &securebits, &why))
+	if (observe_thread(&status, &securebits, &why))
 		return why.step;
 	free(status);
 	return 0;
@@ -391,7 +391,7 @@ static int do_plan(int (*act)(struct plan *), bool chroot)
 
 	if (chroot && root < 0)
 		return why.step;
-	if (observe_main(&status, &securebits, &why)) {
+	if (observe_thread(&status, &securebits, &why)) {
 		result = why.step;
 	} else {
 		plan = plan_to_nobody(status, securebits, root);

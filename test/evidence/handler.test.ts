@@ -95,7 +95,7 @@ const linux: Pick<Library, 'folder' | 'parts' | 'byPointer'> = {
     'park.c:on_signal': [], // the handler that the C library had before: for its own signal, as if we were not there
     'proc.c:each_number': [
       ...['park.c:call_task', 'commit.c:compare_before', 'commit.c:prove_thread'],
-      ...['children.c:refuse_if_shared', 'children.c:look_if_child'],
+      ...['children.c:refuse_if_shared', 'children.c:look_at_children_of', 'children.c:look_if_child'],
       ...['descriptors.c:refuse_descriptor', 'descriptors.c:list_if_inside', 'descriptors.c:close_if_it_listens'],
     ],
     'signals.c:run_writer': ['end.c:write_line'],

@@ -729,6 +729,27 @@ async function isTraceable({ pid }: Scene): Promise<string> {
 /** Of what was started, where that goes on as its parent. */
 const onlyChild = ({ pid }: Subject): number => Number(readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1'))
 
+/** A process that shares the memory, made by that function of test/evidence/field.c. */
+const sharing = (name: string, how: string, caught: WayName[], begin?: Setting['begin']): Row => ({
+  name,
+  promise: 'For good',
+  needs: ['root', 'cc'],
+  caught,
+  prepare: (t) => ({
+    options: { user },
+    wants: 'refused',
+    refusal: { code: 'ERR_HARDEN_SHARED_MEMORY', step: 'shared memory' },
+    ...(begin && { begin }),
+    before: async ({ subject }) => {
+      const other = (await subject.ask('native', how)) as number
+      t.teardown(() => process.kill(other, 'SIGKILL'))
+      return other
+    },
+    shows: ({ prepared }) =>
+      differs(prepared as number, { uid: NOBODY }) ? 'it is root, and runs what the server is made to write' : '',
+  }),
+})
+
 const found: Row[] = [
   {
     name: 'SIGUSR1 in a loop from the new user',
@@ -1023,61 +1044,18 @@ const found: Row[] = [
       shows: leadsOut,
     }),
   },
-  {
-    name: 'another process runs on the same memory, as root (clone(2), CLONE_VM)',
-    promise: 'For good',
-    needs: ['root', 'cc'],
-    caught: ['three', 'sharing'],
-    prepare: (t) => ({
-      options: { user },
-      wants: 'refused',
-      refusal: { code: 'ERR_HARDEN_SHARED_MEMORY', step: 'shared memory' },
-      before: async ({ subject }) => {
-        const sharing = (await subject.ask('native', 'shareMemory')) as number
-        t.teardown(() => process.kill(sharing, 'SIGKILL'))
-        return sharing
-      },
-      shows: ({ prepared }) =>
-        differs(prepared as number, { uid: NOBODY }) ? 'it is root, and runs what the server is made to write' : '',
-    }),
-  },
-  {
-    name: 'the same, not a child, while a thread maps and unmaps (CLONE_PARENT)',
-    promise: 'For good',
-    needs: ['root', 'cc'],
-    caught: ['three', 'sharing', 'children'],
-    prepare: (t) => ({
-      options: { user },
-      wants: 'refused',
-      refusal: { code: 'ERR_HARDEN_SHARED_MEMORY', step: 'shared memory' },
-      before: async ({ subject }) => {
-        const sharing = (await subject.ask('native', 'shareMemoryAside')) as number
-        t.teardown(() => process.kill(sharing, 'SIGKILL'))
-        return sharing
-      },
-      shows: ({ prepared }) =>
-        differs(prepared as number, { uid: NOBODY }) ? 'it is root, and runs what the server is made to write' : '',
-    }),
-  },
-  {
-    name: 'the same, where kcmp(2) is refused',
-    promise: 'For good',
-    needs: ['root', 'cc'],
-    caught: ['three', 'sharing', 'children'],
-    prepare: (t) => ({
-      options: { user },
-      wants: 'refused',
-      refusal: { code: 'ERR_HARDEN_SHARED_MEMORY', step: 'shared memory' },
-      begin: (t) => start(t, { wrapper: filtered(t, KCMP, 1) }), // EPERM
-      before: async ({ subject }) => {
-        const sharing = (await subject.ask('native', 'shareMemoryAside')) as number
-        t.teardown(() => process.kill(sharing, 'SIGKILL'))
-        return sharing
-      },
-      shows: ({ prepared }) =>
-        differs(prepared as number, { uid: NOBODY }) ? 'it is root, and runs what the server is made to write' : '',
-    }),
-  },
+  sharing('another process runs on the same memory, as root (clone(2), CLONE_VM)', 'shareMemory', ['three', 'sharing']),
+  sharing('the same, not a child, while a thread maps and unmaps (CLONE_PARENT)', 'shareMemoryAside', [
+    'three',
+    'sharing',
+    'children',
+  ]),
+  sharing(
+    'the same, where kcmp(2) is refused',
+    'shareMemoryAside',
+    ['three', 'sharing', 'children'],
+    (t) => start(t, { wrapper: filtered(t, KCMP, 1) }), // EPERM
+  ),
   {
     name: 'one thread has a seccomp filter more, which refuses capset',
     promise: 'Unchanged or done',

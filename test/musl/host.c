@@ -170,7 +170,7 @@ static struct plan plan_to_nobody(void)
 	};
 	char *status;
 
-	MUST(!observe_main(&status, &plan.securebits, &why));
+	MUST(!observe_thread(&status, &plan.securebits, &why));
 	MUST(!capabilities_from_text("cap_net_bind_service=eip", &plan.sets) && plan.sets.permitted == bind_service);
 	plan.sets.ambient = plan.sets.bounding = bind_service;
 	plan.held.permitted = plan.held.effective = bind_service << 1;

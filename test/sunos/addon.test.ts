@@ -290,7 +290,11 @@ live('exchange: by another process of the new user, before the chroot', ['root',
     [way('sticky', 0, 0, 0o1777), 'none'],
     [way('of another', 17, 17, 0o755), 'others'],
   ]
-  const questions = table.map(([path]) => ({ kind: 'exchange', path, number: 0 }))
+  // further on root alone can: the component is told, and not where the path ends
+  const [deep, component] = [join(folder, 'of another/jail/deeper'), join(folder, 'of another/jail')]
+  mkdirSync(deep)
+  const ask = (path: string) => ({ kind: 'exchange', path, number: 0 })
+  const questions = table.map(([path]) => ask(path))
   const sets = { permitted: 'all', limit: 'all', effective: 'all' }
   for (const more of [{}, sets]) {
     const { answers, calls } = zone().ask([['rehearse', { ...plan, ...more, accountGroups: [8, 12, 14], questions }]])
@@ -300,6 +304,8 @@ live('exchange: by another process of the new user, before the chroot', ['root',
     t.strictSame(changes(calls), [], 'by a child')
     t.ok(calls.includes('child setgroups 3 8 12 14'))
   }
+  const { answers } = zone().ask([['rehearse', { ...plan, questions: [ask(deep)] }]])
+  t.match(answers, [{ answers: [{ errno: 0, by: 'others', found: component }] }])
 })
 
 live('an id is no name that was not found: nscd says the same of a directory that is down', ['cc'], async (t) => {

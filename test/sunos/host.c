@@ -388,12 +388,12 @@ static void exchanges(void)
 	MUST(!mkdir(inside, 0755) && !symlink("inside/.", link));
 	MUST(exchanged(SMTP, "/usr/bin/env", 1, "") == EXCHANGED_BY_NONE);
 	MUST(exchanged(own, inside, 0, folder) == EXCHANGED_BY_USER); /* in a sticky folder, by its owner */
-	MUST(exchanged(SMTP, inside, 0, inside) == EXCHANGED_BY_OTHERS);
+	MUST(exchanged(SMTP, inside, 0, folder) == EXCHANGED_BY_OTHERS);
 	MUST(!syscall(SYS_chmod, inside, 0757) && exchanged(SMTP, inside, 1, inside) == EXCHANGED_BY_WRITER);
-	MUST(exchanged(SMTP, inside, 0, inside) == EXCHANGED_BY_OTHERS);
+	MUST(exchanged(SMTP, inside, 0, folder) == EXCHANGED_BY_OTHERS);
 	MUST(!syscall(SYS_chmod, folder, 0757) && exchanged(SMTP, inside, 0, inside) == EXCHANGED_BY_USER);
 	MUST(exchanged(SMTP, link, 0, link) == EXCHANGED_BY_USER);
-	MUST(!syscall(SYS_chmod, folder, 0751) && exchanged(SMTP, inside, 0, inside) == EXCHANGED_BY_OTHERS); /* root's reach */
+	MUST(!syscall(SYS_chmod, folder, 0751) && exchanged(SMTP, inside, 0, folder) == EXCHANGED_BY_OTHERS); /* root's reach */
 
 	MUST((root = open_root(link, walked, &why)) >= 0 && !strcmp(walked, inside));
 	close(root);

@@ -2,7 +2,7 @@
  * Linux: what weakens a plan without being a reason to refuse it. What is refused is looked for in src-native/linux.
  */
 import type { Finding, Hazard, Scene } from '../../contract'
-import { showPath } from '../../errors'
+import { errnoName, showPath } from '../../errors'
 import {
   attempt,
   danger,
@@ -10,7 +10,9 @@ import {
   groupsLost,
   groupZero,
   isClusterWorker,
+  listSome,
   look,
+  notExamined,
   note,
   notListening,
   rootByItsGroups,
@@ -39,6 +41,7 @@ export const hazards: readonly Hazard[] = [
   procInChroot,
   environment,
   groupZero,
+  notExamined,
 ]
 
 const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined => look(scene, path, () => readText(path))
@@ -159,13 +162,16 @@ function isStandard(descriptor: number): boolean {
 
 /** credentials(7), "Session ID", "Process group ID": what shares a terminal or a signal with this process. */
 function sessionRoot(scene: Scene): Finding | undefined {
-  const pids = native<LinuxAddon>()
-    .sessionRoot()
-    .filter((pid) => !isFellowWorker(scene, pid))
+  const found = native<LinuxAddon>().sessionRoot()
+  if (typeof found === 'number') {
+    scene.unread.add(`/proc (${errnoName(found)})`)
+    return undefined
+  }
+  const pids = found.filter((pid) => !isFellowWorker(scene, pid))
   if (pids.length === 0) return undefined
   return note(
     'HARDEN_SESSION_ROOT',
-    `processes of this session or process group are root, and no ancestors: ${pids.map(describeProcess).join(', ')}`,
+    `processes of this session or process group are root, and no ancestors: ${listSome(pids.map(describeProcess))}`,
     'end them if they are helpers of an earlier start; start the server as a service, or with setsid(1)',
   )
 }

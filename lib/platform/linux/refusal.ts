@@ -7,7 +7,7 @@ import { remedyForAbsent, remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
 import { errnoName, HardenError, showPath } from '../../errors'
 import type { Failure, QuestionKind, Step } from '../../native'
-import { heldBy, type Where, whereOf } from '../../refusal'
+import { endedRemedy, heldBy, type Where, whereOf } from '../../refusal'
 import { compare, inWords } from '../../state'
 import { lineOf, parseStatus, readText, typeOfMount } from './proc'
 
@@ -36,8 +36,7 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
         code: 'ERR_HARDEN_NOT_PERMITTED',
         message:
           'the process that answers what other processes of the new user can exchange was ended before it had answered',
-        remedy:
-          'give the server an account of its own: processes of the same user can end that process, and so can a seccomp filter that kills; then call harden() again',
+        remedy: endedRemedy,
       })
     case 'regain':
       return new HardenError({
