@@ -47,7 +47,7 @@ const reasons = {
   sunosCalls: {
     why: 'the same of that system, where these are functions alone',
     names: `__errno_location _exit _lwp_kill _lwp_self access bind chdir chroot close faccessat fchdir fstat fstatat getcwd gethrtime
-      getpflags getpid getppriv getrlimit getsockopt isastream kill open openat poll pthread_sigmask readlinkat setgid setgroups
+      getpflags getpid getppriv getrlimit getsockopt isastream kill nanosleep open openat poll pthread_sigmask readlinkat setgid setgroups
       setpflags setppriv setsockopt setuid sigaction sigemptyset sigfillset socket stat sysconf waitpid write`,
   },
   sunosMemory: { why: 'as above', names: 'memcmp memcpy memmove memset strcmp strcspn strlen strspn' },

@@ -223,7 +223,7 @@ async function attacker({ t, pid }: Scene, script: string): Promise<{ said: Prom
 
 /** Its inspector, which is opened by a thread of its own in its own time. */
 async function opensInspector(subject: Subject): Promise<string> {
-  for (let turn = 0; turn < 300; turn++) {
+  for (let turn = 0; turn < 1500; turn++) {
     const url = await subject.ask('inspectorUrl')
     if (url) return 'the inspector is open'
     await new Promise((resolve) => setTimeout(resolve, 1))

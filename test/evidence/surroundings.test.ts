@@ -240,10 +240,10 @@ const boundingSets: Surroundings[] = [
   },
 ]
 
-const noProc = (errno: string): Refused => ({
+const noProc = (syscall: string, errno: string): Refused => ({
   code: 'ERR_HARDEN_PROC',
   step: 'proc',
-  syscall: 'open',
+  syscall,
   errno,
   remedy: /mount -t proc proc \/proc/,
 })
@@ -256,19 +256,19 @@ const procs: Surroundings[] = [
   {
     name: 'no /proc at all',
     start: mounted('umount -l /proc'),
-    refused: noProc('ENOENT'),
+    refused: noProc('open', 'ENOENT'),
     mend: (pid) => enter(pid, ['--mount'], 'mount', '-t', 'proc', 'proc', '/proc'),
   },
   {
     name: "another pid namespace's /proc",
     start: inNamespace('--pid', '--mount', '--fork', '--kill-child'),
-    refused: noProc('ENOENT'),
+    refused: noProc('faccessat', 'ENOENT'),
     mend: (pid) => enter(pid, ['--mount', '--pid'], 'mount', '-t', 'proc', 'proc', '/proc'),
   },
   {
     name: 'another file system in the place of /proc',
     start: mounted('mount -t tmpfs tmpfs /proc && mkdir -p /proc/self/task'),
-    refused: noProc('ENODEV'),
+    refused: noProc('fstatfs', 'ENODEV'),
     mend: (pid) => enter(pid, ['--mount'], 'umount', '/proc'),
   },
   {
@@ -342,7 +342,7 @@ function leave(pid: number, free: number): void {
 }
 
 const unlimited = (pid: number) => limit(pid, '--nofile=1024:')
-const noDescriptor: Refused = { ...noProc('EMFILE'), remedy: /RLIMIT_NOFILE/ }
+const noDescriptor: Refused = { ...noProc('open', 'EMFILE'), remedy: /RLIMIT_NOFILE/ }
 /** For RLIMIT_SIGPENDING a real user that nobody else is. */
 const realUser = ['setpriv', '--ruid=54321', '--']
 
