@@ -1,12 +1,12 @@
 /*
  * children.c - other processes that keep root: those that share this memory, and child processes that are root
  *
- * A process made with CLONE_VM and without CLONE_THREAD runs on the memory of this one and is not one of its threads: its
- * credentials would stay, and code that the new identity writes would run with them. Such a process is refused. A child with
- * memory of its own that is root stays root, which the report names.
+ * A process made with CLONE_VM and without CLONE_THREAD runs on the memory of this one and is not one of its threads:
+ * its credentials would stay, and code that the new identity writes would run with them. The commit is refused while
+ * there is one. A root child with memory of its own stays root, and the report names it.
  *
- * Both are looked for while every thread is parked. Then this process maps and unmaps nothing, so that another of the same size
- * can be told by its size; and no thread is in a vfork(2), whose child shares the memory until its exec.
+ * Both are looked for while every thread is parked. Then this process maps and unmaps nothing, so that a process with
+ * the same memory has the same size; and no thread is in a vfork(2), whose child shares the memory until its exec.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -40,7 +40,7 @@ static ssize_t read_of(int proc, pid_t pid, const char *name, char *text, size_t
 	return read_file(proc, path, text, size);
 }
 
-/* All of its address space; 0: it is a zombie, a kernel thread, hidden, or has ended. -1 with errno. */
+/* The pages of its address space; 0: it is a zombie, a kernel thread, hidden, or has ended. -1 with errno. */
 static int64_t size_of(int proc, pid_t pid)
 {
 	char text[128];
@@ -54,7 +54,7 @@ static int64_t size_of(int proc, pid_t pid)
 	return pages;
 }
 
-/* Where kcmp(2) is not to be had: pages are mapped here and seen there. What cannot be told is taken for shared. */
+/* Without kcmp(2): map pages here and see whether the other process grows by as many. In doubt it counts as shared. */
 static bool grows_with_us(const struct search *search, pid_t pid)
 {
 	size_t size = (size_t)PROBE_PAGES * (size_t)sysconf(_SC_PAGESIZE);
@@ -68,13 +68,13 @@ static bool grows_with_us(const struct search *search, pid_t pid)
 	return grown < 0 || grown == search->own_size + PROBE_PAGES;
 }
 
-/* 1: it does. -1 with errno. */
+/* 1: that process shares this memory; 0: it does not; -1 with errno. */
 static int shares_memory(const struct search *search, pid_t pid)
 {
 	int64_t size = size_of(search->proc, pid);
 	long differ;
 
-	/* Asking every process would fill the log of a security module with denials. */
+	/* kcmp(2) of every process would fill the log of a security module with denials. */
 	if (size != search->own_size)
 		return size < 0 ? -1 : 0;
 	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, pid, KCMP_VM, 0, 0);
@@ -99,7 +99,7 @@ static int open_proc(struct search *search)
 	return -1;
 }
 
-/* Has it root among its ids, and can it still do something? */
+/* Is 0 one of its user ids, and is it no zombie? */
 static bool is_root(int proc, pid_t pid)
 {
 	char text[2048];
@@ -130,7 +130,8 @@ static void look_at_child(pid_t pid, struct search *search)
 		done->root_children[done->root_child_count++] = pid;
 }
 
-/* Of one thread (proc_tid_children(5)): numbers with spaces, as many as there are. ENOENT: a kernel without that file. */
+/* The children of one thread (proc_tid_children(5)): numbers, each followed by a space. -1 with ENOENT: this kernel
+ * does not have the file. */
 static int look_at_children_of(pid_t tid, void *context)
 {
 	struct search *search = context;
@@ -159,7 +160,7 @@ static int look_at_children_of(pid_t tid, void *context)
 	return length < 0 ? -1 : 0;
 }
 
-/* The fourth field of proc_pid_stat(5); 0: it has ended. */
+/* The fourth field of proc_pid_stat(5); 0: the process has ended. */
 static pid_t parent_of(int proc, pid_t pid)
 {
 	char text[512];
@@ -208,7 +209,7 @@ struct session {
 	size_t room, count;
 };
 
-/* Is it on the way from this process up to the first? */
+/* Is that process an ancestor of this one, below process 1? */
 static bool is_ancestor(const struct session *session, pid_t pid)
 {
 	for (pid_t above = parent_of(session->proc, session->own); above > 1; above = parent_of(session->proc, above))
@@ -217,7 +218,7 @@ static bool is_ancestor(const struct session *session, pid_t pid)
 	return false;
 }
 
-/* Children, ancestors and what these still have as children, such as the rest of a pipeline, are left out. */
+/* Left out are children, ancestors, and other children of an ancestor, such as the rest of a pipeline. */
 static int look_at_session(pid_t pid, void *context)
 {
 	struct session *session = context;
