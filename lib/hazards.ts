@@ -1,6 +1,6 @@
 /**
- * What weakens a plan without being a reason to refuse it, as far as both systems have it in common. Read-only; what
- * vanishes meanwhile or cannot be read is skipped.
+ * What weakens a plan without being a reason to refuse it, as far as both systems share it. Read-only; whatever
+ * vanishes or cannot be read is skipped.
  */
 import type { Cluster } from 'node:cluster'
 import { statSync } from 'node:fs'
@@ -25,7 +25,7 @@ export function listSome(names: readonly string[]): string {
   return names.slice(0, NAMED_MAX).join(', ') + more
 }
 
-/** undefined: it is not there, or this process may not read it. */
+/** undefined: it does not exist, or this process may not read it. */
 export function attempt<T>(part: () => T): T | undefined {
   try {
     return part()
@@ -34,7 +34,7 @@ export function attempt<T>(part: () => T): T | undefined {
   }
 }
 
-/** The same, and what is there and refused is remembered: its finding is missing then. */
+/** Like attempt(), and remembers what exists but was refused: findings that depend on it are missing then. */
 export function look<T>({ unread }: Pick<Scene, 'unread'>, what: string, part: () => T): T | undefined {
   try {
     return part()
@@ -46,10 +46,10 @@ export function look<T>({ unread }: Pick<Scene, 'unread'>, what: string, part: (
 }
 
 /**
- * What is to be given to root, so that nothing else can be put in the place of `path`: the folder in which it lies, or in a
- * sticky folder, in which each user exchanges only what it owns, the path itself.
+ * What to give to root so that nothing else can be put in the place of `path`: the folder that holds it, or, if that is
+ * sticky and so lets users exchange only what they own, the path itself.
  *
- * @param user that can exchange it; undefined: users other than root
+ * @param user who can exchange it; undefined: any user but root
  */
 export function exchangedThrough(path: string, user?: number): string {
   const folder = attempt(() => statSync(dirname(path)))
@@ -57,7 +57,7 @@ export function exchangedThrough(path: string, user?: number): string {
   return folder !== undefined && folder.mode & 0o1000 && !isItsOwners ? path : dirname(path)
 }
 
-/** Never silence: Node's --permission, hidepid, a seccomp filter or a security module takes findings away. */
+/** Never silence: Node's --permission, hidepid, a seccomp filter or a security module can take findings away. */
 export function notExamined({ unread }: Scene): Finding | undefined {
   if (unread.size === 0) return undefined
   return note(
@@ -67,7 +67,8 @@ export function notExamined({ unread }: Scene): Finding | undefined {
   )
 }
 
-/** node(1): a signal, which any process of the same user may send, writes the contents of the process to a file. */
+/** node(1): with these options a signal, which any process of the same user may send, writes the contents of the
+ * process to a file. */
 export function signalReport(): Finding | undefined {
   const options = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/[\s"]+/)]
   // Node takes an underscore for a hyphen
@@ -87,7 +88,8 @@ export function signalReport(): Finding | undefined {
   )
 }
 
-/** It has a channel to its primary. The module takes 2 ms to load, and a worker has loaded it. */
+/** A cluster worker has a channel to its primary, and has loaded node:cluster; in any other process loading it would
+ * take 2 ms. */
 export function isClusterWorker(): boolean {
   return process.connected === true && (require('node:cluster') as Cluster).isWorker
 }
@@ -116,7 +118,7 @@ export function environment({ plan }: Scene): Finding | undefined {
   )
 }
 
-/** Many files of root's are open to its group (credentials(7)). */
+/** Many of root's files are open to its group (credentials(7)). */
 export function groupZero({ plan: { wanted } }: Scene): Finding | undefined {
   const { user, group, groups } = wanted
   if (user.real === 0 || (group.real !== 0 && !groups.includes(0))) return undefined
@@ -139,7 +141,7 @@ export function sharedPort({ plan, descriptors }: Scene): Finding | undefined {
   )
 }
 
-/** What a member of the group comes to; by the names that distributions and daemons give to such groups. */
+/** What a member of such a group can do; the names are those that distributions and daemons use. */
 const rootByGroup: ReadonlyMap<string, string> = new Map([
   ['root', "reads and writes what is open to root's group"],
   ['disk', 'reads and writes every disk'],
@@ -171,7 +173,7 @@ function nameOf({ platform, unread }: Scene, gid: number): string {
   return typeof name === 'string' ? name : `${gid}`
 }
 
-/** group(5). Group 0 has a finding of its own. */
+/** group(5). Group 0 has its own finding, HARDEN_GROUP_ZERO. */
 export function rootByItsGroups(scene: Scene): Finding | undefined {
   const { user, group, groups } = scene.plan.wanted
   if (user.real === 0) return undefined
@@ -187,7 +189,8 @@ export function rootByItsGroups(scene: Scene): Finding | undefined {
   )
 }
 
-/** Groups that the process has, or that the account has (getgrouplist(3)), and that go. Never advised: what amounts to root. */
+/** Groups of the process or of its account (getgrouplist(3)) that are lost. Groups that amount to root are never
+ * advised. */
 export function groupsLost(scene: Scene): Finding | undefined {
   const { plan, platform } = scene
   const { user, group, groups } = plan.wanted

@@ -6,7 +6,7 @@ import { HardenError } from './errors'
 import type { Addon } from './native'
 import type { HardenOptions } from './options'
 
-/** Of the calling thread: a Worker's is its own. undefined: it is closed. */
+/** The inspector of the calling thread: each Worker has its own. undefined: it is closed. */
 export const inspectorUrl = (): string | undefined => url()
 
 /** @throws HardenError ERR_HARDEN_INSPECTOR */

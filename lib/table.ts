@@ -1,11 +1,11 @@
 /** Rows as text: each as one line for a log or a pipe, folded at the width of a terminal. */
 import { isatty } from 'node:tty'
 
-/** What it is about, and what there is to say. */
+/** A name, and the lines beside it. */
 export type Row = readonly [name: string, ...lines: string[]]
 
 const COLUMN = 22
-/** Beside the names there has to be room for words. */
+/** Lines are not folded if less room than this is left beside the names. */
 const NARROWEST = 20
 
 /** A space at which no line is folded. */
@@ -19,7 +19,7 @@ export function rowText([name, ...lines]: Row, width = Number.POSITIVE_INFINITY)
     .join('\n')
 }
 
-/** Between words alone: a path or a name stays whole. */
+/** Folds between words only: a path or a name stays whole. */
 function fold(text: string, width: number): string[] {
   if (width < NARROWEST) return [text]
   const lines: string[] = []
@@ -31,7 +31,7 @@ function fold(text: string, width: number): string[] {
   return lines
 }
 
-/** Without what would move the cursor, colour, or turn round what follows. */
+/** Replaces what would move the cursor, change colours or reverse the direction of text. */
 export function visible(text: string): string {
   return text.replace(
     /(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
@@ -39,7 +39,7 @@ export function visible(text: string): string {
   )
 }
 
-/** Frozen, and a table as a string, which is folded if standard output is a terminal. */
+/** Freezes a report, and makes its string a table, folded if standard output is a terminal. */
 export function finish<T extends object>(report: T, rows: () => Row[]): T {
   const text = () =>
     rows()
@@ -50,7 +50,7 @@ export function finish<T extends object>(report: T, rows: () => Row[]): T {
   return deepFreeze(report)
 }
 
-/** Not asked of process.stdout where it is no terminal: that would open it. In a Worker it has no width. */
+/** process.stdout is not touched unless it is a terminal, because that would open it. A Worker's has no width. */
 const widthOfOutput = (): number | undefined => (isatty(1) ? process.stdout.columns : undefined)
 
 function deepFreeze<T extends object>(value: T): T {

@@ -1,6 +1,6 @@
 /**
- * `privdrop audit PID`: the threads of a process that may never have heard of this package. Nothing is asked of it; its
- * /proc is read; a thread that ends meanwhile is left out.
+ * `privdrop audit PID`: the threads of a process that may not use this package at all. Only its /proc is read; a thread
+ * that exits meanwhile is skipped.
  */
 import { existsSync } from 'node:fs'
 import { accountsOf } from '../databases'
@@ -58,7 +58,7 @@ function read(pid: string): ProcessReport {
 }
 
 function look(pid: number): ProcessReport {
-  // no such line: a kernel without seccomp
+  // a kernel without seccomp has no such line
   const kinds = readKinds(pid, undefined, (status) => lineOf(status, 'Seccomp') ?? '0')
   const threads = kinds.flatMap(({ state, threads, extra }) => {
     const credentials = reportCredentials({ name: 'linux' }, state) as Omit<Thread, 'tid' | 'name' | 'seccomp'>
@@ -76,7 +76,7 @@ const modes: ReadonlyMap<string, string> = new Map([
   ['2', 'filter'],
 ])
 
-/** Those that are alike together; first those that are as the first thread is. */
+/** Groups the threads that are alike; first the group of the first thread. */
 function kindsOf(threads: readonly Thread[]): Thread[][] {
   const kinds = new Map<string, Thread[]>()
   for (const thread of threads) {

@@ -1,4 +1,4 @@
-/** Arguments to one of the commands, and what becomes of it to an exit status. */
+/** Runs a command, and turns its result or error into an exit status. */
 import { HardenError } from '../errors'
 import { nearest } from '../nearest'
 import { audit } from './audit'
@@ -81,16 +81,16 @@ function tell({ stdout }: Terminal, text: string): number {
 }
 
 function version(): string {
-  // not an import: it lies outside of what is compiled
+  // not an import: the file lies outside of what is compiled
   return (require('../../package.json') as { version: string }).version
 }
 
-/** @throws what is nobody's mistake but this package's */
+/** @throws any other error: a mistake in this package */
 function statusOf(error: unknown): number {
   if (error instanceof UsageError) return USAGE
   if (error instanceof UnreadableError) return UNREADABLE
   if (!(error instanceof HardenError)) throw error
-  // it stands in a file
+  // the mistake is in a file
   if (error.place !== undefined) return UNREADABLE
   return error.code.startsWith('ERR_INVALID_ARG_') ? USAGE : WRONG
 }

@@ -90,13 +90,13 @@ are those of /etc/passwd and /etc/group, and those that were given.
   },
 }
 
-/** plan() asks about it as about a file that readSecurityConfig() has read. */
+/** plan() asks about the path as if readSecurityConfig() had read it. */
 function existing(path: string): string {
   if (!existsSync(path)) throw new UsageError(`--next-start ${path}: there is no such file`)
   return resolve(path)
 }
 
-/** What the file says. The group goes with the user: that of another user is not wanted. */
+/** The options from the file. Its group belongs to its user, and does not go with another. */
 function readFor(given: HardenOptions, path: string | undefined, how: Reading): HardenOptions {
   if (path !== undefined) {
     const { group, ...others } = readSecurityConfig(path, readingOptions(how))
@@ -112,7 +112,7 @@ type Values = Omit<
   'json' | 'config' | 'next-start' | keyof Reading
 >
 
-/** Not checked here: validate() does it, and knows each option by its own name. */
+/** Not checked here: validate() does that, and names each option. */
 function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
   const groups = values['supplemental-groups']
   return {
@@ -131,10 +131,10 @@ function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
 
 const items = (lists: readonly string[]): string[] => lists.flatMap((list) => list.split(','))
 
-/** What is no number is left to be refused as what it is. */
+/** A word that is not a number is passed on, and refused as it is. */
 const port = (word: string): number => (/^\d+$/.test(word) ? Number(word) : (word as never))
 
-/** Findings about this process, which is not the server, nor started as the server is. */
+/** Findings about this process, which is not the server and was not started like it. */
 const ofThisProcess: ReadonlySet<FindingCode> = new Set<FindingCode>([
   'HARDEN_CHILDREN',
   'HARDEN_CHILDREN_ROOT',

@@ -1,5 +1,5 @@
 /**
- * Capability sets as masks and as words. libcap does both ways; there is no table of names here.
+ * Capability sets as masks and as names. libcap converts both ways; there is no table of names here.
  */
 import { HardenError, type Run, show, type Values } from '../../errors'
 import { type LinuxAddon, type Masks, native } from '../../native'
@@ -7,9 +7,9 @@ import { nearest } from '../../nearest'
 import type { HardenOptions } from '../../options'
 import { refuseAll } from '../../reasons'
 
-/** Of a text, as many mistakes are told. */
+/** A text with more mistakes than this has no more of them reported. */
 const REASONS_MAX = 16
-/** No clause that is written by hand is longer. */
+/** No clause written by hand is longer. */
 const CLAUSE_MAX = 256
 
 const bit = (capability: number): bigint => 1n << BigInt(capability)
@@ -30,7 +30,7 @@ export function capabilityNames(mask: bigint): string[] {
   return found
 }
 
-/** The inverse: a name that capabilityNames() gives. */
+/** The inverse: the mask of names that capabilityNames() gives. */
 export function maskOf(held: readonly string[]): bigint {
   const names = allNames()
   let mask = 0n
@@ -47,7 +47,7 @@ export function kernelMask(): bigint {
 }
 
 /**
- * @param run is given each clause at fault, and may throw it
+ * @param run receives the error about each clause at fault, and may throw it
  * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the clause at fault
  */
 export function parseCapabilities(text: string, run: Run = (part) => part()): Masks {
@@ -69,7 +69,7 @@ function notPermitted(text: string, beyond: bigint): HardenError {
   )
 }
 
-/** The text itself, if it is one. */
+/** The text itself, if libcap accepts it. */
 function accepted(text: string): string | undefined {
   const masks = native<LinuxAddon>().capabilitiesFromText(text)
   return typeof masks === 'number' || masks.effective & ~masks.permitted ? undefined : text
@@ -78,8 +78,8 @@ function accepted(text: string): string | undefined {
 /**
  * Names, as libcap writes them, to a mask.
  *
- * @param permitted what they have to be taken from
- * @param run is given each name at fault, and may throw it
+ * @param permitted the set that the names must be in
+ * @param run receives the error about each name at fault, and may throw it
  * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the name at fault
  */
 export function parseAmbient(text: string, permitted: bigint, run: Run = (part) => part()): bigint {
@@ -98,7 +98,7 @@ export function parseAmbient(text: string, permitted: bigint, run: Run = (part) 
 function parseAmbientName(name: string, permitted: bigint): bigint {
   const capability = allNames().indexOf(name)
   if (capability < 0) {
-    // it has no flags here
+    // this option takes no flags
     const wanted = nameMeant(name.replace(/[+=][eip]*$/i, ''))
     throw wrong(
       'ambientCapabilities',
@@ -124,14 +124,14 @@ function parseAmbientName(name: string, permitted: bigint): bigint {
 /** The kernel's name that is nearest to a word. */
 const nameMeant = (word: string): string | undefined => nearest(word, [...allNames(), 'all'])
 
-/** What is ambient and not permitted is another matter: it rests on both. */
+/** Whether the ambient set is permitted is checked later, when both texts are right. */
 export function readTexts({ capabilities = '', ambientCapabilities = '' }: HardenOptions, run: Run): boolean {
   const masks = run(() => parseCapabilities(capabilities, run))
   const ambient = run(() => parseAmbient(ambientCapabilities, kernelMask(), run))
   return masks !== undefined && ambient !== undefined
 }
 
-/** What is given as a list, as the text that the option takes. */
+/** The text that an option takes, from a list of words; undefined: there is none. */
 export function textOf(option: string, words: readonly string[]): string | undefined {
   if (option === 'ambientCapabilities')
     return words.every((word) => allNames().includes(word)) ? words.join(' ') : undefined
@@ -141,7 +141,7 @@ export function textOf(option: string, words: readonly string[]): string | undef
   return names.includes(undefined) ? mended(words.join(' ')) : accepted(`${names.join(',')}+ep`)
 }
 
-/** libcap says no more than EINVAL; each clause stands for itself, so what it refuses alone is at fault. */
+/** libcap says no more than EINVAL; clauses are independent, so each that is refused alone is at fault. */
 function refuseText(text: string, run: Run): never {
   const errors: HardenError[] = []
   for (const { 0: clause, index } of text.matchAll(/\S+/g)) {
@@ -152,7 +152,7 @@ function refuseText(text: string, run: Run): never {
   throw wrongCapabilities(`capabilities ${show(text)} is not understood`, 'see cap_from_text(3)', { found: text })
 }
 
-/** How other programs write that there are none. */
+/** How other programs write the empty set. */
 const isNone = (word: string): boolean => /^(?:none|null|-all)$/i.test(word)
 const LEAVE_OUT = 'leave the option out: then there are none'
 
@@ -176,7 +176,7 @@ function wrongClause(clause: string, index: number): HardenError {
   )
 }
 
-/** Clauses that all have the same flags are also one. */
+/** Clauses with equal flags can also be one clause. */
 function remedyForComma(wanted: string): string {
   const clauses = wanted.split(' ').map(partsOf)
   const [{ flags }] = clauses as [Clause]
@@ -187,17 +187,17 @@ function remedyForComma(wanted: string): string {
 
 interface Clause {
   readonly names: string
-  /** With the operators: '+ep', '=p+e'; '' if there are none. */
+  /** With their operators: '+ep', '=p+e'; '' if there are none. */
   readonly flags: string
 }
 
-/** The shortest names after which there is nothing but operators and flags: a hyphen may be meant as either. */
+/** The shortest names that are followed by operators and flags alone: a hyphen may belong to either. */
 function partsOf(clause: string): Clause {
   const [, names = '', flags = ''] = /^(.*?)((?:[+=-][eip]*)*)$/is.exec(clause) ?? []
   return { names, flags }
 }
 
-/** The clause, or the clauses, that may be meant by one that is refused; undefined: it cannot be said. */
+/** The clause or clauses that a refused one probably means; undefined: it cannot be said. */
 function mended(clause: string): string | undefined {
   if (clause.length > CLAUSE_MAX) return undefined
   const clauses = clause

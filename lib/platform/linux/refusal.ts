@@ -1,5 +1,5 @@
 /**
- * Linux: what the native code says of a step that failed, as an error that says what to do about it. Nothing has changed.
+ * Linux: the native code's failures as errors with remedies. Nothing has changed.
  */
 import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -14,7 +14,7 @@ import { lineOf, parseStatus, readText, typeOfMount } from './proc'
 export function explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError {
   const { step, syscall, errno } = failure
   const where = whereOf(failure)
-  // wherever it was: it has found nothing out
+  // at whatever step: a killed child has no answer
   if (failure.signal) return killed(failure, where)
   const asked = errno === constants.errno.ETIMEDOUT ? heldQuestion(failure, questions) : undefined
   if (asked) return heldBy(asked, failure)
@@ -54,7 +54,8 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
   })
 }
 
-/** The path on which a file system held the child; an open directory is not among the questions. */
+/** The question whose path held the child; for an open directory, which is not among the questions, one about its
+ * descriptor. */
 function heldQuestion({ step, item }: Failure, questions: readonly Question[]): Question | undefined {
   const reopen = { kind: 'reopen', path: '', number: item, option: undefined, role: '' } as const
   const asked = step === 'descriptors' ? reopen : questions.at(item)
@@ -195,7 +196,7 @@ function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | un
   })
 }
 
-/** Compared with the main thread as it was when the plan was made. */
+/** Compares with the state of the thread that made the plan. */
 function firstDifference(status: string, { before }: Plan) {
   try {
     const { securebits, jailed } = before.state
@@ -217,7 +218,7 @@ function nameThread(tid: number): { status: string; name?: string; thread: strin
   try {
     status = readText(`/proc/self/task/${tid}/status`)
   } catch {
-    // it has ended, or it is not known which it was
+    // the thread has ended, or is unknown
   }
   const name = /^Name:\t(.*)/.exec(status)?.[1]
   const unnamed = tid ? 'a thread that has ended since' : 'one of the threads'
@@ -236,7 +237,7 @@ function killed({ step, syscall, signal }: Failure, where: Where): HardenError {
   })
 }
 
-/** As src-native/plan.h has them. */
+/** The calls of src-native/plan.h (EACH_STEP). */
 const calls: Readonly<Record<QuestionKind, string>> = {
   read: 'open',
   write: 'faccessat2',
@@ -261,13 +262,13 @@ export function remedyForAnswer(question: Question, errno: number, plan: Plan): 
     return plan.wanted.sets.effective.includes('cap_net_bind_service')
       ? 'find what refuses the port: the capability is retained, but the network namespace belongs to another user namespace (sysctl net.ipv4.ip_unprivileged_port_start=0 there), or a security module says no'
       : `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
-  // such a file system is for the user alone that has mounted it
+  // by default a FUSE file system is open only to the user that mounted it
   if (typeOfMount(path).startsWith('fuse'))
     return 'mount that FUSE file system with allow_other, or use it before harden()'
   return remedyForPath(question, plan)
 }
 
-/** Where the three usual managers grant capabilities to root; to another user they come as ambient ones alone. */
+/** How the three usual managers grant capabilities to root; another user gets them only as ambient ones. */
 function grant(names: readonly string[], user: number): string {
   const list = names.join(', ')
   const short = names.map((name) => name.replace('cap_', '').toUpperCase())
@@ -280,7 +281,7 @@ const moreFiles = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
 
 /** Where the usual managers allow a system call. In systemd a later line adds to the earlier ones (systemd.exec(5)). */
 function filterOf(syscall: string): string {
-  const name = syscall === 'open' ? 'openat' : syscall // which is how C libraries open
+  const name = syscall === 'open' ? 'openat' : syscall // which C libraries use for open(3)
   return `Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=${name} as the last of these lines`
 }
 
@@ -317,7 +318,7 @@ function unmapped(step: Step, { wanted }: Plan): string {
   return `map ${idOf.get(step)?.(wanted)} in the user namespace of the process (/proc/self/${map}; newuidmap, newgidmap)`
 }
 
-/** What the plan's steps need, and the process does not have: all of it, not one a restart. */
+/** All capabilities that the plan's steps need and the process lacks: not one for each restart. */
 function remedyForCapability(step: Step, plan: Plan): string | undefined {
   const { user, sets, securebits } = plan.before.state
   const fixup = `start the process without securebits (now 0x${(securebits ?? 0).toString(16)}; systemd: SecureBits=)`
