@@ -41,7 +41,7 @@ export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan):
  * name. */
 export function remedyForAbsent({ kind, path }: Question, { wanted, root }: Plan): string {
   if (root && path.startsWith(`${root.path}/`) && attempt(() => realpathSync(path)) !== undefined)
-    return `write ${showPath(path.slice(root.path.length))}, which it is inside the chroot`
+    return `write ${showPath(path.slice(root.path.length))}, which is that path inside the chroot`
   const create = root ? 'create it inside the chroot' : 'create it'
   if (kind !== 'write') return create
   const there = root ? join(root.path, path) : path

@@ -61,7 +61,7 @@ function findGroups(
 
 function accountGroups(uid: number | undefined, gid: number | undefined, addon: Addon): number[] {
   if (uid === undefined || gid === undefined)
-    throw wrongValue('supplementalGroups', `'initgroups' goes with a user`, `give the option 'user' as well`, {
+    throw wrongValue('supplementalGroups', `'initgroups' needs a user`, `give the option 'user' as well`, {
       found: 'initgroups',
     })
   return ascending(answer('supplementalGroups', uid, 'getgrouplist', addon.accountGroups(uid, gid)) ?? [])
@@ -185,7 +185,7 @@ function nearestOf(name: string, known: readonly Entry[], lookup: Lookup): strin
 
 function remedyForName(kind: Kind, name: string, wanted: string | undefined): Mending {
   if (!isPossible(name))
-    return { remedy: 'correct it: no account has a name so long, or with a colon or a control character' }
+    return { remedy: 'correct it: no account has so long a name, or a colon or a control character in it' }
   const create = creation(kind, name)
   if (wanted !== undefined) return { remedy: `did you mean ${show(wanted)}? If not, ${create}`, wanted }
   return {

@@ -8,7 +8,7 @@ for (const stream of [process.stdout, process.stderr])
     if (code === 'EPIPE') return // a reader that stops, such as head(1), has read enough
     process.exitCode = UNREADABLE
     // a failure of stderr cannot be reported
-    if (stream === process.stdout) console.error(`privdrop: what was found could not be written: ${message}`)
+    if (stream === process.stdout) console.error(`privdrop: the output could not be written: ${message}`)
   })
 
 process.exitCode = main(process.argv.slice(2), process)

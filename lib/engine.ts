@@ -108,10 +108,10 @@ function refusePresentUser(user: Observation['state']['user'], options: HardenOp
     wanted: 'a name or an id',
     found: given ? 'undefined' : undefined,
     message: given
-      ? 'the process has root among its user ids, and the option user is there, and undefined'
+      ? 'the process has root among its user ids, and the option user is undefined'
       : 'the process has root among its user ids, and no user is named to take its place',
     remedy: given
-      ? 'is a variable of the environment not set? Set it to the name of an account'
+      ? 'is an environment variable not set? Set it to the name of an account'
       : `give the option 'user': an account of the server's own`,
   })
 }
@@ -224,7 +224,7 @@ function checked<T extends Omit<Rehearsal, 'avoid'>>(plan: Plan, rehearsal: T): 
     syscall: 'read',
     wanted,
     found,
-    message: `the rehearsal came out otherwise than asked for: ${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`,
+    message: `the rehearsal did not lead to the expected state: ${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`,
     remedy: 'look for a security module or a sandbox that alters credentials',
   })
 }

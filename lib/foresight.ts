@@ -258,7 +258,7 @@ function othersCanExchange(asked: readonly Asked[]): Finding | undefined {
   const path = found.answer.found ?? found.question.path
   return note(
     'HARDEN_WRITABLE_ANCESTOR',
-    `others than root can exchange what the chroot's path names: ${showPath(path)}`,
+    `users other than root can exchange what the chroot's path names: ${showPath(path)}`,
     `give ${showPath(exchangedThrough(path))} to root (chown root), and take write permission from others (chmod go-w)`,
   )
 }

@@ -62,7 +62,7 @@ export function notExamined({ unread }: Scene): Finding | undefined {
   if (unread.size === 0) return undefined
   return note(
     'HARDEN_NOT_EXAMINED',
-    `these could not be read, and what they would have shown is not among the findings: ${[...unread].join(', ')}`,
+    `these could not be read, so findings that depend on them may be missing: ${[...unread].join(', ')}`,
     'let the process read them (Node: --allow-fs-read=/proc), and the name service answer (getent group)',
   )
 }
@@ -100,7 +100,7 @@ export function notListening({ descriptors }: Scene): Finding | undefined {
   if (descriptors.some(({ kind }) => kind === 'listens' || kind === 'datagram')) return undefined
   return note(
     'HARDEN_NOT_LISTENING',
-    'no socket of this process is listening yet: what only root may bind or read has to come before harden()',
+    'no socket of this process is listening yet: whatever only root may bind or read must come before harden()',
     `call harden() when the server has emitted 'listening'`,
   )
 }
@@ -113,7 +113,7 @@ export function environment({ plan }: Scene): Finding | undefined {
   if (found.length === 0) return undefined
   return note(
     'HARDEN_ENVIRONMENT',
-    `${found.join(', ')} in the environment ${found.length === 1 ? 'is' : 'are'} root's still: programs look there for files they cannot read`,
+    `${found.join(', ')} in the environment ${found.length === 1 ? 'is' : 'are'} still root's: programs look there for files they cannot read`,
     `set or delete ${found.map((name) => `process.env.${name}`).join(', ')}`,
   )
 }

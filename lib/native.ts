@@ -270,7 +270,7 @@ function unloadable(cause: Error & { code?: string }): HardenError {
     code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
     message:
       `the native addon for ${process.platform}-${process.arch} cannot be loaded: ` +
-      (bundled ? `privdrop has been bundled away from its folder prebuilds/ (${reason})` : reason),
+      (bundled ? `privdrop was bundled without its folder prebuilds/ (${reason})` : reason),
     remedy: remedies[cause.code ?? ''] ?? (bundled ? external : rebuild),
     cause,
   })

@@ -214,13 +214,13 @@ export function isPlain(value: unknown): value is object {
 
 /** NaN comes from Number(undefined). */
 const numberOf = (value: number, remedy: string): string =>
-  Number.isNaN(value) ? `is a variable of the environment not set? It has to be a number: ${remedy}` : remedy
+  Number.isNaN(value) ? `is an environment variable not set? It has to be a number: ${remedy}` : remedy
 
 function nameOrId(value: unknown, option: string): void {
   const empty = 'give a name or an id, or leave the option out'
   if (typeof value === 'number') {
     if (!isId(value))
-      throw wrongValue(option, `${option} ${value} is no id`, numberOf(value, WHOLE_ID), { found: `${value}` })
+      throw wrongValue(option, `${option} ${value} is not an id`, numberOf(value, WHOLE_ID), { found: `${value}` })
   } else if (typeof value === 'string') {
     text(value, option)
     if (value === '') throw wrongValue(option, `${option} is an empty string`, empty, { found: show(value) })
@@ -319,7 +319,7 @@ function attempt(items: unknown, option: string, kind: string, run: Run): void {
       wanted: meant(kind, wordsOfLists),
       kind: 'list',
       names: attemptable,
-      remedy: Object.hasOwn(known, kind) ? `'${kind}' is an option, and stands beside 'rehearse'` : undefined,
+      remedy: Object.hasOwn(known, kind) ? `'${kind}' is an option: write it beside 'rehearse', not in it` : undefined,
     })
   if (items === undefined) return
   if (!Array.isArray(items)) throw wrongType(name, 'an array', items, asItems(items, checkItem))
@@ -358,7 +358,7 @@ function port(value: unknown, option: string): void {
   if (!Number.isInteger(value) || value < 1 || value > 65535)
     throw wrongValue(
       option,
-      `${option} ${value} is no port`,
+      `${option} ${value} is not a port`,
       numberOf(value, 'a port is a whole number from 1 to 65535'),
       {
         found: `${value}`,
@@ -396,10 +396,10 @@ function absolutePath(value: unknown, option: string): void {
   const absolute = option === 'chroot' ? resolved(path) : undefined
   throw wrongValue(
     option,
-    `${option} ${show(path)} is no absolute path`,
+    `${option} ${show(path)} is not an absolute path`,
     absolute === undefined
       ? 'begin it with /'
-      : `write ${show(absolute)}, which it is in the present working directory`,
+      : `write ${show(absolute)}, which is that path in the present working directory`,
     { found: show(path), wanted: absolute === undefined ? 'a path that begins with /' : absolute },
   )
 }

@@ -90,7 +90,7 @@ export function notAsked({ callOf }: Platform, question: Question, errno = 0): H
     syscall: callOf(question.kind),
     ...(errno && { errno: -errno }),
     found: question.path,
-    message: `${showPath(question.path)} could not be looked at as another process of the new user: ${errnoName(errno)}`,
+    message: `${showPath(question.path)} could not be examined as another process of the new user: ${errnoName(errno)}`,
     remedy: remedyFor(errno),
   })
 }

@@ -26,14 +26,14 @@ export const audit: Command = {
 
 What the kernel says of every thread of a process: ids, groups, capability
 sets, no_new_privs, seccomp mode; and what is dangerous in it. It may be any
-process on Linux whose /proc you may read, in any language. Threads
-that are alike are shown together, and of those that differ from the first
-thread what differs.
+process on Linux whose /proc you may read, in any language. Threads that are
+alike are shown together; of threads that differ from the first one, only the
+differences are shown.
 
 The names beside ids are those of /etc/passwd and /etc/group here.
 
-There is something to mend if the threads differ, or a danger is found; notes
-do not count. The last line says it.
+There is something to mend if the threads differ or a danger is found; notes
+do not count. The last line gives the verdict.
 `,
 
   run(args, terminal) {
@@ -93,10 +93,10 @@ function whyNot(pid: string, error: NodeJS.ErrnoException): string {
     case 'ENOENT':
     case 'ESRCH':
       if (!existsSync('/proc/self/task')) return 'there is no /proc to read here: it takes Linux, with procfs on /proc'
-      return `there is no process ${pid}; or /proc, mounted with hidepid, hides it: then ask as root`
+      return `there is no process ${pid}; or /proc is mounted with hidepid and hides it: then run this as root`
     case 'EACCES':
     case 'EPERM':
-      return `process ${pid} may not be read (${error.code}): ask as root, or as its own user`
+      return `process ${pid} may not be read (${error.code}): run this as root, or as its user`
     default:
       return `process ${pid} cannot be read: ${error.message}`
   }

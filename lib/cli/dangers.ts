@@ -132,7 +132,8 @@ export function findDangers(pid: number, threads: readonly Thread[], alike: bool
     found.unshift({
       code: 'AUDIT_THREADS_DIFFER',
       level: 'danger',
-      message: 'the threads differ: code in one of them uses the powers of any other, for they share their memory',
+      message:
+        'the threads differ: code in one of them can use the powers of any other, because they share their memory',
       remedy:
         'change all of them: by the functions of the C library, or harden(); a bare system call changes its own thread',
     })
@@ -164,6 +165,6 @@ const foreign: AuditFinding = {
   code: 'AUDIT_USER_NAMESPACE',
   level: 'note',
   message:
-    'it is in another user namespace: its capabilities hold in there, and ids are shown as they are seen from here',
-  remedy: 'for its own view, run this command in there: nsenter(1)',
+    'it is in another user namespace: its capabilities are valid there, and its ids are shown as they are mapped here',
+  remedy: 'for its own view, run this command in that namespace: nsenter(1)',
 }

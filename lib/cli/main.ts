@@ -21,14 +21,15 @@ const commands: Readonly<Record<string, Command>> = { plan, audit, config, demo 
 
 const help = `Usage: privdrop COMMAND [ARGUMENT]...
 
-  plan     what harden() would do with these options, and whether it would
+  plan     what harden() would do with these options, and whether it would be
+           refused
   audit    what the kernel says of every thread of a running process, and what
            is dangerous in it
   config   what the security scope of an ecelerity.conf says, and where
   demo     a mail server gives up root, and shows that it is gone
-  help     this, or with the name of a command what that one takes
+  help     this text, or with the name of a command the help for it
 
-  --help, -h and --version go with every command.
+  --help, -h and --version work with every command.
 `
 
 const statuses = `

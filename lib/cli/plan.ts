@@ -66,14 +66,15 @@ ${readingHelp('  --config FILE           '.length)}
   --allow-inspector       accept an inspector that is open
   --json                  the plan, or the error, as JSON
 
-Lists may also be given by repeating the option; paths only so.
+--supplemental-groups, --read, --write, --bind and --next-start may be given
+several times.
 
-It is a process of its own: of the server's threads, open descriptors,
-children, environment, limits and terminal it knows nothing, so what harden()
-and plan() find there is left out. For that, call plan() in the server.
+The command is a process of its own: it does not see the server's threads,
+open descriptors, children, environment, limits and terminal, so findings
+about them are left out. For those, call plan() in the server.
 
-What speaks against it comes first, and the verdict last. The names beside ids
-are those of /etc/passwd and /etc/group, and those that were given.
+Refusals and dangers come first, the verdict last. The names beside ids are
+those of /etc/passwd and /etc/group, and those that were given.
 `,
 
   run(args, terminal) {
@@ -103,7 +104,7 @@ function readFor(given: HardenOptions, path: string | undefined, how: Reading): 
     return given.user === undefined ? { group, ...others } : others
   }
   const [odd] = Object.entries(how).flatMap(([name, value]) => (value === undefined ? [] : [name]))
-  if (odd !== undefined) throw new UsageError(`--${odd} goes with --config`)
+  if (odd !== undefined) throw new UsageError(`--${odd} needs --config`)
   return {}
 }
 

@@ -86,7 +86,7 @@ export class Includes implements Reading {
   #find(by: Source, { text, at }: Token): Source | Directory {
     const [, local] = FILE_URI.exec(text) ?? []
     if (local === undefined && URI.test(text))
-      throw wrongAt(by, at, 'a URI is not included, but for file:/// and a path', 'include a file by its path')
+      throw wrongAt(by, at, 'a URI is not included, except file:/// with a path', 'include a file by its path')
     const path = this.#fill(local ?? text)
     const folders = [dirname(by.path), ...this.#searchPath]
     return this.#openFirst(by, { at }, isAbsolute(path) ? [path] : folders.map((folder) => `${folder}/${path}`))
@@ -119,7 +119,7 @@ export class Includes implements Reading {
 
   #enter(by: Source, at: number, file: Source): void {
     if (this.#within.some(({ place }) => place === file.place))
-      throw wrongAt(by, at, `${showPath(file.path)} would include itself`, 'take one of the includes out')
+      throw wrongAt(by, at, `${showPath(file.path)} would include itself`, 'remove one of the includes')
     this.#count++
     if (this.#within.length > DEPTH_MAX || this.#count > FILES_MAX)
       throw wrongAt(

@@ -215,8 +215,8 @@ function refuseBackslash(source: Source, { backslash }: Token): void {
     throw wrongAt(
       source,
       backslash,
-      'a backslash in quotes, of which the format does not say what it means here',
-      'write the value without it; a quote of the one kind stands in quotes of the other',
+      'a backslash in quotes, whose meaning here the format does not define',
+      'write the value without it; a quote of one kind can be written in quotes of the other',
     )
 }
 

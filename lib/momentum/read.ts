@@ -57,7 +57,7 @@ function validate(options: unknown): { cluster?: string; searchPath?: readonly s
   const node = nodename ?? hostname().replace(/\..*/s, '')
   text(node, 'nodename')
   if (!/^[^/]+$/.test(node as string))
-    throw wrongValue('nodename', `nodename ${show(node)} is no name of a folder`, 'give the name of the node')
+    throw wrongValue('nodename', `nodename ${show(node)} is not the name of a folder`, 'give the name of the node')
   const folders = searchPath ?? process.env.EC_CONF_SEARCH_PATH?.split(':')
   if (folders !== undefined && !Array.isArray(folders))
     throw wrongType('searchPath', 'an array of paths', searchPath, asPaths(searchPath))

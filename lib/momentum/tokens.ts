@@ -70,7 +70,7 @@ export class Tokens {
         this.source,
         at,
         `unexpected ${name(String.fromCodePoint(text.codePointAt(at) as number))}`,
-        'put values with other than plain characters in quotes',
+        'put values with special characters in quotes',
       )
     this.#at = end
     return this.#text('word', at, at, end)

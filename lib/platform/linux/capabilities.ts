@@ -106,8 +106,8 @@ function parseAmbientName(name: string, permitted: bigint): bigint {
       isNone(name)
         ? LEAVE_OUT
         : wanted === undefined
-          ? 'names are written small, e.g. cap_net_admin, separated by spaces or commas'
-          : `did you mean '${wanted}'? Names are written small and without flags, separated by spaces or commas`,
+          ? 'names are in lower case, e.g. cap_net_admin, separated by spaces or commas'
+          : `did you mean '${wanted}'? Names are in lower case and without flags, separated by spaces or commas`,
       { found: name, wanted },
     )
   }
@@ -164,14 +164,14 @@ function wrongClause(clause: string, index: number): HardenError {
   if (wanted === undefined)
     return wrongCapabilities(
       `${where} is not understood`,
-      'see cap_from_text(3), e.g. cap_net_bind_service+ep; the names are in capabilities(7), and flags are written small',
+      'see cap_from_text(3), e.g. cap_net_bind_service+ep; the names are in capabilities(7), and flags are in lower case',
       values,
     )
   if (wanted.includes(' ')) return wrongCapabilities(`${where} is more than one clause`, remedyForComma(wanted), values)
   if (wanted === `${clause}+ep`) return wrongCapabilities(`${where} names no flags`, `write '${wanted}'`, values)
   return wrongCapabilities(
     `${where} is not understood`,
-    `did you mean '${wanted}'? The names are in capabilities(7); flags are written small`,
+    `did you mean '${wanted}'? The names are in capabilities(7); flags are in lower case`,
     values,
   )
 }

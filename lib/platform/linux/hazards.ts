@@ -137,7 +137,7 @@ function rootPrimary(scene: Scene): Finding | undefined {
     'HARDEN_PRIMARY_ROOT',
     `the primary of this cluster worker, process ${process.ppid}, is still root, and does for its workers what they ask`,
     process.env.pm_id === undefined
-      ? 'call harden() in the primary, too, when its workers have done so: the other way round it could not signal them'
+      ? 'call harden() in the primary, too, when its workers have done so: in the other order it could not signal them'
       : 'run it in the fork mode of pm2 (exec_mode: fork), whose daemon is no part of the server; in cluster mode that daemon stays root',
   )
 }
@@ -171,7 +171,7 @@ function sessionRoot(scene: Scene): Finding | undefined {
   if (pids.length === 0) return undefined
   return note(
     'HARDEN_SESSION_ROOT',
-    `processes of this session or process group are root, and no ancestors: ${listSome(pids.map(describeProcess))}`,
+    `processes of this session or process group are root, and are not its ancestors: ${listSome(pids.map(describeProcess))}`,
     'end them if they are helpers of an earlier start; start the server as a service, or with setsid(1)',
   )
 }

@@ -124,7 +124,7 @@ function noteNotEffective(mask: bigint, findings: Finding[]): void {
   const names = capabilityNames(mask)
   const fails = names.includes('cap_net_bind_service')
     ? 'bind(2) to a port below 1024 fails'
-    : 'what needs it is refused'
+    : 'calls that need it are refused'
   findings.push(
     note(
       'HARDEN_NOT_EFFECTIVE',

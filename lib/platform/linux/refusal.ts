@@ -85,7 +85,7 @@ function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenEr
     return new HardenError({
       ...where,
       code: 'ERR_HARDEN_PROC',
-      message: `the open descriptors of this process cannot be looked at: ${syscall}: ${errnoName(errno)}`,
+      message: `the open descriptors of this process cannot be examined: ${syscall}: ${errnoName(errno)}`,
       remedy: isRefusal(errnoName(errno)) ? findRefuser(syscall) : `mount procfs on /proc, and ${moreFiles}`,
     })
   if (syscall === 'io_uring_setup')
@@ -154,11 +154,11 @@ function remedyForThread(status: string, errno: string): string {
     return `allow the process to signal itself: in a security module (AppArmor: signal peer=@{profile_name},) or a seccomp filter (${filterOf('rt_tgsigqueueinfo')})`
   const state = lineOf(status, 'State') ?? ''
   if (state.startsWith('D'))
-    return `it waits for a disk or a file system (${state}), and no signal interrupts that: call harden() again when it is through`
+    return `it waits for a disk or a file system (${state}), and no signal interrupts that: call harden() again when it is done`
   const blocked = BigInt(`0x${lineOf(status, 'SigBlk') ?? '0'}`) & (1n << 32n)
   return blocked !== 0n
     ? 'find the native module whose thread blocks signal 33, and load it after harden()'
-    : 'call harden() again; if it stays so, a debugger or a seccomp filter stops that thread'
+    : 'call harden() again; if that does not help, a debugger or a seccomp filter stops that thread'
 }
 
 function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | undefined): HardenError {
@@ -167,14 +167,15 @@ function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | un
       ...where,
       code: 'ERR_HARDEN_NOT_PERMITTED',
       option: 'supplementalGroups',
-      message: 'to compare so many supplementary groups of so many threads would stop the process for over a second',
+      message:
+        'comparing so many supplementary groups in so many threads would stop the process for more than a second',
       remedy: 'have fewer groups, now and afterwards, or call harden() before the threads are started',
     })
   if (syscall === 'read' && !tid && !errno)
     return new HardenError({
       ...where,
       code: 'ERR_HARDEN_THREAD_DIFFERS',
-      message: 'the calling thread is not as the main thread was a moment before',
+      message: 'the credentials of the calling thread have changed since the plan was made',
       remedy:
         'find what changes credentials meanwhile (process.setuid(), setuid(3) in a native module, a system call in one thread), and call again when it is done',
     })
@@ -299,7 +300,7 @@ function remedyFor(failure: Failure, plan: Plan | undefined): string {
     return 'raise the limit on processes or memory (pids.max; RLIMIT_NPROC; memory.max), and call harden() again'
   if (errno === 'EINVAL' && idOf.has(step) && plan) return unmapped(step, plan)
   if (errno === 'EINVAL' && syscall === 'prctl')
-    return 'run it on a Linux kernel: one that does not know this prctl(2) is not quite Linux (an lx zone, gVisor), and the promise cannot be kept there'
+    return 'run it on a Linux kernel: a system without this prctl(2) (an lx zone, gVisor) cannot keep the promise'
   if (syscall === 'chdir' && errno === 'EACCES') return 'let the new user enter that directory (chmod o+x)'
   if (errno === 'EACCES' && syscall === 'rt_tgsigqueueinfo')
     return `allow the process to signal itself in its security module (AppArmor: signal peer=@{profile_name})`

@@ -91,7 +91,7 @@ function noteBasic(retained: readonly string[], findings: Finding[]): void {
   findings.push(
     note(
       'HARDEN_BASIC_GONE',
-      `without what every process has by default, the basic privileges, it goes on with what is open: ${names.join(', ')}`,
+      `these basic privileges, which every process has by default, are not retained: ${names.join(', ')}`,
       `begin 'privileges' with basic, e.g. 'basic net_privaddr', unless that is meant`,
     ),
   )

@@ -28,7 +28,7 @@ export function parsePrivileges(text: string): string[] {
     option: 'privileges',
     found: word.slice(0, 64),
     wanted,
-    message: `privileges: ${show(word)} at character ${before.length + 1} is no privilege that this system knows`,
+    message: `privileges: ${show(word)} at character ${before.length + 1} is not a privilege of this system`,
     remedy: wanted === undefined ? remedy : `did you mean '${wanted}'? For their names see ppriv -l`,
   })
 }

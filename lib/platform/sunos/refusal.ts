@@ -43,7 +43,7 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
     message:
       `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}` +
       (lacking.length || unnamed
-        ? `, for the process lacks ${unnamed ? 'privileges without a name' : lacking.join(', ')}`
+        ? `, because the process lacks ${unnamed ? 'privileges without a name' : lacking.join(', ')}`
         : ''),
     remedy: remedyFor(failure, lacking, plan),
   })
