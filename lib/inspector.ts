@@ -23,7 +23,8 @@ export function refuseInspector({ allowInspector }: HardenOptions): void {
     })
 }
 
-/** After the commit: SIGUSR1 was ignored all the time, so this is never seen, and is looked at nevertheless. */
+/** After the commit. SIGUSR1 was ignored all the time, so the inspector cannot have been opened; checked
+ * nevertheless. */
 export function endIfInspectorIsOpen({ allowInspector }: HardenOptions, addon: Addon): void {
   if (!allowInspector && inspectorUrl() !== undefined) addon.endProcess('the inspector has been opened during harden()')
 }

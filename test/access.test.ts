@@ -35,7 +35,7 @@ const ask = (kind: 'read' | 'write', path: string): Question => ({
 })
 const general = /^make it, and every directory above it, accessible to the new user/
 
-/** A folder that everybody may enter. */
+/** A folder that every user may enter. */
 function folder(t: Test): string {
   const made = realpathSync(mkdtempSync(join(tmpdir(), 'privdrop-access-')))
   t.teardown(() => rmSync(made, { recursive: true }))

@@ -354,7 +354,7 @@ t.test('root in the same session', async (t) => {
   } as const
   alone(t, find({ entries: { '/proc/11/status': 'Name:\thelper\nUid:\t0\t0\t0\t0\n' } }), {
     ...note,
-    message: /are root, and are not its ancestors: 11 \(helper\), 12$/,
+    message: /are root, and not ancestors of this process: 11 \(helper\), 12$/,
   })
 
   session = Array.from({ length: 7 }, (_, index) => 11 + index)

@@ -617,7 +617,7 @@ t.test('files that cannot be read', async (t) => {
   )
   execFileSync('mkfifo', [join(path, 'fifo')])
   writeFileSync(main, 'include "fifo"')
-  t.match(refusal(() => readSecurityConfig(main)).message, /main\.conf:1:9: .* neither a file/, 'and nobody waits')
+  t.match(refusal(() => readSecurityConfig(main)).message, /main\.conf:1:9: .* neither a file/, 'without waiting')
   symlinkSync('nowhere', join(path, 'd/b'))
   writeFileSync(main, 'include "d"')
   t.match(refusal(() => readSecurityConfig(main)).message, /main\.conf:1:9: .*no such file.*d\/b'/)

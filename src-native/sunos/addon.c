@@ -13,7 +13,7 @@
 #include <string.h>
 
 /* One call from JavaScript. `broken`: Node has refused a request, as it does in a Worker that is being terminated; what
- * follows has no meaning, and its result reaches nobody. */
+ * follows has no meaning, and its result is not read. */
 struct call {
 	napi_env env;
 	napi_value arguments[2];

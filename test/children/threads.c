@@ -246,7 +246,7 @@ static int share(void *unused)
 	return 0;
 }
 
-/* A process that shares the memory and is none of the threads; its number. With CLONE_PARENT it is not even a child. */
+/* A process that shares the memory and is not a thread; its number. With CLONE_PARENT it is not even a child. */
 static napi_value start_sharing(napi_env env, napi_callback_info info)
 {
 	static char stack[65536] __attribute__((aligned(16)));

@@ -195,7 +195,7 @@ live('UV_THREADPOOL_SIZE=1024: half of them compute, half are in a system call',
   // kind to the rest of the machine, and to the main thread
   for (const { tid } of tasks(subject.pid)) if (tid !== subject.pid) setPriority(tid, 19)
   for (let job = 0; job < 512; job++) subject.tell('readCallback', fifo)
-  // to open it, each waits for somebody who writes
+  // each waits in open(2) for a writer
   await until(subject.pid, (count) => count(OPENAT) === 512)
   await subject.ask('compute', 512)
   await until(subject.pid, (count) => count('running') >= 512)

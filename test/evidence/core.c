@@ -1,14 +1,14 @@
 /*
  * core.c - the C core in a program of its own, for the sanitizers: every call that it makes is made to fail once
  *
- * Linked with --wrap, so that each call of the core into the C library comes by here first. An act of the core is done in a
- * child, once for each of its calls, which then fails; a call of the rehearsing child or of a parked thread, too. What may
- * come of it: the act is refused and nothing has changed; or it is done; or the process is ended, with a line that says so: past
- * the line in commit(), or where it could not be as it was before. Prints one line for each act; ends at the first case that
- * is odd.
+ * Linked with --wrap, so that each call of the core into the C library passes through here first. An act of the core is
+ * done in a child, once for each of its calls, which then fails; so does a call of the rehearsing child or of a parked
+ * thread. Right outcomes: the act is refused and nothing has changed; or it is done; or the process is ended, with a
+ * line that says so: past the line in commit(), or where it could not be as before. Prints one line for each act; ends
+ * at the first wrong outcome.
  *
- * core repeat: many rounds of each act without a fault; how much memory, how many descriptors and mappings there are more
- * afterwards.
+ * core repeat: many rounds of each act without a fault; how much memory and how many descriptors and mappings are left
+ * over.
  *
  * core break|repeat [ACT], as root.
  */
@@ -133,7 +133,7 @@ WRAP(int, getpwuid_r, (uid_t id, struct passwd *user, char *buffer, size_t size,
      (id, user, buffer, size, found), fault.error)
 WRAP(int, getgrnam_r, (const char *name, struct group *group, char *buffer, size_t size, struct group **found),
      (name, group, buffer, size, found), fault.error)
-/* These two are done all the same: Linux closes what it could not close well, and who has not been reaped would stay. */
+/* These two are carried out too: Linux closes a descriptor even if close(2) fails, and an unreaped child would stay. */
 WRAP(int, close, (int file), (file), (__real_close(file), errno = fault.error, -1))
 WRAP(pid_t, waitpid, (pid_t child, int *status, int options), (child, status, options),
      (__real_waitpid(child, status, options), errno = fault.error, -1))

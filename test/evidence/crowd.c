@@ -18,7 +18,7 @@
 enum { CROWD = 1000 };
 
 static sem_t begun, never;
-static int silent[2]; /* a pipe into which nobody writes */
+static int silent[2]; /* a pipe without a writer */
 
 /* The kindest to the rest of the machine, and to the thread that has to stop it: there are a thousand. */
 static void *computing(void *unused)

@@ -115,7 +115,7 @@ async function cellOf(t: Test, setting: Setting, way: Way): Promise<Cell> {
   return cell
 }
 
-/** Of the copies many are made, and of the cells many are looked at, while a process waits. */
+/** Many copies are made, and many cells filled in, while a process waits. */
 async function inLanes<T>(queue: T[], each: (item: T) => Promise<void>): Promise<void> {
   const lane = async () => {
     for (let next = queue.shift(); next; next = queue.shift()) await each(next)

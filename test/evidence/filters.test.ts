@@ -1,13 +1,14 @@
 /**
- * Promise: rehearsed, and unchanged or done. Whatever a seccomp filter forbids is found out before anything changes, also where it is
- * on one thread alone: its status tells how many filters a thread has (Seccomp_filters, since Linux 5.9). What a filter kills for, it
- * kills the rehearsing child for, if the commit alone makes the call; kcmp(2) is then done without. Each system call that harden() makes is
- * refused in turn, with one errno and another, or ends the thread or the process that makes it (seccomp(2)).
+ * Promise: rehearsed, and unchanged or done. Whatever a seccomp filter forbids is found before anything changes, even
+ * if the filter is on one thread alone: a thread's status tells how many filters it has (Seccomp_filters, since Linux
+ * 5.9). A filter that kills for a call of the commit alone kills the rehearsing child first; kcmp(2) is then left out.
+ * Each system call that harden() makes is refused in turn, with one errno and another, or ends the thread or the
+ * process that makes it (seccomp(2)).
  *
- * strace(1) records which calls these are. Each has a row below, written by hand, and there is no row for any other call: who makes it
- * first, in which step, and why it may go on if nothing comes of it.
+ * strace(1) records which calls these are. Each has a row below, written by hand, and no other call has one: who makes
+ * it first, in which step, and why harden() may continue if it fails.
  *
- * The filter is put on late, when everything is loaded, for under most of these Node could not start.
+ * The filter is installed late, when everything is loaded: under most of these Node could not start.
  */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -74,7 +75,7 @@ interface Row {
   syscall: string
   /** Why it does no harm that it is refused. */
   harmless?: string
-  /** The errno by which it is harmful all the same. */
+  /** The errno with which it does harm nevertheless. */
   unless?: string
   /** Of the refusal, where it is not the filter's. */
   errno?: string
@@ -111,7 +112,7 @@ child('compare', 'kcmp', 'kcmp', {
   harmless: 'it is not to be had everywhere; the threads are compared without',
   survived: true,
 })
-main('park', 'rt_tgsigqueueinfo', 'getpid', { errno: 'EINVAL' }) // the signal is for a process that is none
+main('park', 'rt_tgsigqueueinfo', 'getpid', { errno: 'EINVAL' }) // the signal is for a process that does not exist
 child('park', 'rt_tgsigqueueinfo', 'rt_tgsigqueueinfo')
 child('compare', 'umask', 'umask', { harmless: 'it is needed where kcmp(2) is refused' })
 child('chroot', 'fchdir', 'fchdir')
@@ -301,7 +302,7 @@ function withoutLeftovers(state: Snapshot, call: string, tid: unknown): object {
   return { ...state, threads, descriptors: call === 'close' ? undefined : state.descriptors }
 }
 
-/** Resolves when main has been ended, and all others rest: nobody is left to answer. */
+/** Resolves when main has been ended and all other threads rest: none is left to answer. */
 async function mainEnded({ pid }: Subject, over: () => boolean): Promise<void> {
   while (!over() && !hasNoMain(pid)) await new Promise((resolve) => setTimeout(resolve, 20))
 }
@@ -365,7 +366,7 @@ live('a service whose filter kills for what it does not need', ['root', 'setpriv
   const filter = join(folder, 'filter')
   execFileSync('cc', ['-o', filter, join(__dirname, '../children/filter.c')])
   const numbers = readNumbers()
-  // all that nobody needs to stay so: systemd.exec(5), SystemCallFilter=~@privileged, and capset allowed
+  // all that a hardened process does not need: systemd.exec(5), SystemCallFilter=~@privileged, and capset allowed
   const killed = ['setresuid', 'setresgid', 'setgroups', 'setuid', 'setgid', 'chroot', 'kcmp']
   const filters = killed.flatMap((call) => [filter, String(numbers[call]), '0'])
   const user = ['--reuid=65534', '--regid=65534', '--clear-groups']

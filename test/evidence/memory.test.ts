@@ -1,15 +1,16 @@
 /**
- * Promises: Exact, and Unchanged or done: neither holds of a program whose memory is not sound. The native code is compiled with
- * AddressSanitizer and UndefinedBehaviorSanitizer, and run: in a program of its own, where every call that it makes fails once
- * (core.c); in one with threads of all kinds (test/musl/host.c); and as the addon, by the live tests. Which of its lines were
- * executed by that is counted. And nothing is left over of 10,000 plans.
+ * Promises: Exact, and Unchanged or done, which a program with unsound memory cannot keep. The native code is compiled
+ * with AddressSanitizer and UndefinedBehaviorSanitizer, and run: in a program of its own, where every call that it
+ * makes fails once (core.c); in one with threads of all kinds (test/musl/host.c); and as the addon, by the live tests.
+ * The lines that they execute are counted. And 10,000 plans leave nothing behind.
  *
- * The Node that loads it is a copy that has the sanitizer among its libraries: one that is preloaded would be left out where
- * the kernel asks for a secure execution (ld.so(8)), as with file capabilities.
+ * The Node that loads it is a copy linked with the sanitizer: a preloaded one would be left out where the kernel asks
+ * for a secure execution (ld.so(8)), as with file capabilities.
  *
- * Lines are counted in files that are mapped (LLVM's continuous mode): so those of a process that is killed, or that has another
- * root and may write nowhere, count as well. Of the live tests are left out those about other machines and Nodes, servers and
- * documents, which execute nothing else of it, and two that take too long here: churn, and faults, whose part core.c has.
+ * Lines are counted in mapped files (LLVM's continuous mode), so that those of a process that is killed, or that has
+ * another root and may write nowhere, count too. Some live tests are left out: those about other machines and Nodes,
+ * servers and documents, which execute no further lines, and two that take too long here: churn, and faults, whose part
+ * core.c has.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'

@@ -423,7 +423,7 @@ const sources = ['src-native', 'src-native/linux'].flatMap((folder) =>
 const objectOf = (folder: string, source: string) => join(folder, `${basename(source)}.o`)
 
 async function compile(source: string, object: string): Promise<void> {
-  // what is changed lies elsewhere, and finds its headers all the same
+  // a changed source lies elsewhere, and still finds its headers
   const headers = ['-I', join(checkout, 'src-native/linux'), '-I', join(checkout, 'src-native')]
   if (source.endsWith('.cc'))
     await run('c++', ['-std=c++20', ...flags, ...exceptions, ...includes, ...headers, '-c', source, '-o', object])

@@ -96,7 +96,7 @@ const user = 'nobody'
 const capabilities = 'cap_net_bind_service+ep'
 const run = promisify(execFile)
 
-/** What a thread is and should not be; '' if there is none. */
+/** How a thread differs from what it should be; '' if it does not. */
 function differs(pid: number, wanted: Partial<Task>): string {
   for (const task of tasks(pid))
     for (const [field, value] of Object.entries(wanted)) {

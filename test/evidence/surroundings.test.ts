@@ -68,7 +68,7 @@ const after = (before: string[], { wrapper = [], ...more }: Options): Options =>
   wrapper: [...before, ...wrapper],
 })
 
-/** A namespace that keeps its capabilities where its user is none that is mapped; else the first execve(2) takes them. */
+/** A namespace that keeps its capabilities although its user is unmapped; else the first execve(2) takes them. */
 const withCapabilities = ({ wrapper = [], ...more }: Options): Options => ({
   ...more,
   wrapper: ['unshare', '--keep-caps', ...wrapper.slice(1)],
@@ -343,7 +343,7 @@ function leave(pid: number, free: number): void {
 
 const unlimited = (pid: number) => limit(pid, '--nofile=1024:')
 const noDescriptor: Refused = { ...noProc('open', 'EMFILE'), remedy: /RLIMIT_NOFILE/ }
-/** For RLIMIT_SIGPENDING a real user that nobody else is. */
+/** For RLIMIT_SIGPENDING: a real user that no other process has. */
 const realUser = ['setpriv', '--ruid=54321', '--']
 
 const limits: Surroundings[] = [
@@ -393,7 +393,7 @@ const limits: Surroundings[] = [
   },
 ]
 
-/** Where the pids controller is, of whichever version (cgroups(7)); mounted if nobody has done so. */
+/** The folder of the pids controller, of either version (cgroups(7)); mounted if it is not yet. */
 function pidsController(t: Test): string {
   const hasPids = (root: string) => readFileSync(join(root, 'cgroup.controllers'), 'latin1').includes('pids')
   for (const line of readFileSync('/proc/self/mounts', 'latin1').split('\n')) {

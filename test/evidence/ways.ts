@@ -47,7 +47,7 @@ const logged =
       if (!(error instanceof Refusal)) throw error
     })
 
-/** What begins like a number is one (atoi(3)); else it is an account, and in these tests that is nobody. */
+/** A text that begins with a number is that number (atoi(3)); otherwise an account, which in these tests is nobody. */
 const asNumber = (id: string | number) =>
   typeof id === 'number' ? id : /^[-\s\d]/.test(id) ? Number.parseInt(id, 10) : 65534
 

@@ -1,15 +1,15 @@
 /**
- * Promise: either harden() throws and nothing has changed, or it is done; what fails in between ends the process. Here
- * each system call that it makes is made to fail in turn, from outside: strace(1), "Tampering". `error=` is a call that
- * is not made and fails; `retval=0` is one that is not made and claims success, which the read-back has to find out.
+ * Promise: either harden() throws and nothing has changed, or it is done; a failure in between ends the process. Here
+ * each system call that it makes fails in turn, from outside: strace(1), "Tampering". `error=`: the call is not made
+ * and fails; `retval=0`: the call is not made and claims success, which the read-back must detect.
  *
- * Which calls these are is not listed here but recorded first, thread by thread. The log of each run tells which call
- * has been hit, and on which side of the line.
+ * The calls are not listed here but recorded first, thread by thread. The log of each run tells which call was hit, and
+ * on which side of the line.
  *
- * Left out: what no kernel does, and what therefore has no right answer. A faked success of a call that only fills in
- * memory, makes a descriptor, a mapping or a process, or blocks signals; a FUTEX_WAKE that fails;
- * and with it the main thread's FUTEX_WAIT, of which there are as many as it takes. The rehearsing child's mmap and munmap: a
- * fault there is one in each thread, and V8's own threads end the process when these fail.
+ * Left out: what no kernel does, and what therefore has no right outcome. These are a faked success of a call that only
+ * fills in memory, makes a descriptor, a mapping or a process, or blocks signals; a FUTEX_WAKE that fails; and with it
+ * the main thread's FUTEX_WAIT, of which there are as many as it takes. Also the rehearsing child's mmap and munmap:
+ * such a fault hits each thread, and V8's own threads end the process when these fail.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -27,7 +27,7 @@ type Scope = 'all' | 'main' | 'another'
 type Phase = 'observe' | 'plan' | 'descriptors' | 'hazards' | 'rehearse' | 'park' | 'past' | 'after'
 type Outcome = 'refused' | 'aborted' | 'done'
 
-/** A call as the log has it: of its kind the nth of that thread since strace was there. */
+/** A call as the log has it: the nth of its kind in that thread since strace was attached. */
 interface Call {
   tid: number
   name: string
@@ -44,7 +44,7 @@ mkdirSync(jail)
 chmodSync(jail, 0o777)
 process.on('exit', () => rmSync(above, { recursive: true }))
 
-/** Every step of the list is due. */
+/** Options for which every step is due. */
 const options = {
   user: 'nobody',
   supplementalGroups: ['mail'],
@@ -54,22 +54,22 @@ const options = {
   rehearse: { read: ['/'], write: ['/'], bind: [25] },
 }
 
-/** The calls that tell the phases apart. */
+/** Calls that tell the phases apart. */
 const markers = ['openat', 'mmap', 'rt_sigaction', 'rt_sigprocmask', 'prctl', 'clone']
 
-/** Neither has a way to fail. */
+/** Calls that cannot fail. */
 const infallible = ['gettid', 'getpid', 'umask']
 
-/** Node's own, at any time. */
+/** Calls that Node itself makes, at any time. */
 const foreign = ['epoll_pwait', 'recvmsg', 'write', 'madvise', 'mprotect', 'brk', 'restart_syscall', 'rt_sigreturn']
 
-/** Whose success can be faked with an answer that makes sense. */
+/** Calls whose success can be faked with a plausible answer. */
 const canPretend = (call: Call): boolean =>
   /^(?:prctl|capset|set|getres|getgroups|capget|kcmp|fchdir|chroot|chdir|getdents64|read$|close|lseek|munmap|faccessat|rt_tgsig)/.test(
     call.name,
   ) || call.text.startsWith('rt_sigaction(SIGUSR1')
 
-/** That it fails does no harm, so that harden() may go on: each with its reason. */
+/** Calls whose failure does no harm, so that harden() may continue: each with its reason. */
 const harmless: [pattern: RegExp, reason: string][] = [
   [/: munmap/, 'memory stays'],
   [/: futex/, 'the wait is repeated, and who is not woken wakes by itself'],
@@ -110,7 +110,7 @@ const kernelErrors: Record<string, number> = constants.errno
 /** What strace -y says of a descriptor. */
 const descriptorPath = /(?<=\d|AT_FDCWD)<[^>]*>/g
 
-/** A name service's own: by which calls a C library reads these files differs from one to the next. */
+/** The name service's files: the calls by which a C library reads them differ between versions. */
 const ofNames = /^(?:\d+<|(?:AT_FDCWD<[^>]*>, )?")\/(?:etc|(?:usr\/)?lib)\//
 
 /** A folder by its descriptor, and a name in it: a path is walked. */
@@ -139,7 +139,7 @@ function labelOf(name: string, args: string): string {
   return `${name}${rest === undefined ? '' : ` ${rest}`}${back}${beyond}`
 }
 
-/** What is begun by opening /proc/self/task. */
+/** The phase that begins when /proc/self/task is opened, by the phase before. */
 const next: Partial<Record<Phase, Phase>> = {
   observe: 'plan',
   plan: 'descriptors',
@@ -147,7 +147,7 @@ const next: Partial<Record<Phase, Phase>> = {
   rehearse: 'park',
 }
 
-/** What has begun with this call of the main thread. */
+/** The phase of the main thread from this call on. */
 function phaseOf(name: string, args: string, phase: Phase | undefined): Phase | undefined {
   if (name === 'openat' && args.includes('"/proc/self/task"')) return phase && (next[phase] ?? phase)
   if (name === 'openat' && /"\/(?:etc\/group|proc\/self\/stat)"/.test(args) && phase === 'descriptors') return 'hazards'
@@ -206,7 +206,7 @@ function parse(log: string, main: number, threads: number[], only?: number): Cal
       injected: text.includes('(INJECTED)'),
       text,
     }
-    // Between these two no code runs but harden()'s own.
+    // between these two, only harden()'s code runs
     if (tid === main && name === 'rt_sigaction' && args.startsWith('SIGRT_1, {')) ownSignal = !ownSignal
     if (tid === main && (name === 'futex' || (name === 'munmap' && !ownSignal))) call.phase = undefined
     if (args.includes('FUTEX_WAIT_BITSET') || !own.includes(tid)) call.phase = undefined
@@ -282,11 +282,11 @@ class Tracer {
   }
 }
 
-/** A process in which whatever is loaded or started once has been. */
+/** A process in which everything that is loaded or started once already is. */
 async function ready(t: Test): Promise<Subject> {
   const subject = await start(t)
   await subject.ask('warmPool', 4)
-  await subject.ask('listen', 0, '127.0.0.1') // else that is a danger, and the warning makes calls of its own
+  await subject.ask('listen', 0, '127.0.0.1') // otherwise a warning is emitted, with calls of its own
   await subject.refusal('harden', { ...options, capabilities: 'cap_sys_chroot+ep' })
   return subject
 }
@@ -294,7 +294,7 @@ async function ready(t: Test): Promise<Subject> {
 const another = ({ pid }: Subject): number => threadsOf(pid).findLast((tid) => tid !== pid) as number
 const traced = (scope: Scope, subject: Subject): number => (scope === 'another' ? another(subject) : subject.pid)
 
-/** What a hardened process is, down to the thread, written down by hand. */
+/** The state of a hardened process, down to the thread, written by hand. */
 async function deviation(pid: number, before: Snapshot, leaks: number): Promise<string> {
   const kept = mask(CAP_NET_BIND_SERVICE)
   const all = [...new Set(tasks(pid).map(({ tid: _tid, name: _name, ...rest }) => JSON.stringify(rest)))]
@@ -326,15 +326,16 @@ async function deviation(pid: number, before: Snapshot, leaks: number): Promise<
 
 interface Run {
   outcome: Outcome | 'odd'
-  /** What is odd about it. */
+  /** What is wrong with it. */
   why: string
   hits: Call[]
   past: boolean
-  /** The thread has said its securebits twice: not all came in time, and what was found in that try counts no more. */
+  /** The thread has read its securebits twice: some threads were late in the first try, which then does not count. */
   again: boolean
 }
 
-/** strace does not make the call: what close(2) would have closed and wait4(2) have reaped is left over, once for each. */
+/** strace does not make the call: what close(2) would have closed and wait4(2) reaped is left over, one for each
+ * call. */
 function withoutLeftovers(state: Snapshot, hits: Call[]): object {
   const closes = hits.some(({ name }) => name === 'close')
   const waits = hits.some(({ name }) => name === 'wait4')
@@ -342,7 +343,7 @@ function withoutLeftovers(state: Snapshot, hits: Call[]): object {
   return { ...state, threads, descriptors: closes ? undefined : state.descriptors }
 }
 
-/** errno, for a fault that is one; and how the line has to begin. */
+/** The errno of an error fault; and how the line must begin. */
 const stepOf: [pattern: RegExp, step: string][] = [
   [/^rt_sigaction SIGUSR1/, 'SIGUSR1 (rt_sigaction)'],
   [/^rt_sigaction/, 'signal 33 (rt_sigaction)'],
@@ -420,9 +421,9 @@ async function run(t: Test, subject: Subject, trace: Trace, tamper: string): Pro
   }
   if (answer instanceof Error) {
     const { signal, stderr } = await subject.ended
-    // With its signals blocked for good the process could not be called unchanged.
+    // a process whose signals stay blocked is not unchanged
     const masked = hits.find(({ phase, label }) => phase === 'rehearse' && label === 'rt_sigprocmask restore')
-    // of all that were hit one is the first to fail
+    // of all calls that were hit, one is the first to fail
     const over = past ? hits.filter(({ phase }) => phase === 'past') : masked ? [masked] : []
     const right = signal === 'SIGABRT' && over.some((hit) => lineIsRight(stderr, hit, tamper))
     return conclude('aborted', right ? '' : `${past ? 'past' : 'before'} the line, ${signal}: ${stderr}`)
@@ -433,13 +434,14 @@ async function run(t: Test, subject: Subject, trace: Trace, tamper: string): Pro
 
 interface Target {
   scope: Scope
-  /** Not this one time only, but from this time on. */
+  /** Every such call from this one on fails. */
   onwards?: boolean
   tamper: string
   call: Call
 }
 
-/** Some of each kind in each phase: the first and the last; past the line one in the middle and the last but one, too. */
+/** Some calls of each kind in each phase: the first and the last; past the line also one in the middle and the last but
+ * one. */
 function choose(calls: Call[]): Call[] {
   const kinds = new Map<string, Call[]>()
   for (const call of calls) {
@@ -462,7 +464,7 @@ async function census(t: Test, scope: Scope): Promise<Call[]> {
   await subject.ask('harden', options)
   const calls = await tracer.detach()
   subject.kill()
-  // with all of them: what the child does, which is what nobody else can be made to fail in
+  // in scope 'all' only the child's calls are wanted: no other scope can make them fail
   const isOfChild = ({ tid, name }: Call) => !threads.includes(tid) && !/^m(?:un)?map$/.test(name)
   return scope === 'all' ? calls.filter(isOfChild) : calls
 }
@@ -478,7 +480,7 @@ function targets(scope: Scope, calls: Call[]): Target[] {
   })
 }
 
-/** What is tried again when it fails. */
+/** Calls that are tried again when they fail. */
 const retried = ['rt_tgsigqueueinfo', 'getdents64', 'lseek', 'statx', 'kcmp']
 
 type Table = Map<string, Partial<Record<Scope, Set<string>>>>
@@ -528,7 +530,7 @@ async function row(t: Test, queue: Target[], table: Table): Promise<void> {
     const keyOf = ({ phase, label }: Call) =>
       `${phase ?? 'elsewhere'}: ${label} ${tamper}${onwards ? ' from then on' : ''}`
     const key = hit ? `${keyOf(hit)}${again ? ', tried again' : ''}` : `${keyOf(call)}: missed`
-    // What is left open is an open directory, and refused from now on.
+    // the directory that is left open is refused from now on
     if (outcome !== 'refused' || call.name === 'close') {
       subject.kill()
       subject = undefined

@@ -11,7 +11,7 @@ import { copy, folder, nodeUnderTest, type Options, shown, start } from './subje
 const NOBODY = 65534
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
 
-/** The finding of this code, of a process started so; undefined if there is none. */
+/** The finding with this code in a process started like this; undefined if it has none. */
 async function finding(t: Test, code: string, how: Options = {}, asked: object = {}) {
   const subject = await start<typeof actions>(t, { program: 'hazards', ...how })
   return (await subject.ask('harden', { ...options, ...asked }))[code]

@@ -17,7 +17,7 @@ interface Twin extends Options {
   first?: Run
 }
 
-/** The finding of this code, of a process started and prepared so; undefined if there is none. */
+/** The finding with this code in a process started and prepared like this; undefined if it has none. */
 async function finding(t: Test, code: string, { first, asked, ...how }: Partial<Twin>) {
   const subject = await start<typeof actions>(t, { program: 'hazards', ...how })
   await first?.(subject)

@@ -44,7 +44,7 @@ export function task(pid: number, tid: number | string): Task {
   }
 }
 
-/** What is found of a process or a thread; nothing, if it ends meanwhile. */
+/** A list of what find() returns; empty if the process or thread has ended. */
 export function ifThere<T>(find: () => T): T[] {
   try {
     return [find()]
@@ -59,13 +59,13 @@ const ofEach = <T>(pid: number, find: (tid: string) => T): T[] =>
 
 export const tasks = (pid: number): Task[] => ofEach(pid, (tid) => task(pid, tid))
 
-/** The child processes of all its threads. */
+/** The child processes of all threads of a process. */
 export function children(pid: number): number[] {
   const lists = ofEach(pid, (tid) => readFileSync(`/proc/${pid}/task/${tid}/children`, 'latin1'))
   return (lists.join(' ').match(/\d+/g) ?? []).map(Number)
 }
 
-/** What every thread has in common; an empty list of names where the threads differ would be no answer, so it throws. */
+/** The state that all threads share; throws if they differ. */
 export function common(pid: number): Omit<Task, 'tid' | 'name'> {
   const all = tasks(pid).map(({ tid: _tid, name: _name, ...rest }) => JSON.stringify(rest))
   const kinds = [...new Set(all)]
@@ -79,7 +79,7 @@ export function roots(pid: number): string[] {
   return [...new Set(ofEach(pid, (tid) => `${link(tid, 'root')} ${link(tid, 'cwd')}`))]
 }
 
-/** All that shows of a process, each thread and descriptor by its number. */
+/** Everything that /proc shows of a process, each thread and descriptor by its number. */
 function snapshot(pid: number) {
   const threads = Object.fromEntries(
     readdirSync(`/proc/${pid}/task`).map((tid) => {
@@ -115,7 +115,7 @@ export function rest(pid: number): string | undefined {
   return all.includes(undefined) ? undefined : all.join()
 }
 
-/** A snapshot in which no thread has done anything from its beginning to its end: what differs in two has been changed. */
+/** A snapshot during which no thread has run: differences between two of them are changes. */
 export async function settled(pid: number): Promise<Snapshot> {
   for (;;) {
     try {
@@ -123,7 +123,7 @@ export async function settled(pid: number): Promise<Snapshot> {
       const now = snapshot(pid)
       if (before !== undefined && rest(pid) === before) return now
     } catch (error) {
-      // a thread or a descriptor that was there a moment ago, unless the process is gone
+      // a thread or a descriptor has gone, or the process
       if (!existsSync(`/proc/${pid}/root`)) throw error
     }
     await new Promise(setImmediate)
@@ -140,7 +140,7 @@ export const CAP_NET_BIND_SERVICE = 10
 export const CAP_NET_RAW = 13
 export const NONE = mask()
 
-/** Each thread of what was hardened to user nobody with cap_net_bind_service+ep. */
+/** The state of each thread of a process that was hardened to user nobody with cap_net_bind_service+ep. */
 export const hardened = {
   uid: '65534 65534 65534 65534',
   gid: '65534 65534 65534 65534',

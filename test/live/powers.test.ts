@@ -89,7 +89,7 @@ live('a child has no capability', ['root'], async (t) => {
   t.match(stdout, 'NoNewPrivs:\t1')
 })
 
-/** Of /etc/shadow, by a copy of cat that root owns and anybody may run with root's user id. */
+/** Reads /etc/shadow by a copy of cat that root owns and any user may run with root's user id. */
 async function setUserIdRead(t: Test, noNewPrivileges: boolean): Promise<{ status: number | null }> {
   const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
   t.teardown(() => rmSync(folder, { recursive: true }))

@@ -183,7 +183,7 @@ live('a link that the new user can exchange, and one that leads through a folder
   const subject = await start(t)
   await refused(t, subject, { chroot: join(his, 'current') }, exchangeable(join(his, 'current')))
   await refused(t, subject, { chroot: join(top, 'current') }, exchangeable(join(his, 'current')))
-  // ".." of his folder is where it lies, whatever is in it
+  // ".." of the user's folder is where that folder lies, whatever is in it
   await entered(t, subject, { chroot: join(top, 'around') }, jail)
 })
 

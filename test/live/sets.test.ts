@@ -115,7 +115,8 @@ for (const [ambientCapabilities, found] of [
     t.same(common(subject.pid), before)
   })
 
-/** /etc/shadow belongs to root, so its owner reads it whatever his capabilities; a file of somebody else's tells them. */
+/** /etc/shadow belongs to root, who reads it as its owner, without capabilities; another user's file shows whether they
+ * are held. */
 const OTHERS = '/proc/self/status'
 
 live('user root with a text loses all that it does not name, its children too', ['root', 'cc'], async (t) => {

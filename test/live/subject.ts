@@ -34,11 +34,11 @@ export interface Options {
   node?: string
   /** Another program than test/children/subject.ts. */
   program?: string
-  /** Another copy of the package than the one for all. */
+  /** Another copy of the package than the shared one. */
   from?: string
-  /** Milliseconds after which it is ended, and whoever waits for its answer is told so. */
+  /** Milliseconds after which the subject is ended, and calls that wait for its answer fail. */
   limit?: number
-  /** What the test does for it before it can start. */
+  /** What the test does for the subject before it can start. */
   spawned?: (pid: number) => Promise<void>
 }
 
@@ -62,7 +62,7 @@ export class Subject<A extends Actions = typeof actions> {
   #answers: { value?: unknown; error?: Record<string, unknown> }[] = []
   #awaited: (() => void) | undefined
   #over = false
-  /** Signals that its own listeners have reported. */
+  /** Signals that the subject's listeners have reported. */
   signals: string[] = []
 
   constructor(child: ChildProcess) {
@@ -83,7 +83,7 @@ export class Subject<A extends Actions = typeof actions> {
     })
   }
 
-  /** Of the Node process, also where a wrapper started it: each of them executes the next. */
+  /** The pid of the Node process, even if a wrapper started it: each of them executes the next. */
   get pid(): number {
     return this.#process.pid as number
   }
@@ -101,7 +101,7 @@ export class Subject<A extends Actions = typeof actions> {
   }
 
   tell<Name extends keyof A>(action: Name, ...args: Parameters<A[Name]>): void {
-    // who has ended does not answer; that is said there
+    // that the subject has ended is reported by ask()
     this.#process.send({ action, args }, () => {})
   }
 
@@ -131,7 +131,8 @@ process.on('exit', () => {
   for (const folder of copies) rmSync(folder, { recursive: true })
 })
 
-/** A copy of the package, as it is installed, in a place that any user can reach: the checkout may lie in root's home. */
+/** A copy of the package, as it is installed, in a folder that any user can reach: the checkout may lie in root's
+ * home. */
 export function copy(): string {
   const folder = mkdtempSync(join(tmpdir(), 'privdrop-'))
   copies.push(folder)
@@ -152,7 +153,7 @@ export function folder(t: Test): string {
   return path
 }
 
-/** Shows this text in the place of that file of /proc, to the process alone. */
+/** Shows this text in place of that file of /proc, to the process alone. */
 export function shown(t: Test, path: string, text: string, ...then: string[]): string[] {
   const file = join(folder(t), 'file')
   writeFileSync(file, text)
@@ -180,9 +181,9 @@ export async function start<A extends Actions = typeof actions>(t: Test, options
     spawn('env', ['-u', 'NODE_OPTIONS', ...wrapper, node, ...execArgv, file], {
       stdio: ['ignore', 'inherit', 'pipe', 'ipc'],
       env: { PATH: process.env.PATH, ...env },
-      // whatever becomes of this user, it may stand there
+      // a working directory that every user may enter
       cwd: '/',
-      // a session of its own, as a service has: HARDEN_SESSION_ROOT names the tests beside it otherwise
+      // a session of its own, like a service: otherwise HARDEN_SESSION_ROOT names the tests beside it
       detached: true,
     }),
   )
@@ -207,7 +208,7 @@ export async function piped(t: Test, more: Options = {}): Promise<[subject: Subj
   return [await start(t, { ...more, wrapper: ['sh', '-c', `exec "$@" 2>${pipe}`, 'sh'] }), end]
 }
 
-/** Nobody reads it any more. */
+/** Fills the pipe, which is not read any more. */
 export function fill(pipe: number): void {
   try {
     for (;;) writeSync(pipe, Buffer.alloc(4096))
@@ -216,7 +217,7 @@ export function fill(pipe: number): void {
   }
 }
 
-/** A program of one C file of the tests. */
+/** A program compiled from one C file of the tests. */
 export function build(t: Test, name: string): string {
   const program = join(folder(t), name)
   execFileSync('cc', ['-Wall', '-Wextra', '-Werror', '-o', program, join(__dirname, `../children/${name}.c`)])
@@ -233,7 +234,7 @@ export const filtered = (t: Test, number: number, errno: number): string[] => [
   String(errno),
 ]
 
-/** An addon of one C file of the tests, to be loaded by a subject. */
+/** An addon compiled from one C file of the tests, for a subject to load. */
 export function compile(source: string, folder: string): string {
   const library = join(folder, `${basename(source, '.c')}.node`)
   const strict = ['-Wall', '-Wextra', '-Werror']
@@ -241,14 +242,14 @@ export function compile(source: string, folder: string): string {
   return library
 }
 
-/** Threads that Node knows nothing of. */
+/** Threads that Node does not know. */
 export const threads = join(__dirname, '../children/threads.c')
 
 export async function loadThreads(t: Test, subject: Subject): Promise<void> {
   await subject.ask('load', compile(threads, folder(t)))
 }
 
-/** setuid() and the like, for all its threads, whatever Node allows: ask('native', 'setuid', 0) answers 0 or errno. */
+/** setuid() and the like, for all threads, whatever Node allows: ask('native', 'setuid', 0) answers 0 or errno. */
 export async function loadIds(
   t: Test,
   subject: { ask(action: 'load', path: string): Promise<unknown> },
@@ -267,7 +268,7 @@ export function inUserNamespace(
     spawned: async (pid) => {
       const own = readlinkSync('/proc/self/ns/user')
       while (readlinkSync(`/proc/${pid}/ns/user`) === own) await new Promise(setImmediate)
-      // it cannot be denied any more when the groups are mapped
+      // too late once the groups are mapped
       if (maps.setgroups) writeFileSync(`/proc/${pid}/setgroups`, maps.setgroups)
       writeFileSync(`/proc/${pid}/gid_map`, maps.gid_map)
       writeFileSync(`/proc/${pid}/uid_map`, maps.uid_map)

@@ -165,7 +165,7 @@ inline park()
 	fi
 }
 
-/* What another process has sent is chosen when it is looked at. */
+/* What another process has sent is chosen when the handler reads it. */
 inline choose_forged()
 {
 	if

@@ -74,7 +74,7 @@ static void *live_briefly(void *unused)
 	return unused;
 }
 
-/* Joined ones and detached ones: musl ends them in different ways. Not so fast that nobody could ever catch up. */
+/* Joined ones and detached ones: musl ends them in different ways. Not so fast that parking could never catch up. */
 static void *churn(void *unused)
 {
 	pthread_attr_t detached;
@@ -282,14 +282,14 @@ static unsigned count_wrong(pid_t process, unsigned *all)
 	return wrong;
 }
 
-/* ---- cases: what the child does before it is looked at, and after ---- */
+/* ---- cases: what the child does before it is examined, and after ---- */
 
 struct test {
 	const char *name;
 	void (*before)(void);
 	void (*after)(void);
 	unsigned wrong; /* threads that are not as wanted, seen from outside: none, or at least these */
-	bool race;      /* it needs a machine that is not emulated: there nobody parks in time */
+	bool race;      /* needs a real machine: on an emulated one no thread parks in time */
 };
 
 static void do_commit(void)
@@ -320,7 +320,7 @@ static void after_commit(void)
 	pthread_t thread;
 	unsigned before = atomic_load(&born);
 
-	/* musl's broadcast still reaches everybody, and is refused what is not ours any more, without killing us. */
+	/* musl's broadcast still reaches every thread, and the refused setuid() does not kill the process. */
 	MUST(broadcast_in_thread() == 0);
 	MUST(setresuid(0, 0, 0) && errno == EPERM);
 	MUST(cancel_one());

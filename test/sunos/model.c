@@ -3,7 +3,7 @@
  *
  * Written from the manual pages and sources of illumos (ppriv.c, uid.c, priv.c, priv_str_xlate.c). Preloaded into a Node of
  * Linux it stands before glibc: what the addon (any *.node) calls is answered from a record of one process's credentials, in
- * that system's layouts and numbers; what anybody else calls is passed on. Ids, groups and root of the real process never
+ * that system's layouts and numbers; calls from elsewhere are passed on. Ids, groups and root of the real process never
  * change, and no port is bound. It is a model: it shows that the addon keeps to these rules, not that illumos does.
  *
  * By the environment:
@@ -243,7 +243,7 @@ static void note(const char *line)
 	}
 }
 
-/* The first line of a log: without the model there is none. */
+/* The first line of a log, which only the model writes. */
 __attribute__((constructor)) static void load(void)
 {
 	model_start();
@@ -844,7 +844,7 @@ static const char *needed_for(int port)
 	return port < 1024 ? "net_privaddr" : NULL;
 }
 
-/* The privilege is looked at before whether the port is free. Both layouts begin alike. */
+/* The privilege is checked before whether the port is free. Both layouts begin alike. */
 int bind(int file, const struct sockaddr *address, socklen_t size)
 {
 	int port = ntohs(((const struct sockaddr_in *)address)->sin_port);

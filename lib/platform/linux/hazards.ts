@@ -171,7 +171,7 @@ function sessionRoot(scene: Scene): Finding | undefined {
   if (pids.length === 0) return undefined
   return note(
     'HARDEN_SESSION_ROOT',
-    `processes of this session or process group are root, and are not its ancestors: ${listSome(pids.map(describeProcess))}`,
+    `processes of this session or process group are root, and not ancestors of this process: ${listSome(pids.map(describeProcess))}`,
     'end them if they are helpers of an earlier start; start the server as a service, or with setsid(1)',
   )
 }

@@ -157,12 +157,12 @@ function partOf(status: string, first: string, last: string): string {
 /** The main thread, whose number is the process's, comes first. */
 function listThreads(pid: number | 'self'): number[] {
   const main = pid === 'self' ? process.pid : pid
-  // readdirSync() sorts by letters, and numbers begin anew after the highest (pid_max)
+  // readdirSync() sorts names as text, and numbers start again after the highest (pid_max)
   const tids = readdirSync(`/proc/${pid}/task`).map(Number)
   return tids.sort((a, b) => Number(b === main) - Number(a === main) || a - b)
 }
 
-/** The kernel begins the path of what is outside with '(unreachable)'. */
+/** The kernel puts '(unreachable)' in front of the path of a directory outside the root. */
 function isInside(folder: string, root: string): boolean {
   return placeOf(statSync(`${folder}/root`, { bigint: true })) === root && readlinkSync(`${folder}/cwd`).startsWith('/')
 }
