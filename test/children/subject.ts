@@ -26,7 +26,7 @@ process.on('warning', ({ name, message, code, detail }: Error & { code?: string;
 subscribe('privdrop:hardened', (message) => heard.published.push(JSON.parse(JSON.stringify(message))))
 const odd: Record<string, (...args: unknown[]) => number> = {}
 
-/** A Worker that answers { id, call, args } with what it found. */
+/** A Worker that answers { id, call, args } with the result. */
 const workerSource = `
   const { parentPort } = require('node:worker_threads')
   const { readFileSync } = require('node:fs')
@@ -41,7 +41,7 @@ const workerSource = `
     harden: (options) => require(process.argv[2]).harden(options),
     plan: (options) => JSON.parse(JSON.stringify(require(process.argv[2]).plan(options))),
     audit: () => JSON.parse(JSON.stringify(require(process.argv[2]).audit())),
-    // As soon as there is a rehearsing child, which is too late for it to have this directory.
+    // Once the rehearsing child exists: too late for the child to have this directory open.
     openInRehearsal: (path, main) => {
       const { opendirSync } = require('node:fs')
       setImmediate(() => {
@@ -50,7 +50,7 @@ const workerSource = `
       })
       return 'watching'
     },
-    // Open when it is rehearsed for the first time, and closed then.
+    // Open during the first rehearsal, and closed then.
     closeInRehearsal: (path, main) => {
       directory = require('node:fs').opendirSync(path)
       setImmediate(() => {
@@ -65,7 +65,7 @@ const workerSource = `
       return true
     },
     auditByCopy: (path) => JSON.parse(JSON.stringify(require(path).audit())),
-    // As soon as there is a rehearsing child: what starts is root's, and lives as long as this process.
+    // Once the rehearsing child exists: the process started here is root's, and lives as long as this one.
     startInRehearsal: (main) => {
       setImmediate(() => {
         while (readFileSync('/proc/self/task/' + main + '/children', 'latin1') === '');
@@ -81,7 +81,7 @@ const workerSource = `
       process.dlopen(addon, path)
       return addon.exports[name](...args)
     },
-    // One child after the other, until it is asked what they were.
+    // One child after the other, until the test asks for their states.
     startSpawning: () => {
       children = []
       const next = () =>
@@ -141,7 +141,7 @@ export const actions = {
     const made = plan(options as never)
     return { made: JSON.parse(JSON.stringify(made)), table: String(made), frozen: Object.isFrozen(made.steps) }
   },
-  /** What the process has after so many, good ones and one in ten wrong; --expose-gc. */
+  /** The memory of the process after so many plans, one in ten of them wrong; needs --expose-gc. */
   plans: (count: number) => {
     const options = { user: 'nobody', capabilities: 'cap_kill+ep', chroot: '/', rehearse: { read: ['/'], bind: [25] } }
     for (let i = 0; i < count; i++) {
@@ -150,7 +150,7 @@ export const actions = {
       try {
         plan({ ...options, user: 'no-such-user' })
       } catch {
-        // it does not exist
+        // the account does not exist
       }
     }
     globalThis.gc?.()
@@ -173,7 +173,7 @@ export const actions = {
       frozen: Object.isFrozen(report.threads),
     }
   },
-  /** Workers that call it without end are ended, each in the middle of it. */
+  /** Workers that call it in an endless loop are terminated, each in the middle of a call. */
   terminate: async (call: 'plan' | 'audit', times: number) => {
     const source = `
       const privdrop = require(process.argv[2])
@@ -184,13 +184,13 @@ export const actions = {
     for (let i = 0; i < times; i++) {
       const worker = new Worker(source, { eval: true, argv: [require.resolve('privdrop'), call] })
       await once(worker, 'message')
-      // each somewhere else in it
+      // each at another place in the call
       for (let turn = 0; turn < (i * 37) % 1500; turn++) await new Promise(setImmediate)
       await worker.terminate()
     }
     return times
   },
-  /** In main and in each Worker at once: is there ever a discrepancy? */
+  /** Calls audit() in main and in each Worker at once; false if there ever is a discrepancy. */
   auditAll: async (times: number) => {
     const others = workers.map((worker) => askWorker(worker, 'audits', times))
     for (let i = 0; i < times; i++) if (audit().discrepancies?.length !== 0) return false
@@ -229,7 +229,7 @@ export const actions = {
   listenNoMore: () => {
     process.removeAllListeners('SIGUSR1')
   },
-  /** Node installs a handler when it hears of the listener, by a listener of its own. */
+  /** Node installs its handler when a 'newListener' listener tells it of the listener; that one is removed first. */
   listenInVain: () => {
     process.removeAllListeners('newListener')
     actions.listenForSigusr1()
@@ -251,7 +251,7 @@ export const actions = {
   load: (path: string) => {
     process.dlopen({ exports: odd }, path)
   },
-  /** Both begin at once. */
+  /** Starts both at once. */
   hardenBeside: (name: string, options: unknown) => {
     odd[name]?.()
     return actions.harden(options)

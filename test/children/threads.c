@@ -67,7 +67,7 @@ static void *less(void *unused)
 	return unused;
 }
 
-/* Each id another, and each set; user 0 is the effective one, or the kernel would take the sets away. */
+/* Each id and each set is another one; user 0 is the effective one, or the kernel would take the sets away. */
 static void *mixed(void *unused)
 {
 	static const gid_t groups[] = {9, 10};
@@ -109,7 +109,7 @@ static void *securebits(void *unused)
 	return unused;
 }
 
-/* Ended by the kernel as soon as it asks for its number. */
+/* A thread that the kernel kills as soon as it asks for its number. */
 static void *killed(void *unused)
 {
 	struct sock_filter filter[] = {
@@ -128,7 +128,7 @@ static void *killed(void *unused)
 	return unused;
 }
 
-/* glibc's own broadcast of ids to all threads, without pause; it changes nothing. */
+/* Repeats glibc's own broadcast of ids to all threads, without pause; it changes nothing. */
 static void *setxid(void *unused)
 {
 	tid = syscall(SYS_gettid);
@@ -138,7 +138,7 @@ static void *setxid(void *unused)
 			return unused;
 }
 
-/* The same, and it changes what it can, forth and back, until it is told to stop or may not any more. */
+/* The same, but changes what it can, back and forth, until it is told to stop or may not change it any more. */
 static void *ids(void *unused)
 {
 	static const gid_t group = 4;
@@ -153,7 +153,7 @@ static void *ids(void *unused)
 	return unused;
 }
 
-/* Like every thread that a filter refuses nothing of use to, and refused setgroups(2) by one more. */
+/* A thread with a seccomp filter of its own, which refuses setgroups(2). */
 static void *filtered(void *unused)
 {
 	struct sock_filter filter[] = {
@@ -169,8 +169,8 @@ static void *filtered(void *unused)
 	return unused;
 }
 
-/* Forks without exec, and not by fork(3): each child has a copy of all descriptors, and ends with this thread, or at last
- * alone. */
+/* Forks without exec, and not by fork(3): each child has a copy of all descriptors, and ends with this thread, or in
+ * the end by itself. */
 static void *forking(void *unused)
 {
 	struct clone_args no_flags = {.exit_signal = 0};
@@ -190,7 +190,7 @@ static void *forking(void *unused)
 
 static _Atomic unsigned interruptions;
 
-/* In a system call that no handler lets go on (signal(7)): how often a signal has come. */
+/* In a system call that no handler lets continue (signal(7)): counts how often a signal has come. */
 static void *polling(void *unused)
 {
 	tid = syscall(SYS_gettid);
@@ -212,7 +212,7 @@ static napi_value interrupted(napi_env env, napi_callback_info info)
 
 static volatile unsigned churning;
 
-/* A thread that is followed by another before it dies: births without pause, and who is missed has heirs. */
+/* A thread that starts another before it dies: births without pause, so that a missed thread has successors. */
 static void *churn(void *unused)
 {
 	pthread_attr_t detached;
@@ -233,14 +233,14 @@ static void *churn(void *unused)
 
 static _Atomic bool sharing;
 
-/* System calls that succeed: it has the thread-local storage of the thread that made it. */
+/* System calls that succeed: such a process has the thread-local storage of the thread that made it. */
 static int share(void *unused)
 {
 	(void)unused;
 	for (int waited = 0; sharing && waited < 6000; waited++) {
 		struct timespec moment = { .tv_nsec = 10000000 };
 
-		/* not SYS_poll, which arm64 has not */
+		/* not SYS_poll, which arm64 lacks */
 		syscall(SYS_ppoll, NULL, 0, &moment, NULL, 0);
 	}
 	return 0;
@@ -269,7 +269,7 @@ static napi_value stop_sharing(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-/* An io_uring with a thread of the kernel; its descriptor. */
+/* An io_uring with a kernel thread; returns its descriptor. */
 static napi_value open_poller(napi_env env, napi_callback_info info)
 {
 	struct io_uring_params params = {.flags = IORING_SETUP_SQPOLL};

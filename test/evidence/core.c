@@ -73,14 +73,14 @@ static bool fails(void)
 	return true;
 }
 
-/* What cannot fail, and what nothing depends on. */
+/* Calls that cannot fail, and calls whose failure changes nothing. */
 static bool is_infallible(long number)
 {
 	return number == SYS_futex || number == SYS_gettid || number == SYS_tgkill || number == SYS_exit_group;
 }
 
 long __wrap_syscall(long number, ...);
-/* As syscall(2) does it takes six words, however many there are. */
+/* syscall(2) takes six words, however many arguments there are. */
 __attribute__((no_sanitize("address"))) long __wrap_syscall(long number, ...)
 {
 	long words[6];
@@ -138,7 +138,7 @@ WRAP(int, close, (int file), (file), (__real_close(file), errno = fault.error, -
 WRAP(pid_t, waitpid, (pid_t child, int *status, int options), (child, status, options),
      (__real_waitpid(child, status, options), errno = fault.error, -1))
 
-/* ---- what a process is, as far as nothing of it may change ---- */
+/* ---- the state of a process, of which a refusal may change nothing ---- */
 
 static void tell_lines(FILE *to, const char *path, const char *const *wanted)
 {
@@ -195,12 +195,12 @@ static char *snapshot(void)
 
 /* ---- acts: 0, or the step that was refused ---- */
 
-static char jail[] = "/tmp/privdrop-XXXXXX"; /* where all may write */
+static char jail[] = "/tmp/privdrop-XXXXXX"; /* writable by all users */
 
 #define STEP(name) ((step_set)1 << STEP_##name)
 
 static volatile uint8_t is_kept;
-static int file; /* open, and root's */
+static int file; /* open; it belongs to root */
 
 static struct plan plan_to_nobody(const char *status, uint32_t securebits, int root)
 {
@@ -294,12 +294,12 @@ static int do_sigusr1(void)
 {
 	if (hold_sigusr1(false))
 		return STEP_SIGUSR1;
-	if (give_sigusr1_back() && give_sigusr1_back()) /* one of them can fail */
+	if (give_sigusr1_back() && give_sigusr1_back()) /* one of the two calls can fail */
 		exit(ODD);
 	return 0;
 }
 
-/* What the child has left is right, and so are its answers: 0; else the step. */
+/* 0: what the child has left behind is right, and so are its answers; else the step. */
 static int judge_rehearsal(const struct plan *plan, const struct rehearsal *left)
 {
 	static const char *const lines[] = {
@@ -341,7 +341,7 @@ static int just_rehearse(struct plan *plan)
 	return result;
 }
 
-/* After a rehearsal in which nothing fails: that is an act of its own. */
+/* Follows a rehearsal in which nothing fails: that is an act of its own. */
 static int rehearse_and_commit(struct plan *plan)
 {
 	bool armed = fault.armed;
@@ -368,7 +368,7 @@ static int rehearse_and_commit(struct plan *plan)
 	return result;
 }
 
-/* Every thread is parked and compared, and then a directory is open that is not on the list: refused, and let go. */
+/* Every thread is parked and compared, and then a directory is open that is not on the list: refused, and released. */
 static int park_and_refuse(struct plan *plan)
 {
 	struct committed done;
@@ -431,7 +431,7 @@ static int do_commit_in_chroot(void)
 static const struct act {
 	const char *name;
 	int (*once)(void);
-	bool final; /* commit(): the process may be ended, and is another if it is done */
+	bool final; /* commit(): the process may be ended, and has changed if it is done */
 	bool child;
 	unsigned rounds;
 } acts[] = {
@@ -460,7 +460,7 @@ static void *rest(void *unused)
 	return unused;
 }
 
-/* Descriptors of each kind that means something, and threads. */
+/* Descriptors of each kind that matters to a plan, and threads. */
 static void settle(void)
 {
 	struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -479,7 +479,7 @@ static void settle(void)
 	pthread_barrier_wait(&begun);
 }
 
-/* The end of a case: 0 done, 1 refused, and nothing has changed. */
+/* The exit status of a case: 0 done, 1 refused, with nothing changed. */
 static _Noreturn void run(const struct act *act)
 {
 	char *before = snapshot(), *after;
@@ -491,7 +491,7 @@ static _Noreturn void run(const struct act *act)
 	if (!result && act->final)
 		_exit(getuid() == NOBODY && setuid(0) ? 0 : ODD); /* each thread: rehearse_and_commit() */
 	after = snapshot();
-	/* A thread that was stopped may be on its way out of the handler still, with that one's mask. */
+	/* A thread that was parked may still be leaving the handler, with the handler's mask. */
 	for (unsigned turns = 0; strcmp(before, after); turns++) {
 		if (turns == TURNS) {
 			fprintf(stderr, "%s became %s", before, after);
@@ -559,7 +559,7 @@ static enum outcome try(const struct act *act)
 	exit(1);
 }
 
-/* Each of its calls in turn, until there are no more. */
+/* Lets each of its calls fail in turn, until there are no more. */
 static void try_all(const struct act *act, enum scope scope, int error, bool onwards, unsigned outcomes[3])
 {
 	fault.scope = scope;
@@ -620,7 +620,7 @@ static int repeat_everything(void)
 		if (acts[i].final || (only && strcmp(only, acts[i].name)))
 			continue;
 		for (unsigned round = 0; round < acts[i].rounds; round++) {
-			if (round == 10) { /* what the C library keeps it keeps from the first times on */
+			if (round == 10) { /* what the C library keeps, it allocates in the first rounds */
 				memory = __sanitizer_get_current_allocated_bytes();
 				descriptors = count_entries("/proc/self/fd");
 				maps = count_maps();

@@ -1,8 +1,8 @@
 /*
  * crowd.c - a thousand threads at once that Node does not know, and one that measures how long it stood still
  *
- * Plain N-API, to be loaded beside test/children/threads.c. None of the threads ever ends: one that a signal has got out
- * of its system call shows by being gone.
+ * Plain N-API, to be loaded beside test/children/threads.c. None of the threads ever ends: a thread that a signal got
+ * out of its system call shows by being gone.
  */
 #define _GNU_SOURCE
 #include <node_api.h>
@@ -20,7 +20,7 @@ enum { CROWD = 1000 };
 static sem_t begun, never;
 static int silent[2]; /* a pipe without a writer */
 
-/* The kindest to the rest of the machine, and to the thread that has to stop it: there are a thousand. */
+/* Lowest priority, for the rest of the machine and for the thread that has to stop them: there are a thousand. */
 static void *computing(void *unused)
 {
 	setpriority(PRIO_PROCESS, gettid(), 19);
@@ -30,7 +30,7 @@ static void *computing(void *unused)
 	return unused;
 }
 
-/* The first two are begun again by the kernel after a signal, the others never are (signal(7)). */
+/* The kernel restarts the first two after a signal, and never the others (signal(7)). */
 static void *calling(void *number)
 {
 	char byte;
@@ -101,7 +101,7 @@ static napi_value start_heart(napi_env env, napi_callback_info info)
 	return NULL;
 }
 
-/* The longest time from one beat to the next since it was last asked, in microseconds. */
+/* The longest time between two beats since the last call, in microseconds. */
 static napi_value longest(napi_env env, napi_callback_info info)
 {
 	napi_value result;

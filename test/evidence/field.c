@@ -46,7 +46,7 @@ static napi_value outcome(napi_env env, long result)
 	return number(env, result < 0 ? errno : 0);
 }
 
-/* (real, effective, saved): of all threads, by the C library */
+/* (real, effective, saved): sets the ids of all threads, by the C library */
 static napi_value set_users(napi_env env, napi_callback_info info)
 {
 	int64_t ids[ARGUMENTS];
@@ -66,7 +66,7 @@ static long capset_here(uint64_t mask)
 	return syscall(SYS_capset, &header, data);
 }
 
-/* (user, group, capabilities): all that has to be done, and in the right order */
+/* (user, group, capabilities): all that must be done, in the right order */
 static napi_value drop_here(napi_env env, napi_callback_info info)
 {
 	int64_t to[ARGUMENTS];
@@ -100,7 +100,7 @@ static const char *read_path(napi_env env, napi_callback_info info, size_t index
 	return path;
 }
 
-/* (path): and no chdir */
+/* (path): chroot(2) without chdir(2) */
 static napi_value change_root(napi_env env, napi_callback_info info)
 {
 	char path[PATH_SIZE];
@@ -108,7 +108,7 @@ static napi_value change_root(napi_env env, napi_callback_info info)
 	return outcome(env, chroot(read_path(env, info, 0, path)));
 }
 
-/* (path): a handle on it, the descriptor's number */
+/* (path): a handle on it; returns the descriptor */
 static napi_value open_handle(napi_env env, napi_callback_info info)
 {
 	char path[PATH_SIZE];
@@ -128,7 +128,7 @@ static napi_value open_from(napi_env env, napi_callback_info info)
 	return outcome(env, file < 0 ? -1 : close(file));
 }
 
-/* As if the user of the terminal had typed a letter (TIOCSTI(2const)). */
+/* Types a letter as if the user of the terminal had (TIOCSTI(2const)). */
 static napi_value type_letter(napi_env env, napi_callback_info info)
 {
 	int terminal = open("/dev/tty", O_RDWR | O_CLOEXEC);
@@ -140,7 +140,7 @@ static napi_value type_letter(napi_env env, napi_callback_info info)
 static int stay(void *unused)
 {
 	(void)unused;
-	/* what is open here would keep the other's end from being seen */
+	/* a pipe's end that stays open here would hide the end of the process at the other side */
 	for (int descriptor = 0; descriptor < 1024; descriptor++)
 		close(descriptor);
 	for (;;)
@@ -148,7 +148,7 @@ static int stay(void *unused)
 	return 0;
 }
 
-/* A process of its own on this memory; its number. */
+/* A separate process on this memory; returns its number. */
 static napi_value share_memory(napi_env env, napi_callback_info info)
 {
 	static char stack[16384] __attribute__((aligned(16)));
@@ -173,7 +173,7 @@ static void *map_and_unmap(void *unused)
 	return unused;
 }
 
-/* The same, not as a child; and so that the size of the memory tells nothing while threads run. */
+/* The same, but not a child; and the size of the memory tells nothing while threads run. */
 static napi_value share_memory_aside(napi_env env, napi_callback_info info)
 {
 	static char stack[16384] __attribute__((aligned(16)));

@@ -25,7 +25,7 @@ static _Atomic long coordinator;
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t), *__libc_memalign(size_t, size_t);
 extern void __libc_free(void *);
 
-/* As the C library's syscall(2), without errno: -errno. */
+/* Like the C library's syscall(2), but returns -errno. */
 static long raw(long number, const long a[6])
 {
 	register long r10 __asm__("r10") = a[3], r8 __asm__("r8") = a[4], r9 __asm__("r9") = a[5];
@@ -45,7 +45,7 @@ static void say(const char *text)
 	raw(SYS_write, (long[6]){STDERR_FILENO, (long)text, (long)strlen(text)});
 }
 
-/* In one write(2): several threads come here at once. */
+/* In one write(2): several threads may be here at once. */
 static void pass_or(const char *caught)
 {
 	if (trap == OPEN || (trap == FOR_ONE && coordinator != own_id()))

@@ -1,8 +1,8 @@
 /*
  * host.c - the C core in a musl process without JavaScript, examined from outside
  *
- * Each case runs in a child: threads that rest, work, wait with all signals blocked that musl lets them block, are born
- * and die; then commit(), and the parent reads /proc/CHILD/task of every thread. Prints TAP. As root.
+ * Each case runs in a child: threads that rest, work, wait with all signals blocked that musl lets them block, start
+ * and end; then commit(), and the parent reads /proc/CHILD/task of every thread. Prints TAP. As root.
  *
  * musl has signals of its own: 32 for timers, 33 for pthread_cancel(3), 34 for setuid(3) in all threads. The core borrows
  * 33, so cancelling and setuid() have to work before, during and after.
@@ -33,7 +33,7 @@ static const uint64_t bind_service = UINT64_C(1) << 10; /* CAP_NET_BIND_SERVICE 
 static atomic_bool stop;
 static atomic_uint born, cancelled;
 
-/* In the child: the reason goes to standard error, as a comment to the case that fails by it. */
+/* In the child: writes the reason to standard error, as a comment on the case that fails for it. */
 #define MUST(condition)                                                                                                \
 	do {                                                                                                           \
 		if (!(condition)) {                                                                                    \
@@ -74,7 +74,7 @@ static void *live_briefly(void *unused)
 	return unused;
 }
 
-/* Joined ones and detached ones: musl ends them in different ways. Not so fast that parking could never catch up. */
+/* Joined threads and detached ones: musl ends them in different ways. Not so fast that parking could never catch up. */
 static void *churn(void *unused)
 {
 	pthread_attr_t detached;
@@ -178,7 +178,7 @@ static struct plan plan_to_nobody(void)
 	return plan;
 }
 
-/* Made for another user: what the C library leaves for a moment while it changes the ids of all threads. */
+/* A plan for another user: what the C library leaves for a moment while it changes the ids of all threads. */
 static void must_refuse_unlike(const struct plan *plan)
 {
 	struct plan unlike = *plan;
@@ -194,7 +194,7 @@ static void must_refuse_unlike(const struct plan *plan)
 	free(text);
 }
 
-/* Its text is the plan's from here on: what every thread has to equal. */
+/* The child's text becomes the plan's: every thread must equal it. */
 static void must_rehearse(struct plan *plan)
 {
 	static struct rehearsal left;
@@ -227,7 +227,7 @@ static void must_commit(const struct plan *plan)
 	release_commit(&done);
 }
 
-/* Park all threads and let them go again: a plan for other securebits is refused when all are parked. 0: they have been. */
+/* Parks all threads and releases them: a plan for other securebits is refused once all are parked. 0: they were. */
 static int park_and_refuse(const struct plan *plan)
 {
 	struct plan unlike = *plan;
@@ -248,7 +248,7 @@ static const char *const wanted[] = {
 	"\nCapBnd:\t0000000000000400\n",        "\nCapAmb:\t0000000000000400\n",        "\nNoNewPrivs:\t1\n",
 };
 
-/* How many threads of that process are not as wanted. *all: how many there are. */
+/* How many threads of that process are not in the expected state. *all: how many there are. */
 static unsigned count_wrong(pid_t process, unsigned *all)
 {
 	char path[64], text[8192];
@@ -288,7 +288,7 @@ struct test {
 	const char *name;
 	void (*before)(void);
 	void (*after)(void);
-	unsigned wrong; /* threads that are not as wanted, seen from outside: none, or at least these */
+	unsigned wrong; /* threads not in the expected state, read from outside: none, or at least these */
 	bool race;      /* needs a real machine: on an emulated one no thread parks in time */
 };
 
@@ -351,7 +351,7 @@ static void still_cancelling(void)
 	MUST(broadcast_in_thread() == 0);
 }
 
-/* A mutant: the calling thread alone, as a program would do that knows nothing of threads. */
+/* A mutant: changes the calling thread alone, as a program does that knows nothing of threads. */
 static void commit_alone(void)
 {
 	struct plan plan;
@@ -402,7 +402,7 @@ static void rehearse_what_it_cannot(void)
 	MUST(!rmdir(theirs));
 }
 
-/* Stop all and let them go again, over and over, while threads are born, die and are cancelled. */
+/* Parks all and releases them, over and over, while threads start, end and are cancelled. */
 static void park_again_and_again(void)
 {
 	struct plan plan = plan_to_nobody();
@@ -431,8 +431,8 @@ static void *cancel_in_a_moment(void *moment)
 	return NULL;
 }
 
-/* The first pthread_cancel() of a process sets a handler for signal 33, once for all. Should that fall into the moment in
- * which the signal is borrowed, it must be there afterwards: else the next one ends the process. */
+/* The first pthread_cancel() of a process installs a handler for signal 33, once for all. If that happens while the
+ * signal is borrowed, the handler must be there afterwards: otherwise the next one ends the process. */
 static void first_cancel_meanwhile(void)
 {
 	for (long i = 0; i < FIRST_CANCELS; i++) {
@@ -461,7 +461,7 @@ static void first_cancel_meanwhile(void)
 	}
 }
 
-/* Another process, or a thread of this one, may send 33 as it likes; here it has no meaning. */
+/* Another process, or a thread of this one, may send signal 33 at any time; here it has no meaning. */
 static void unasked_signals(void)
 {
 	siginfo_t info = {.si_signo = 33, .si_code = SI_QUEUE};
@@ -498,7 +498,7 @@ static bool run(const struct test *test)
 	if (!child) {
 		close(ready[0]);
 		close(go[1]);
-		alarm(900); /* a busy machine; what hangs ends */
+		alarm(900); /* long enough for a busy machine; ends a case that hangs */
 		test->before();
 		MUST(write(ready[1], "", 1) == 1 && read(go[0], &byte, 1) == 1);
 		if (test->after)
