@@ -22,8 +22,8 @@
 extern "C" {
 #endif
 
-/* Everything that this package asks of the kernel, in the order in which it asks: identifier, the name in an error, in the
- * last line of an aborted process and in a plan, and the system call on Linux and on Solaris (NULL: no such step there). */
+/* Everything that this package asks of the kernel, in the order in which it asks: identifier; name in an error, in the
+ * last line of an aborted process and in a plan; system call on Linux and on Solaris (NULL: no such step there). */
 #define EACH_STEP(STEP) \
 	STEP(NONE, "", "", "") \
 	STEP(PROC, "proc", "open", NULL)                       /* open /proc/self/task and make sure that it is ours */ \

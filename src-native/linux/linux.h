@@ -179,8 +179,8 @@ void decimal(char text[DECIMAL_SIZE], int number);
 int open_tasks(struct failure *why);
 /* The number of tasks in it, or -1 with errno. */
 long count_tasks(int tasks);
-/* Call visit() for each number that a folder of /proc lists: tasks, descriptors, processes. Stops at the first answer that is
- * not 0 and returns it. -1 with errno. */
+/* Call visit() for each number that a folder of /proc lists: tasks, descriptors, processes. Stops at the first answer
+ * that is not 0 and returns it. -1 with errno. */
 int each_number(int folder, int (*visit)(int number, void *context), void *context);
 /* A whole file below a folder of /proc. Bytes read, at most `size`, or -1 with errno. */
 ssize_t read_file(int folder, const char *path, char *text, size_t size);

@@ -313,8 +313,8 @@ int take_park_signal(struct failure *why)
 	return -1;
 }
 
-/* 0: done. 1: another handler was installed meanwhile, as musl does at the first pthread_cancel(3) of a process, and never
- * again: keep that one. */
+/* 0: done. 1: another handler was installed meanwhile, as musl does at the first pthread_cancel(3) of a process, and
+ * never again: keep that one. */
 static int replace_ours(const struct kernel_sigaction *action)
 {
 	struct kernel_sigaction replaced;

@@ -4,8 +4,8 @@
  * A child becomes such a process for good, with the ids and all groups of the new user, and answers. To reach what root
  * reaches it keeps its privileges, and reduces them to the basic ones for each question.
  *
- * A component can be exchanged in a folder that the new user can write and search (in a sticky one: only by the owner of the
- * component), or that belongs to that user, who can change its mode.
+ * A component can be exchanged in a folder that the new user can write and search (in a sticky one: only by the owner
+ * of the component), or that belongs to that user, who can change its mode.
  */
 #include "sunos.h"
 

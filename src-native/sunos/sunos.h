@@ -72,8 +72,8 @@ struct committed {
 	uint32_t apply_us, read_us; /* microseconds */
 };
 
-/* rehearse.c, commit.c: 0, or -1 with *why filled in and nothing changed. Past the line commit() does not return an error: it
- * ends the process. */
+/* rehearse.c, commit.c: 0, or -1 with *why filled in and nothing changed. Past the line commit() does not return an
+ * error: it ends the process. */
 int rehearse(const struct plan *plan, struct rehearsal *rehearsal, struct failure *why);
 int commit(const struct plan *plan, struct committed *done, struct failure *why);
 void release_rehearsal(struct rehearsal *rehearsal);
