@@ -1,4 +1,4 @@
-/** What the engine and a system say to one another: types alone. */
+/** The types by which the engine and each system talk to each other. */
 import type { Accounts } from './databases'
 import type { HardenError, Run } from './errors'
 import type { Addon, Answer, Failure, OpenDescriptor, QuestionKind, Step } from './native'

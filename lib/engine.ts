@@ -197,7 +197,7 @@ function rehearse(platform: Platform, plan: Plan, questions: readonly Question[]
   }
 }
 
-/** By a seccomp filter whose action is to kill, not to return an errno. */
+/** Whether a seccomp filter has killed the child: one whose action is to kill, not to return an errno. */
 const isKilled = ({ step, signal }: Failure, by: Failure['step']): boolean =>
   step === by && signal === constants.signals.SIGSYS
 

@@ -108,7 +108,7 @@ export interface Failure {
   readonly tid: number
   /** The descriptor concerned, or the index of the question. */
   readonly item: number
-  /** Of openRoot(): the component at which it failed. */
+  /** From openRoot(): the component at which it failed. */
   readonly found?: string
 }
 

@@ -19,7 +19,7 @@ export const allOf = (id: number): Ids => ({ real: id, effective: id, saved: id,
 /** Names in the system's order: of capabilities (capabilities(7)) or of privileges (privileges(7)). */
 export type Names = readonly string[]
 
-/** By the name of the set: Linux has permitted, effective, inheritable, bounding, ambient; Solaris the first three and limit. */
+/** The sets by name: Linux has permitted, effective, inheritable, bounding, ambient; Solaris the first three and limit. */
 export interface Sets {
   readonly permitted: Names
   readonly effective: Names

@@ -138,8 +138,8 @@ static enum walked enter(struct walk *walk, const char *name, bool last, int *li
 	return WALKED_TO_FOLDER;
 }
 
-/* Where the path parts from the open folders, which have no links, the walk begins: a judge that would stop before did
- * so the first time. The last component is walked again, because it may count now and did not then. */
+/* Begin the walk where the path parts from the open folders, which have no links: a judge that would stop before did so
+ * the first time. The last component is walked again, because it may count now and did not then. */
 static void begin_where_they_part(struct walk *walk, const char *path)
 {
 	int depth = 0;

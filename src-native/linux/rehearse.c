@@ -1,7 +1,7 @@
 /*
  * rehearse.c - the plan's steps, tried in a child that is thrown away
  *
- * Whatever the kernel would refuse in the commit it refuses here first: container limits, user namespaces, seccomp
+ * The kernel refuses here first whatever it would refuse in the commit: container limits, user namespaces, seccomp
  * filters, security modules. The child is a copy of the calling thread, made by a raw clone(2): no atfork handlers, no
  * SIGCHLD, no memory, file table or root shared. It makes system calls only, and stores each step before it takes it,
  * so that the step is known even if a signal kills the child.

@@ -1,7 +1,7 @@
 /*
  * rehearse.c - the plan's steps, tried in a child that is thrown away
  *
- * Whatever the kernel would refuse in the commit it refuses here first: a zone's limits, the limit set, auditing. The
+ * The kernel refuses here first whatever it would refuse in the commit: a zone's limits, the limit set, auditing. The
  * child comes from forkx(2): it has the calling thread alone, sends no SIGCHLD, and is found only by a wait for its own
  * pid. It stores each step before it takes it, in memory that both share, so that the step is known even if a signal
  * kills the child, and leaves its last state there.

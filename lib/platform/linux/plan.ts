@@ -27,7 +27,7 @@ export function decide(request: Request, { state: before }: Observation, finding
   const groups = chooseGroups(request, before, findings)
   const own = chooseSets(options, uid, before, findings)
   const ambient = parseAmbient(options.ambientCapabilities ?? '', own.permitted)
-  // What is ambient must be inheritable as well (capabilities(7)).
+  // the ambient set must be within the inheritable one (capabilities(7))
   const inheritable = own.inheritable | ambient
   const bounding = chooseBounding(options, uid, own.permitted | inheritable, before, findings)
   const wanted: State = {
