@@ -57,7 +57,7 @@ function closedFolder(path: string, wanted: State): string | undefined {
 }
 
 /** From the top. */
-function foldersAbove(path: string): string[] {
+export function foldersAbove(path: string): string[] {
   return path === '/' ? [] : [...foldersAbove(dirname(path)), dirname(path)]
 }
 

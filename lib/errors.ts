@@ -144,8 +144,11 @@ export function show(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
 
-/** What is printed must not speak to a terminal; a tab may stay. */
-export const visible = (text: string): string => text.replace(/(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '\ufffd')
+/** A character that moves the cursor, changes colours, or turns round the text after it. A tab may stay. */
+export const UNPRINTABLE = /(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+
+export const visible = (text: string): string =>
+  text.replace(UNPRINTABLE, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
 
 /** Of a long path, which may be any text that is given for one, its end says most. */
 export function showPath(path: string): string {

@@ -6,7 +6,7 @@ import { types } from 'node:util'
 import { type HardenError, type Run, show, wrongType, wrongValue } from './errors'
 import { nearest } from './nearest'
 import { namingPlaces } from './places'
-import { refuseAll } from './reasons'
+import { REASONS_MAX, refuseAll } from './reasons'
 import { listWords, meant, optionWords, type Words } from './words'
 
 /** What harden() and plan() take. Whatever else is in it is refused: a misspelt option must not be a default. */
@@ -96,9 +96,6 @@ export const WHOLE_ID = `an id is a whole number from 0 to ${LARGEST_ID}`
 const ATTEMPTS_MAX = 1024
 /** The kernel's limit (getgroups(2), NGROUPS_MAX); it has been a constant since Linux 2.6.4. */
 export const NGROUPS_MAX = 65536
-
-/** Of a list, as many wrong elements are told. */
-const REASONS_MAX = 16
 
 /** How it was called: the name of the function, and what was given after the options. */
 interface Call {

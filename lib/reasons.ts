@@ -58,6 +58,9 @@ function extended(error: HardenError, more: string): HardenError {
 /** Own properties alone, and the message, which is none that is enumerable. */
 export const fieldsOf = ({ message, ...fields }: HardenError): HardenErrorFields => ({ message, ...fields })
 
+/** Of one list or text, as many mistakes are told. */
+export const REASONS_MAX = 16
+
 /** Each is given to `run`, and the first is thrown again: what they are about is wrong as a whole. */
 export function refuseAll(errors: readonly unknown[], run: Run): void {
   const raise = (error: unknown) => {

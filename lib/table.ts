@@ -1,5 +1,6 @@
 /** Rows as text: each as one line for a log or a pipe, folded at the width of a terminal. */
 import { isatty } from 'node:tty'
+import { visible } from './errors'
 
 /** What it is about, and what there is to say. */
 export type Row = readonly [name: string, ...lines: string[]]
@@ -29,14 +30,6 @@ function fold(text: string, width: number): string[] {
     else lines.push(word)
   }
   return lines
-}
-
-/** Without what would move the cursor, colour, or turn round what follows. */
-export function visible(text: string): string {
-  return text.replace(
-    /(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  )
 }
 
 /** Frozen, and a table as a string, which is folded if standard output is a terminal. */

@@ -25,7 +25,7 @@ const options = {
   capabilities: text,
   privileges: text,
   chroot: text,
-  'ambient-capabilities': text,
+  'ambient-capabilities': texts,
   'allow-new-privileges': flag,
   read: texts,
   write: texts,
@@ -114,7 +114,7 @@ type Values = Omit<
 
 /** Not checked here: validate() does it, and knows each option by its own name. */
 function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
-  const groups = values['supplemental-groups']
+  const { 'supplemental-groups': groups, 'ambient-capabilities': ambient } = values
   return {
     user: values.user,
     group: values.group,
@@ -122,7 +122,7 @@ function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
     capabilities: values.capabilities,
     privileges: values.privileges,
     chroot: values.chroot,
-    ambientCapabilities: values['ambient-capabilities'],
+    ambientCapabilities: ambient?.join(','),
     noNewPrivileges: values['allow-new-privileges'] ? false : undefined,
     rehearse: { read, write, bind: bind && items(bind).map(port) },
     allowInspector: values['allow-inspector'],

@@ -2,7 +2,8 @@
  * What is written, and where to. Some of it comes from other people's processes: a thread may call itself anything.
  */
 import { styleText } from 'node:util'
-import { type Row, rowText, visible } from '../table'
+import { visible } from '../errors'
+import { type Row, rowText } from '../table'
 
 /** `process`, or in its tests something like it. */
 export interface Terminal {

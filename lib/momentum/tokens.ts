@@ -2,7 +2,7 @@
  * The words of a Momentum configuration file, and the errors that show where in it they stand. Each character is looked
  * at once: no file takes more than time in proportion to its length.
  */
-import { HardenError, type HardenErrorFields, show, visible } from '../errors'
+import { HardenError, type HardenErrorFields, show, UNPRINTABLE, visible } from '../errors'
 
 export interface Source {
   readonly path: string
@@ -181,6 +181,6 @@ export function wrongAt(
     message: `${place}: ${message}`,
     remedy,
     // of a file that could not be read there is nothing to show
-    excerpt: text && `${visible(left + right)}\n${left.replace(/[^\t]/gu, ' ')}^`,
+    excerpt: text && `${(left + right).replace(UNPRINTABLE, '\ufffd')}\n${left.replace(/[^\t]/gu, ' ')}^`,
   })
 }

@@ -5,10 +5,8 @@ import { HardenError, type Run, show, type Values } from '../../errors'
 import { type LinuxAddon, type Masks, native } from '../../native'
 import { nearest } from '../../nearest'
 import type { HardenOptions } from '../../options'
-import { refuseAll } from '../../reasons'
+import { REASONS_MAX, refuseAll } from '../../reasons'
 
-/** Of a text, as many mistakes are told. */
-const REASONS_MAX = 16
 /** No clause that is written by hand is longer. */
 const CLAUSE_MAX = 256
 
