@@ -1,6 +1,6 @@
 /**
- * What was aimed at, and what has come of it. Each aim is a ratio to what ran in the same rounds, so that it says the same on a slower
- * machine; in brackets the milliseconds of the machine on which it was set.
+ * The aims, and whether they are met. Each is a ratio to something that ran in the same rounds, so that it holds on a
+ * slower machine too; the milliseconds in brackets are those of the machine on which it was set.
  */
 import { type Quartiles, quartiles, ratio } from './numbers'
 import type { Aim, Results } from './results'

@@ -19,7 +19,7 @@ import { plot } from './plot'
 import type { Results } from './results'
 import { standstill, throughput } from './smtp'
 
-/** Each of them so many times, in turn. */
+/** How often each runs, in turn. */
 async function inTurn<Name extends string, T>(
   runs: number,
   ways: Record<Name, () => T | Promise<T>>,

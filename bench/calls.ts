@@ -1,4 +1,4 @@
-/** System calls for each thread more, counted by strace(1): a number, not a time. */
+/** System calls for each additional thread, counted by strace(1): a number, not a time. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -20,7 +20,8 @@ export function countCalls(): Calls {
   return { harden: sum(harden), floor: sum(least), each: harden }
 }
 
-/** What the same process without it does is none of it; nor is what does not depend on the number of threads. */
+/** Without the calls that the same process makes without it, and without those that do not depend on the number of
+ * threads. */
 function perThread(
   command: (threads: number, way: 'harden' | 'nothing') => string[],
   way: 'harden',
@@ -53,7 +54,7 @@ function trace(command: string[]): Record<string, number> {
     },
   )
   if (error) throw error
-  // the subject ends itself that way, and strace as what it has traced
+  // the subject ends itself by this signal, and strace ends like it
   if (status !== 0 && signal !== 'SIGKILL') throw new Error(`strace ${command.join(' ')}: ${status}`)
   const lines = readFileSync(table, 'utf8').matchAll(/^(\w+) +(\d+)$/gm)
   return Object.fromEntries([...lines].flatMap(([, name, calls]) => (name === 'total' ? [] : [[name, Number(calls)]])))

@@ -1,5 +1,6 @@
 /*
- * clone.c - an addon: () => microseconds of an empty clone(2) of the process, until it has ended: the floor of a rehearsal
+ * clone.c - an addon: () => microseconds from an empty clone(2) of the process until that has ended: the floor of a
+ * rehearsal
  */
 #define _GNU_SOURCE
 #include <node_api.h>

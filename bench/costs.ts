@@ -2,7 +2,7 @@
 import { afterwards, changed, Fresh, floor, mustBeChanged, subject, trimmed } from './fresh'
 
 export const counts = [11, 32, 100, 500, 1000] as const
-/** Of idle ones; of busy ones, which take seconds, a third. */
+/** How many runs with idle threads; with busy ones, which take seconds, a third of that. */
 const runs: Record<number, number> = { 11: 31, 32: 31, 100: 21, 500: 11, 1000: 11 }
 
 /** Microseconds, by way and part; all of one index ran side by side. */
@@ -12,14 +12,14 @@ export interface Cell {
   threads: number
   busy: boolean
   us: Samples
-  /** Seen from outside: of all threads libpsx has changed so many. */
+  /** How many of all threads libpsx has changed, read from outside. */
   psx: number
 }
 
 interface Way {
   name: string
   command: string[]
-  /** What every thread must be afterwards; none: it is known to be wrong. */
+  /** The expected state of every thread afterwards; none: this way does not reach it. */
   wanted?: object
 }
 
@@ -29,7 +29,7 @@ function ways(threads: number, busy: boolean): Way[] {
     { name: 'set', command: subject({ ...task, way: 'set' }), wanted: afterwards.set },
     { name: 'harden', command: subject({ ...task, way: 'harden' }), wanted: afterwards.harden },
     { name: 'trimmed', command: trimmed(subject({ ...task, way: 'harden' })), wanted: afterwards.harden },
-    // of busy ones it takes minutes
+    // with busy threads it takes minutes
     ...(busy ? [] : (['psx', 'psx all'] as const).map((way) => ({ name: way, command: subject({ ...task, way }) }))),
     { name: 'floor', command: floor(threads, busy, 'go'), wanted: afterwards.harden },
     { name: 'floor trimmed', command: trimmed(floor(threads, busy, 'go')), wanted: afterwards.harden },

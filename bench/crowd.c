@@ -1,5 +1,5 @@
 /*
- * crowd.c - an addon: (count, busy) => threads of which Node knows nothing, in a Node process
+ * crowd.c - an addon: (count, busy) => starts threads that Node does not know, in a Node process
  */
 #define _GNU_SOURCE
 #include "crowd.h"

@@ -1,9 +1,9 @@
 /*
- * floor.c - the least that can be done in N threads: a signal to each, its changes, its return, and a look at it afterwards
+ * floor.c - the least work in N threads: a signal to each, its changes, its return, and a reading of it afterwards
  *
- * Nobody is counted twice, no thread that is born meanwhile is found. With 'hold' none begins before all have come and said
- * who they are, so that there is something to compare while nothing has changed; and none goes on before all have done it, so
- * that nobody runs half privileged: each thread is woken three times instead of once.
+ * It does not check for threads that are counted twice or created meanwhile. With 'hold' no thread begins before all
+ * have come and given their ids, so that they can be compared while nothing has changed; and none goes on before all
+ * are done, so that no thread runs half privileged: each is woken three times instead of once.
  *
  * floor THREADS idle|busy go|hold|nothing: prints { commit, audit }, in microseconds, and stays until its standard input ends.
  */
@@ -51,7 +51,7 @@ static void change_here(void)
 	failed |= change(here_only, drop) || prctl(PR_GET_SECUREBITS) < 0;
 }
 
-/* What a thread alone can say of itself. */
+/* What only the thread itself can read. */
 static void say_who_here(void)
 {
 	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};

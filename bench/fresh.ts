@@ -1,4 +1,4 @@
-/** Fresh processes: what they say of themselves, and what is seen of them from outside. */
+/** Fresh processes: what they report, and what can be read of them from outside. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdtempSync, realpathSync, rmSync } from 'node:fs'
@@ -10,12 +10,12 @@ import type { Answer, Task } from './subject'
 
 const sources = join(__dirname, '../..')
 
-/** What is written in C, compiled. */
+/** The C sources, compiled. */
 export const programs = mkdtempSync(join(tmpdir(), 'privdrop-bench-'))
 process.on('exit', () => rmSync(programs, { recursive: true }))
 chmodSync(programs, 0o755)
 
-/** @returns the version of libpsx, which is the system's, or the one in lib/ and include/ of a folder */
+/** @returns the version of libpsx: the system's, or that in a folder's lib/ and include/ */
 export function compile(libpsx?: string): string {
   const cc = (...args: string[]) =>
     execFileSync('cc', ['-O2', '-Wall', '-Wextra', ...args], { cwd: sources, stdio: 'inherit' })
@@ -25,7 +25,7 @@ export function compile(libpsx?: string): string {
   const folder = libpsx === undefined ? [] : [`-I${libpsx}/include`, `-B${libpsx}/lib`, `-L${libpsx}/lib`]
   const found = execFileSync('cc', [...folder, '-print-file-name=libpsx.so'], { encoding: 'utf8' }).trim()
   const lookedFor = `-Wl,-wrap,pthread_create,-rpath,${dirname(found)}`
-  // as psx(3) says that it is linked
+  // linked as psx(3) says
   cc(...addon, '-o', join(programs, 'psx.node'), 'psx.c', ...folder, '-lpsx', '-lpthread', lookedFor)
   cc('-o', join(programs, 'floor'), 'floor.c')
   cc('-o', join(programs, 'trimmed'), 'trimmed.c')
@@ -38,7 +38,7 @@ export function floor(threads: number, busy: boolean, how: 'go' | 'hold' | 'noth
   return [join(programs, 'floor'), String(threads), busy ? 'busy' : 'idle', how]
 }
 
-/** The same without a bounding set to drop. */
+/** The same command without a bounding set to drop. */
 export const trimmed = (command: string[]): string[] => [join(programs, 'trimmed'), ...command]
 
 export class Fresh {
@@ -48,7 +48,7 @@ export class Fresh {
   constructor([command = '', ...args]: string[]) {
     const { NODE_OPTIONS: _, ...env } = process.env
     this.#process = spawn(command, args, {
-      // its standard input is a pipe in which nothing ever comes
+      // nothing is ever written to the pipe that is its standard input
       stdio: ['pipe', 'pipe', 'inherit'],
       env: { ...env, PRIVDROP_BENCH: programs },
     })
@@ -76,16 +76,16 @@ export class Fresh {
   }
 }
 
-/** What each thread must be afterwards. */
+/** The expected state of each thread. */
 export const afterwards = {
   nothing: {},
   set: { uid: hardened.uid, gid: hardened.gid, groups: '' },
   harden: hardened,
-  /** With what psx.c leaves alone. */
+  /** With the parts that psx.c does not change. */
   kept: (({ bounding: _, ...rest }) => rest)(hardened),
 }
 
-/** How many threads are what they must be, of how many. */
+/** How many threads are in the expected state, of how many. */
 export function changed(pid: number, wanted: object): [number, number] {
   const all = tasks(pid)
   const right = all.filter((task) =>

@@ -1,20 +1,20 @@
-/** What a process takes to load the package, and what it keeps for it; what the rehearsal takes to copy the process. */
+/** The time and memory that loading the package takes, and the time that the rehearsal takes to copy the process. */
 import { spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterwards, Fresh, mustBeChanged, subject } from './fresh'
 
-/** What a server has loaded already. */
+/** Modules that a server has loaded already. */
 export const server = "require('node:net'); require('node:worker_threads')"
 export const addonAlone = "require('node-gyp-build')('.')"
 const found = 'console.log(Number(process.hrtime.bigint() - start) / 1e6)'
 
-/** Milliseconds of a program, in a process that has run another one before. */
+/** Milliseconds that a program takes, in a process that has run another one before. */
 export function load(program: string, before = ''): number {
   return Number(run(`${before}; const start = process.hrtime.bigint(); ${program}; ${found}`))
 }
 
-/** Milliseconds of Node itself, from the start of a process to its end: by it machines can be compared. */
+/** Milliseconds of Node itself, from the start of a process to its end, to compare machines by. */
 export function start(): number {
   const start = performance.now()
   run('')
@@ -29,7 +29,7 @@ function run(program: string): string {
   return stdout
 }
 
-/** Megabytes that are its own: what is shared with other processes is none (proc_pid_smaps(5)). */
+/** Private megabytes: memory shared with other processes is not counted (proc_pid_smaps(5)). */
 export async function memory(way: 'nothing' | 'harden'): Promise<number> {
   const fresh = new Fresh(subject({ way, threads: 11 }))
   try {
@@ -45,7 +45,7 @@ export async function memory(way: 'nothing' | 'harden'): Promise<number> {
   }
 }
 
-/** Milliseconds of the rehearsal, of all, and of an empty copy of the same process. */
+/** Milliseconds: of the rehearsal, of all of harden(), and of an empty copy of the same process. */
 export async function rehearsal(heap: number): Promise<{ rehearse: number; whole: number; clone: number }> {
   const fresh = new Fresh(subject({ way: 'clone', threads: 11, heap }))
   const { clone = Number.NaN } = await fresh.answer().finally(() => fresh.end())

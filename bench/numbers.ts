@@ -1,4 +1,4 @@
-/** Medians, and the quartiles that say how far to trust them. */
+/** Medians, and quartiles to show how far to trust them. */
 
 export interface Quartiles {
   q1: number
@@ -17,12 +17,12 @@ export function quartiles(values: readonly number[]): Quartiles {
   return { q1: at(0.25), median: at(0.5), q3: at(0.75), runs: sorted.length }
 }
 
-/** Run by run: what ran side by side had the same machine. */
+/** Run by run: runs side by side had the machine in the same condition. */
 export function ratio(values: readonly number[], base: readonly number[]): Quartiles {
   return quartiles(values.map((value, run) => value / (base[run] ?? Number.NaN)))
 }
 
-/** Three digits, as far as there are more than that. */
+/** Three digits, but all of those before the decimal point. */
 export function show(value: number): string {
   if (!Number.isFinite(value)) return '-'
   return Math.abs(value) >= 100

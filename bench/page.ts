@@ -22,7 +22,7 @@ const methods = {
   'floor audit': 'the floor of the audit',
 }
 
-/** What has not changed every thread has no time. */
+/** A way that has not changed every thread has no time. */
 export const isRight = ({ psx, threads }: Cell): boolean => psx === threads
 
 const psx = (cell: Cell, name: string): string =>
@@ -62,7 +62,7 @@ function aims(list: readonly Aim[]): string {
   )
 }
 
-/** For bench/results.md. */
+/** The tables of bench/results.md. */
 export function page(results: Results): string {
   const { machine, cells, calls, standstill, load, memory, throughput, rehearsal } = results
   const row = (name: string, values: Quartiles): string[] => [name, spread(values)]
@@ -119,7 +119,7 @@ ${table(
 `
 }
 
-/** For docs/cost.md: the whole and its parts. */
+/** For docs/cost.md: the total and its parts. */
 export function summary({ machine, cells, standstill, load }: Results): string {
   const idle = cells.filter(({ busy }) => !busy)
   const shown = [

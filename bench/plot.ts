@@ -13,7 +13,7 @@ const lines = {
   'harden rehearse': 'rehearsal',
 }
 
-/** A method that leaves threads as they were has no line: the title says so. */
+/** A method that leaves threads unchanged has no line; the title says so. */
 export async function plot(cells: readonly Cell[], libpsx: string): Promise<string> {
   const wrong = cells.filter((cell) => !isRight(cell))
   const shown = Object.entries(lines).filter(([name]) => wrong.length === 0 || !name.startsWith('psx'))
@@ -42,7 +42,7 @@ export async function plot(cells: readonly Cell[], libpsx: string): Promise<stri
     data: { values },
     title: wrong.length === 0 ? `libpsx ${libpsx}` : `libpsx ${libpsx} is wrong: changes ${left.join(', ')} threads`,
     background: 'white',
-    config: { aria: false }, // it is shown as an image, which has words of its own
+    config: { aria: false }, // shown as an image, which has its own alternative text
     facet: { column: { field: 'panel', sort: ['idle threads', 'busy threads'], title: null, type: 'nominal' } },
     spec: {
       width: 360,

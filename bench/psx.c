@@ -1,5 +1,6 @@
 /*
- * psx.c - an addon: (all) => the changes by libpsx, with those of the bounding set if all; throws when libpsx says that one failed
+ * psx.c - an addon: (all) => the changes by libpsx, with those of the bounding set if `all`; throws if libpsx reports a
+ * failure
  */
 #define _GNU_SOURCE
 #include "changes.h"

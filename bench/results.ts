@@ -1,4 +1,4 @@
-/** What has been measured. */
+/** What has been measured, as data. */
 import type { Calls } from './calls'
 import type { Cell } from './costs'
 import type { Quartiles } from './numbers'
@@ -9,11 +9,11 @@ export interface Results {
   calls: Calls
   /** Milliseconds, with few threads and with many. */
   standstill: Record<'nothing' | 'process.set*' | 'harden()', [Quartiles, Quartiles]>
-  /** Node itself; the package after what a server has loaded, and first of all; its addon alone. */
+  /** Node itself; the package after a server's modules, and before any; its addon alone. */
   load: Record<'start' | 'server' | 'empty' | 'floor', Quartiles>
   memory: Record<'before' | 'more', Quartiles>
   throughput: Record<'nothing' | 'harden', Quartiles>
-  /** By megabytes. */
+  /** By the megabytes of memory written to. */
   rehearsal: Record<string, Record<'rehearse' | 'whole' | 'clone', Quartiles>>
   aims: Aim[]
 }

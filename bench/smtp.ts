@@ -1,4 +1,4 @@
-/** A mail server as its clients see it: how long it stands still, and how many messages it takes. */
+/** A mail server as its clients see it: the longest pause, and the messages it takes. */
 import { connect, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { afterwards, Fresh, mustBeChanged, subject } from './fresh'
@@ -19,7 +19,7 @@ class Client {
     await this.hear()
   }
 
-  /** Until the last line of an answer (RFC 5321, 4.2.1). */
+  /** Reads up to the last line of an answer (RFC 5321, 4.2.1). */
   async hear(): Promise<void> {
     let line: string
     do line = (await this.#lines.next()).value ?? 'closed'
@@ -62,7 +62,7 @@ export async function standstill(way: Task['way'], threads: number): Promise<num
     const done = server.answer().then(() => {
       over = true
     })
-    // once more: the answer may be quicker than the round trip that was under way
+    // once more: the answer may come before the round trip that was under way ends
     for (let more = 0; more < 5; more += over ? 1 : 0) {
       const start = performance.now()
       await client.say('NOOP')
@@ -77,7 +77,7 @@ export async function standstill(way: Task['way'], threads: number): Promise<num
   return longest
 }
 
-/** Messages a second, after as a share of before. */
+/** Messages a second afterwards, as a share of those before. */
 export async function throughput(way: 'nothing' | 'harden'): Promise<{ before: number; after: number }> {
   const [server, port] = await serve(way, 11)
   const clients = await Promise.all(Array.from({ length: 8 }, () => new Client(port).greet()))
@@ -91,7 +91,7 @@ export async function throughput(way: 'nothing' | 'harden'): Promise<{ before: n
     return count / seconds
   }
   try {
-    await deliverFor(1.5) // until it is compiled
+    await deliverFor(1.5) // until the code is compiled
     const before = await deliverFor(1)
     server.signal('SIGUSR2')
     await server.answer()

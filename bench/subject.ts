@@ -1,6 +1,6 @@
 /**
- * One fresh process that gives up root in one way, once: prints what it took as a line of JSON, and stays, to be looked at
- * from outside.
+ * One fresh process that gives up root in one way, once: prints the times as a line of JSON, and stays, so that it can
+ * be read from outside.
  */
 import { pbkdf2 } from 'node:crypto'
 import { once } from 'node:events'
@@ -11,16 +11,16 @@ import { promisify } from 'node:util'
 import { SMTPServer } from 'smtp-server'
 
 export interface Task {
-  /** 'nothing' does not even load the package. */
+  /** 'nothing': the package is not even loaded. */
   way: 'nothing' | 'set' | 'psx' | 'psx all' | 'clone' | 'harden'
-  /** In all, when it begins. */
+  /** The threads in all, when it begins. */
   threads: number
   busy?: boolean
   /** Megabytes of memory that it has written to. */
   heap?: number
-  /** A mail server, which does it when it gets SIGUSR2. */
+  /** A mail server, which gives up root on SIGUSR2. */
   smtp?: boolean
-  /** Nobody looks at it: it ends. */
+  /** The process ends at once, instead of staying to be read. */
   ends?: boolean
 }
 
@@ -31,7 +31,7 @@ const programs = process.env.PRIVDROP_BENCH ?? ''
 const now = (): number => Number(process.hrtime.bigint()) / 1000
 const say = (answer: Answer): unknown => process.stdout.write(`${JSON.stringify(answer)}\n`)
 
-/** To be loaded before the clock starts. */
+/** Loaded before the clock starts. */
 function prepare({ way, ends }: Task): () => Answer {
   if (way === 'set')
     return () => {
@@ -63,7 +63,7 @@ function prepare({ way, ends }: Task): () => Answer {
   }
 }
 
-/** The proof is the reading of every thread, and the comparison. The commit is all the rest of the native call. */
+/** The proof is reading and comparing every thread. The commit is the rest of the native call. */
 function splitCommit(): Answer {
   const addon = require('node-gyp-build')(join(__dirname, '../../..')) as import('../dist/native').LinuxAddon
   const { commit } = addon
@@ -79,7 +79,7 @@ function splitCommit(): Answer {
   return split
 }
 
-/** As many threads as there are to be, libuv's pool of four among them. */
+/** Starts threads up to this number, libuv's pool of four among them. */
 async function crowd({ threads, busy = false }: Task): Promise<void> {
   await promisify(pbkdf2)('', '', 1, 8, 'sha1')
   if (busy) {
@@ -118,7 +118,7 @@ async function main(task: Task): Promise<void> {
   const whole = now() - start
   if (task.ends) process.kill(process.pid, 'SIGKILL')
   say({ whole, ...parts })
-  heap.length = 0 // it has been alive until here
+  heap.length = 0 // keeps it alive up to here
 }
 
 void main(JSON.parse(process.argv[2] as string))

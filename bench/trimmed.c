@@ -1,5 +1,5 @@
 /*
- * trimmed.c - trimmed COMMAND...: runs it as the root that it is, with nothing left to drop from its bounding set
+ * trimmed.c - trimmed COMMAND...: runs it as root, with nothing left to drop from its bounding set
  *
  * A root program gets its inheritable set and its bounding set (capabilities(7), "Capabilities and execution of programs by
  * root"), so the first is filled before the second is trimmed.

@@ -1,4 +1,5 @@
-/** Why the new identity cannot use a file, and the line that changes it: by the permissions of path_resolution(7). */
+/** Why the new identity cannot use a file, by the permissions of path_resolution(7), and the command that changes
+ * it. */
 import { realpathSync, type Stats, statSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
 import type { Plan, Question } from './contract'
@@ -8,38 +9,39 @@ import { attempt } from './hazards'
 import { shellWord } from './shell'
 import type { State } from './state'
 
-/** For what the permissions do not explain: an access control list, a security module. */
+/** For what permissions do not explain: an access control list, a security module. */
 const GENERAL =
   'make it, and every directory above it, accessible to the new user (chown, chmod, setfacl, or a supplementary group), or use it before harden()'
 
-/** By these the system knows who is who: no line that opens one to a server is a remedy. */
+/** The system tells users apart by these files: no remedy may open one of them to a server. */
 const OF_ROOT = /^\/etc\/(?:(?:passwd|group|shadow|gshadow)-?|sudoers(?:\.d(?:\/.*)?)?)$/
 const NEVER = 'use it before harden(), and leave it closed: a process that can read or change it can become root'
 
-/** hier(7): what all programs share belongs to root. */
+/** hier(7): directories that all programs share; they stay root's. */
 const SHARED =
   /^\/(?:bin|boot|dev|etc|home|lib\d*|media|mnt|opt|proc|root|run|sbin|srv|sys|tmp|usr(?:\/.*)?|var(?:\/(?:cache|lib|local|lock|log|mail|opt|run|spool|tmp))?)?$/
 
-/** Of a path that `rehearse` names and that the new user may not use. */
+/** The remedy for a path that `rehearse` names and the new user may not use. */
 export function remedyForPath({ kind, path }: Question, { wanted, root }: Plan): string {
   const there = root ? join(root.path, path) : path
   try {
     const closed = closedFolder(there, wanted) ?? closedFolder(realpathSync(there), wanted)
     const isInside = (path: string) => !root || !relative(root.path, path).startsWith('..')
-    // in the chroot a link leads elsewhere
+    // a link leads elsewhere in the chroot than out here
     if (!isInside(closed ?? realpathSync(there))) return GENERAL
     const remedy =
       closed === undefined ? remedyForFile(there, kind === 'write', wanted) : remedyForFolder(closed, wanted)
     return remedy ?? GENERAL
   } catch {
-    return GENERAL // this process may not look there, or it has gone
+    return GENERAL // this process may not look there, or the path is gone
   }
 }
 
-/** Of a path that is not there. A file that the server makes later is tried by its folder. */
+/** The remedy for a path that does not exist. For a file that the server creates later, its folder is the one to
+ * name. */
 export function remedyForAbsent({ kind, path }: Question, { wanted, root }: Plan): string {
   if (root && path.startsWith(`${root.path}/`) && attempt(() => realpathSync(path)) !== undefined)
-    return `write ${showPath(path.slice(root.path.length))}, which it is inside the chroot`
+    return `write ${showPath(path.slice(root.path.length))}, which is that path inside the chroot`
   const create = root ? 'create it inside the chroot' : 'create it'
   if (kind !== 'write') return create
   const there = root ? join(root.path, path) : path
@@ -50,18 +52,18 @@ export function remedyForAbsent({ kind, path }: Question, { wanted, root }: Plan
   return word === undefined ? create : `${create}; a folder: install -d -o ${userOf(wanted)} ${word}`
 }
 
-/** The first that the new user cannot pass. */
+/** The first folder that the new user cannot pass through. */
 function closedFolder(path: string, wanted: State): string | undefined {
   const closed = foldersAbove(path).find((folder) => !may('x', statSync(folder), wanted))
   return closed === undefined ? undefined : realpathSync(closed)
 }
 
-/** From the top. */
+/** The folders above a path, from the top. */
 export function foldersAbove(path: string): string[] {
   return path === '/' ? [] : [...foldersAbove(dirname(path)), dirname(path)]
 }
 
-/** Whose permissions count (chmod(1)): the first that fits, although another may permit more. */
+/** Whose permissions count (chmod(1)): those of the first class that fits, even if another class may do more. */
 function classOf({ uid, gid }: Stats, { user, group, groups }: State): 'u' | 'g' | 'o' {
   if (uid === user.real) return 'u'
   return gid === group.real || groups.includes(gid) ? 'g' : 'o'

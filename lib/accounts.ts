@@ -1,5 +1,5 @@
 /**
- * Names to ids. Done before anything changes, and before a chroot: afterwards there are only numbers.
+ * Names to ids. Done before anything changes, and before a chroot: after it, names cannot be looked up any more.
  */
 import { existsSync } from 'node:fs'
 import { type Entry, entries, type Kind } from './databases'
@@ -9,7 +9,7 @@ import { nearest } from './nearest'
 import { type HardenOptions, LARGEST_ID, showList, WHOLE_ID, wordsOf } from './options'
 import { REASONS_MAX } from './reasons'
 
-/** Ids that were asked for; undefined where nothing was. Every field is an own property. */
+/** The ids of the options; undefined where an option is missing. Every field is an own property. */
 export interface Identity {
   readonly uid: number | undefined
   readonly gid: number | undefined
@@ -18,7 +18,7 @@ export interface Identity {
 }
 
 /**
- * @param run is given each name at fault, and may throw it: what it is about is undefined
+ * @param run receives the error about each wrong name, and may throw it; what the name stands for is then undefined
  * @throws HardenError ERR_UNKNOWN_CREDENTIAL, ERR_INVALID_ARG_VALUE, ERR_HARDEN_LOOKUP_FAILED
  */
 export function resolve(
@@ -30,7 +30,7 @@ export function resolve(
   const gid = run(() =>
     group === undefined ? account && primaryGroup(account, addon) : findGroup(group, 'group', addon, account),
   )
-  // of a name at fault it is not known what the account's groups are
+  // a wrong name has no account whose groups could be found
   const groups =
     supplementalGroups === 'initgroups' && user !== undefined && account === undefined
       ? undefined
@@ -59,7 +59,7 @@ function findGroups(
 
 function accountGroups(uid: number | undefined, gid: number | undefined, addon: Addon): number[] {
   if (uid === undefined || gid === undefined)
-    throw wrongValue('supplementalGroups', `'initgroups' goes with a user`, `give the option 'user' as well`, {
+    throw wrongValue('supplementalGroups', `'initgroups' needs a user`, `give the option 'user' as well`, {
       found: 'initgroups',
     })
   return ascending(answer('supplementalGroups', uid, 'getgrouplist', addon.accountGroups(uid, gid)) ?? [])
@@ -69,7 +69,7 @@ export function ascending(ids: Iterable<number>): number[] {
   return [...new Set(ids)].sort((a, b) => a - b)
 }
 
-/** Of a user that is given by its id, the group is not known yet. */
+/** If the user is given by id, the group is not known yet. */
 interface Account {
   readonly uid: number
   readonly gid: number | undefined
@@ -95,7 +95,7 @@ function primaryGroup({ uid, gid }: Account, addon: Addon): number {
   return usable(found, 'group', uid)
 }
 
-/** @param account of which it is the group, if it is */
+/** @param account whose primary group it is, if it is one */
 function findGroup(group: string | number, option: string, addon: Addon, account?: Account): number {
   if (typeof group === 'number') return group
   const found = isPossible(group) ? answer(option, group, 'getgrnam_r', addon.groupByName(group)) : undefined
@@ -106,7 +106,7 @@ function findGroup(group: string | number, option: string, addon: Addon, account
 
 const NAME_MAX = 1024
 
-/** No account has another name, and name services end the process over some of them (nss-systemd over a long one). */
+/** Whether a name may exist: name services end the process over some that cannot (nss-systemd over a long one). */
 const isPossible = (name: string): boolean => Buffer.byteLength(name) <= NAME_MAX && !/[:\p{Cc}]/u.test(name)
 
 /** "There is no such account" is an answer; "the name service failed" must not be taken for it. */
@@ -136,7 +136,7 @@ interface Mending {
   readonly wanted?: string
 }
 
-/** No account has this name. Nothing but digits can be an id; '0day', '0x10', ' 0' are names that do not exist. */
+/** For a name without an account. Only digits can be an id; '0day', '0x10', ' 0' are names that do not exist. */
 function digits(option: string, name: string, mend: () => Mending): number {
   if (!/^[0-9]+$/.test(name))
     throw new HardenError({
@@ -153,7 +153,7 @@ function remedyForUser(name: string, addon: Addon): Mending {
   const [user = '', group = '', ...more] = name.split(':')
   if (more.length === 0 && isThere(addon.userByName, user) && isThere(addon.groupByName, group))
     return { remedy: `write { user: ${show(user)}, group: ${show(group)} }`, wanted: user }
-  // never root, which is no account to give up root to
+  // not root: giving up root for root is no remedy
   const names = entries('user').filter(({ id }) => id !== 0)
   return remedyForName('user', name, nearestOf(name, names, addon.userByName))
 }
@@ -183,7 +183,7 @@ function nearestOf(name: string, known: readonly Entry[], lookup: Lookup): strin
 
 function remedyForName(kind: Kind, name: string, wanted: string | undefined): Mending {
   if (!isPossible(name))
-    return { remedy: 'correct it: no account has a name so long, or with a colon or a control character' }
+    return { remedy: 'correct it: no account has so long a name, or a colon or a control character in it' }
   const create = creation(kind, name)
   if (wanted !== undefined) return { remedy: `did you mean ${show(wanted)}? If not, ${create}`, wanted }
   return {
@@ -191,9 +191,9 @@ function remedyForName(kind: Kind, name: string, wanted: string | undefined): Me
   }
 }
 
-/** The line for an account of a service, in the words of what is installed. */
+/** The command that creates such an account, with the tools that are installed. */
 function creation(kind: Kind, name: string): string {
-  // what these programs accept
+  // the names that these programs accept
   const isPlain = /^[a-z_][a-z0-9_-]{0,30}$/.test(name)
   if (isPlain && isInstalled('/usr/sbin/useradd', '/etc/login.defs'))
     return `create it: ${kind === 'user' ? 'useradd --system --no-create-home --shell /usr/sbin/nologin' : 'groupadd --system'} ${name}`

@@ -18,7 +18,7 @@ export interface AuditReport {
    * of this package has promised.
    */
   readonly promise: Readonly<Record<string, string>> | null
-  /** What is not as it was promised, in any thread; empty: nothing. undefined: nothing is known to compare with. */
+  /** What is not as promised, in any thread. undefined: no promise is known to compare with. */
   readonly discrepancies: readonly Discrepancy[] | undefined
 }
 
@@ -53,12 +53,12 @@ function compareKind({ words }: Promised, { state, threads }: Look['kinds'][numb
   return threads.flatMap(({ tid, name }) => differences.map((difference) => ({ tid, name, ...difference })))
 }
 
-/** What is the process's: whether its inspector is open, or a signal would open it. */
+/** Discrepancies of the process as a whole: its inspector is open, or a signal would open it. */
 function aroundIt({ allowInspector }: Promised, { sigusr1, kinds }: Look): Discrepancy[] {
   const { tid = process.pid, name = 'node' } =
     kinds.flatMap(({ threads }) => threads).find(({ tid }) => tid === process.pid) ?? {}
   const open = inspectorUrl()
-  // In a Worker it is not known whether the main thread listens.
+  // A Worker cannot tell whether the main thread listens.
   const listens = !isMainThread || process.listenerCount('SIGUSR1') > 0
   const found: Discrepancy[] = []
   if (open !== undefined && !allowInspector)
@@ -68,7 +68,7 @@ function aroundIt({ allowInspector }: Promised, { sigusr1, kinds }: Look): Discr
   return found
 }
 
-/** Threads that are alike are shown together. */
+/** Threads that are alike share their rows. */
 function rows({ discrepancies = [] }: AuditReport, look: Look, promised: Promised | undefined): Row[] {
   const { source, kinds } = look
   const accounts = promised?.root === undefined ? accountsOf(kinds.map(({ state }) => state)) : noAccounts
@@ -85,7 +85,7 @@ function rows({ discrepancies = [] }: AuditReport, look: Look, promised: Promise
   ]
 }
 
-/** One for all threads in which the same is so. */
+/** One row for all threads that have the same discrepancy. */
 function discrepancyRows(discrepancies: readonly Discrepancy[]): Row[] {
   const threads = new Map<string, Discrepancy[]>()
   for (const discrepancy of discrepancies) {

@@ -7,8 +7,8 @@ for (const stream of [process.stdout, process.stderr])
   stream.on('error', ({ code, message }: NodeJS.ErrnoException) => {
     if (code === 'EPIPE') return // a reader that stops, such as head(1), has read enough
     process.exitCode = UNREADABLE
-    // of stderr itself there is nowhere to say it
-    if (stream === process.stdout) console.error(`privdrop: what was found could not be written: ${message}`)
+    // a failure of stderr cannot be reported
+    if (stream === process.stdout) console.error(`privdrop: the output could not be written: ${message}`)
   })
 
 process.exitCode = main(process.argv.slice(2), process)

@@ -6,7 +6,7 @@ import type { HardenOptions } from './options'
 import type { Root } from './root'
 import type { Names, State, Thread, Words } from './state'
 
-/** Every finding that harden() and plan() have. None changes its meaning; docs/errors.md says what each is. */
+/** Every finding that harden() and plan() have. A code never changes its meaning; docs/errors.md describes each. */
 export type FindingCode =
   | 'HARDEN_USER_ROOT'
   | 'HARDEN_CAPABILITY_IS_ROOT'
@@ -41,13 +41,13 @@ export type FindingCode =
   | 'HARDEN_PROCESS_FLAGS'
   | 'HARDEN_NOT_EXAMINED'
 
-/** True, worth knowing, and no reason to stop. */
+/** Something true and worth knowing, and no reason to refuse. */
 export interface Finding<Code extends string = FindingCode> {
-  /** Which finding it is, for programs: 'HARDEN_USER_ROOT', ... One meaning each; docs/errors.md has them all. */
+  /** The finding, for programs: 'HARDEN_USER_ROOT', ... One meaning each; docs/errors.md has them all. */
   readonly code: Code
   /** danger: another process of the new user, or an attacker in this one, gains more than was retained. note: the rest. */
   readonly level: 'danger' | 'note'
-  /** One sentence without its full stop, and without the remedy. */
+  /** One sentence without its full stop; the remedy is not in it. */
   readonly message: string
   /** Another such sentence: what to do. */
   readonly remedy: string
@@ -56,85 +56,85 @@ export interface Finding<Code extends string = FindingCode> {
 /** The calling thread, as the kernel describes it. */
 export interface Observation {
   readonly state: State
-  /** The text that it was read from, with which the commit compares. */
+  /** The text that the state was read from; the commit compares with it. */
   readonly text: string
   /** The most supplementary groups that this system takes. */
   readonly groupsMax: number
 }
 
-/** Who the process has to be: names are resolved. */
+/** The identity to assume, with names resolved. */
 export interface Request {
   readonly options: HardenOptions
   readonly uid: number
   readonly gid: number
-  /** Ascending; undefined: none was asked for. */
+  /** Ascending; undefined: the option was not given. */
   readonly groups: readonly number[] | undefined
 }
 
-/** What a system decides. */
+/** What a system decides: the expected state, and the way to it. */
 export interface Decision {
-  /** What every thread has to be. */
+  /** The expected state of every thread. */
   readonly wanted: State
-  /** The steps to it, in the kernel's order, without those whose state holds already. */
+  /** In the order in which they are taken, without those whose state holds already. */
   readonly steps: readonly Step[]
 }
 
-/** What the rehearsing child is asked, as the new identity. */
+/** A question to the rehearsing child, as the new identity. */
 export interface Question {
   readonly kind: QuestionKind
   /** '' for a port or a descriptor. */
   readonly path: string
   /** A TCP port, a descriptor; for 'exchange' 1 if the last component counts as well. */
   readonly number: number
-  /** The option that asks it: a bad answer is a refusal. undefined: it becomes a finding. */
+  /** The option that it comes from: a bad answer is a refusal. undefined: a bad answer becomes a finding. */
   readonly option: string | undefined
-  /** Of a finding: what the path is to the process. */
+  /** For a finding: what the path is to the process. */
   readonly role: string
 }
 
 /** Everything that is decided. Frozen. */
 export interface Plan extends Decision {
   readonly before: Observation
-  /** Of `rehearse` and `chroot`. */
+  /** Those of the options `rehearse` and `chroot`. */
   readonly questions: readonly Question[]
-  /** What any process of the new user has: the plan's groups and the account's. */
+  /** The groups of any process of the new user: the plan's and the account's. */
   readonly accountGroups: readonly number[]
   /** supplementalGroups was given. */
   readonly explicitGroups: boolean
-  /** Open: to be closed by the caller that made the plan. */
+  /** Open; whoever made the plan closes it. */
   readonly root: Root | undefined
   readonly findings: readonly Finding[]
   /** Names of the ids in `wanted`, for people to read: looked up when they are shown, and before a chroot that hides them. */
   readonly accounts: () => Accounts
 }
 
-/** What the rehearsing child has left. */
+/** What the rehearsing child left behind. */
 export interface Rehearsal {
   readonly state: State
-  /** The kernel's text about it: what every thread must equal after the commit. */
+  /** The kernel's text about the child, which every thread's must equal after the commit. */
   readonly text: string
   /** One for each question that was asked. */
   readonly answers: readonly Answer[]
   /** prctl(2), PR_GET_DUMPABLE; undefined on Solaris. */
   readonly dumpable: number | undefined
-  /** The open directories inside of the new root: opaque. */
+  /** The open directories inside the new root: opaque. */
   readonly inside: ArrayBuffer
   readonly avoid: Avoid
 }
 
-/** What a filter kills the process for: the rehearsal goes without. */
+/** Calls for which a filter kills the process: the rehearsal leaves them out. */
 export interface Avoid {
   readonly kcmp: boolean
   readonly regain: boolean
 }
 
-/** What a commit has led to. Every thread is proved. */
+/** The result of a commit. Every thread is proved. */
 export interface Committed {
   readonly threads: readonly Thread[]
   /** Child processes that are root. */
   readonly rootChildren: readonly number[]
   readonly timings: readonly Timing[]
-  /** Attempts at stopping every thread, where that is needed. */
+  /** Attempts at parking every thread; undefined on Solaris. */
   readonly parkTries?: number
 }
 
@@ -144,13 +144,13 @@ export interface Timing {
   readonly us: number
 }
 
-/** Where hazards look. */
+/** What the hazards examine. */
 export interface Scene {
   readonly platform: Platform
   readonly plan: Plan
-  /** Those that mean something; undefined: they could not be listed. */
+  /** Those that matter to a plan; undefined: they could not be listed. */
   readonly descriptors: readonly OpenDescriptor[] | undefined
-  /** What could not be read, though it is there: to be added to by look(). */
+  /** What exists and could not be read; look() adds to it. */
   readonly unread: Set<string>
 }
 
@@ -161,26 +161,26 @@ export interface Kind {
   readonly threads: readonly Thread[]
 }
 
-/** What is known of every thread at some time. */
+/** The state of every thread at one time. */
 export interface Look {
   readonly source: 'proc' | 'process'
-  /** Threads that are alike together: first those that are as the main thread is. */
+  /** Threads grouped by their state, the main thread's group first. */
   readonly kinds: readonly Kind[]
-  /** What SIGUSR1 does: by default it opens Node's inspector, or ends the process. */
+  /** What SIGUSR1 does. Caught by Node itself it opens the inspector; by default it ends the process. */
   readonly sigusr1: 'ignored' | 'caught' | 'default'
 }
 
-/** What a system has to answer. Whatever throws, throws HardenError. */
+/** What each system implements. Whatever throws, throws HardenError. */
 export interface Platform {
   readonly name: 'linux' | 'sunos'
   /** What both systems' addons have. */
   addon(): Addon
   observe(): Observation | Failure
-  /** @returns whether the texts of the options are understood; what is wrong with each is given to `run` */
+  /** @returns whether the texts of the options can be parsed; each mistake is given to `run` */
   readTexts(options: HardenOptions, run: Run): boolean
-  /** @throws HardenError what the options ask and this system cannot do */
+  /** @throws HardenError if the options ask for what this system cannot do */
   decide(request: Request, before: Observation, findings: Finding[]): Decision
-  /** The text that an option takes for words which were given as a list; undefined: it takes none. */
+  /** The text that an option takes, from words that were given as a list; undefined: there is none. */
   textOf(option: string, words: readonly string[]): string | undefined
   /** In the order of the report: dangers first. */
   readonly hazards: readonly Hazard[]
@@ -188,23 +188,23 @@ export interface Platform {
   rehearse(plan: Plan, questions: readonly Question[], avoid: Avoid): Omit<Rehearsal, 'avoid'> | Failure
   /** The plan's steps in every thread. A Failure means that nothing has changed. */
   commit(plan: Plan, rehearsal: Rehearsal, keepSigusr1: boolean): Committed | Failure
-  /** What a step that failed means, and what to do about it. */
+  /** A failed step as an error with its remedy. */
   explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError
   /** The system call behind each kind of question. */
   callOf(kind: QuestionKind): string
-  /** Why a question was answered so, and what to do about it. */
+  /** The remedy for a bad answer. */
   remedyForAnswer(question: Question, errno: number, plan: Plan): string
-  /** What is worth knowing of child processes that are root. */
+  /** The finding about child processes that are root. */
   rootChildren(pids: readonly number[]): Finding | undefined
-  /** Every capability or privilege of this system, by its name. */
+  /** The names of all capabilities or privileges of this system. */
   allNames(): Names
-  /** Files beside Node's modules on which the next start rests. */
+  /** Files besides Node's modules on which the next start depends. */
   libraries(): readonly string[]
-  /** Every thread, read at any time. `root`: where the new root is, if there is one. */
+  /** Every thread's state, at any time. `root`: placeOf() the new root, if there is one. */
   look(root: string | undefined): Look
 }
 
-/** What harden() has promised: words, and where the new root is. */
+/** What harden() has promised: a word for each field, and placeOf() the new root. */
 export interface Promised {
   readonly words: Words
   readonly root: string | undefined

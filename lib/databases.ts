@@ -1,4 +1,4 @@
-/** passwd(5) and group(5) as they lie on the disk: for people to read. What is decided is asked of the name service. */
+/** passwd(5) and group(5) as files, for people to read. Decisions are made by the name service's answers. */
 import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs'
 import type { HardenOptions } from './options'
 import type { State } from './state'
@@ -12,21 +12,21 @@ const PATHS = { user: '/etc/passwd', group: '/etc/group' } as const
 
 export type Kind = keyof typeof PATHS
 
-/** None where they cannot be read. */
+/** Every account or group; none if the file cannot be read. */
 export function entries(kind: Kind): Entry[] {
   let text = ''
   try {
     text = read(PATHS[kind])
   } catch {
-    // then there are numbers
+    // then ids are shown as numbers
   }
   return Array.from(text.matchAll(/^([^:\n]+):[^:\n]*:(\d+):/gm), ([, name = '', id]) => ({ name, id: Number(id) }))
 }
 
-/** Of a hundred thousand accounts. */
+/** Room for a hundred thousand accounts. */
 const SIZE_MAX = 16 * 1024 * 1024
 
-/** In a chroot it may be a file of any kind: none that the process would wait for is read. */
+/** In a chroot the path may name anything: nothing is read for which the process would wait. */
 function read(path: string): string {
   const descriptor = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
   try {
@@ -41,9 +41,9 @@ function read(path: string): string {
 export type Accounts = Readonly<Record<Kind, ReadonlyMap<number, string>>>
 
 /**
- * Of each id the name by which it was asked for, else the first that it has on the disk.
+ * For each id the name that was given for it, else its first name in the file.
  *
- * @param asked names for the ids of the first state
+ * @param options the names that were given for the ids of the first state
  */
 export function accountsOf(
   states: readonly Pick<State, 'user' | 'group' | 'groups'>[],
@@ -54,7 +54,7 @@ export function accountsOf(
   return { user: namesOf('user', users, user), group: namesOf('group', groups, group) }
 }
 
-/** @param asked for the first of the ids */
+/** @param asked the name that was given for the first id */
 function namesOf(kind: Kind, ids: readonly number[], asked: string | number | undefined): Map<number, string> {
   const names = new Map<number, string>()
   const wanted = new Set(ids)
@@ -64,7 +64,7 @@ function namesOf(kind: Kind, ids: readonly number[], asked: string | number | un
   return names
 }
 
-/** In a chroot the new user may decide what is found under the name of a file. */
+/** For use in a chroot, where the new user may decide what the files say. */
 export const noAccounts: Accounts = { user: new Map(), group: new Map() }
 
 /** The first name that an id has, or the id. */

@@ -6,7 +6,7 @@ import type { Answer, Failure, Step } from './native'
 
 export const debug = debuglog('privdrop')
 
-/** A step, whether it is due, and why it is not if it is not. */
+/** A step, whether it is due, and if not, why. */
 export type Due = readonly [step: Step, isDue: boolean, why: string]
 
 export function dueSteps(all: readonly Due[]): Step[] {
@@ -28,7 +28,7 @@ export function debugAnswer({ kind, path, number, option, role }: Question, { er
   }
 }
 
-/** @param part what is tried again, and how */
+/** @param part what is tried again */
 export function debugRetry(part: string, { step, syscall, errno, signal }: Failure): void {
   if (!debug.enabled) return
   const why = signal ? `signal ${signal}` : errnoName(errno)

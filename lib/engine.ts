@@ -27,7 +27,7 @@ import { exchanged, noAccess, notAsked } from './refusal'
 import { closeRoot, openRoot, type Root } from './root'
 import { compare, inWords, isAny } from './state'
 
-/** How often what may pass, such as a directory that is open for a moment, is tried before it is refused. */
+/** How often a refusal that may pass, such as that of a directory open for a moment, is tried again. */
 const TRIES = 3
 const PAUSE_MS = 10
 
@@ -37,14 +37,14 @@ export interface Examined {
   readonly rehearsal: Rehearsal | undefined
 }
 
-/** After options that are wrong: what else is, in those that are right. The reasons are added. */
+/** After wrong options: add what is wrong with the others to the reasons. */
 export function lookUp(platform: Platform, options: HardenOptions, { run }: Reasons): void {
   run(() => resolve(independent(options), platform.addon(), run))
   run(() => platform.readTexts(options, run))
   run(() => closeRoot(openRootOf(platform, options)))
 }
 
-/** Without what rests on an option that is missing: it may have been wrong, and is left out therefore. */
+/** The options without those that depend on a missing one, which may be missing because it was wrong. */
 function independent({ supplementalGroups: groups, ...options }: HardenOptions): HardenOptions {
   return { group: 0, ...options, supplementalGroups: groups === 'initgroups' ? undefined : groups }
 }
@@ -53,7 +53,7 @@ const openRootOf = (platform: Platform, { chroot }: HardenOptions): Root | undef
   chroot === undefined ? undefined : openRoot(chroot, platform.addon())
 
 /**
- * Options and the present state to a frozen Plan: from here on nothing is decided any more.
+ * Options and the present state to a frozen Plan, after which nothing is left to decide.
  *
  * @param reasons what is wrong with names, ids and texts is added
  * @throws HardenError if there is any reason
@@ -86,7 +86,7 @@ export function makePlan(platform: Platform, options: HardenOptions, reasons: Re
   })
 }
 
-/** Of what could not be found out it says what is so now: other reasons are looked for as well. */
+/** A part that cannot be resolved keeps its present value, so that other reasons are found as well. */
 function requestOf(platform: Platform, options: HardenOptions, { state }: Observation, { run }: Reasons): Request {
   const isNamed = options.user !== undefined || run(() => refusePresentUser(state.user, options)) !== undefined
   const identity = resolve(isNamed ? options : independent(options), platform.addon(), run)
@@ -108,15 +108,15 @@ function refusePresentUser(user: Observation['state']['user'], options: HardenOp
     wanted: 'a name or an id',
     found: given ? 'undefined' : undefined,
     message: given
-      ? 'the process has root among its user ids, and the option user is there, and undefined'
+      ? 'the process has root among its user ids, and the option user is undefined'
       : 'the process has root among its user ids, and no user is named to take its place',
     remedy: given
-      ? 'is a variable of the environment not set? Set it to the name of an account'
+      ? 'is an environment variable not set? Set it to the name of an account'
       : `give the option 'user': an account of the server's own`,
   })
 }
 
-/** A name service that fails takes nothing from the plan. */
+/** If the name service fails, the plan's own groups are used alone. */
 function accountGroups(platform: Platform, { uid, gid }: Request, groups: readonly number[]): number[] {
   const account = platform.addon().accountGroups(uid, gid)
   return typeof account === 'number' ? [...groups] : [...new Set([...groups, ...account])]
@@ -127,7 +127,7 @@ function listQuestions({ rehearse, chroot }: HardenOptions, uid: number): Questi
   const path = (kind: 'read' | 'write') => (path: string, index: number) =>
     ({ kind, path, number: 0, option: `rehearse.${kind}[${index}]`, role: '' }) as const
   return [
-    // root could exchange everything
+    // root can exchange everything
     ...(chroot === undefined || uid === 0
       ? []
       : [{ kind: 'exchange', path: chroot, number: 0, option: 'chroot', role: '' } as const]),
@@ -139,7 +139,7 @@ function listQuestions({ rehearse, chroot }: HardenOptions, uid: number): Questi
   ]
 }
 
-/** Everything that can speak against a plan, in the order in which it is looked for. It changes nothing. */
+/** Everything that can speak against a plan, in the order of the checks. It changes nothing. */
 export function examine(platform: Platform, plan: Plan, timings: Timing[], run: Run): Examined {
   const descriptors = timed(timings, 'descriptors', () =>
     run(() => answer(platform.addon().descriptors(), platform, plan)),
@@ -174,7 +174,7 @@ function answer<T extends object>(given: T | Failure, platform: Platform, plan?:
   return given
 }
 
-/** @throws HardenError an answer to what an option asks */
+/** @throws HardenError if the answer refuses what an option asks for */
 function refuseAnswer(platform: Platform, plan: Plan, question: Question, given: Answer): void {
   if (question.option === undefined) return
   if (question.kind === 'exchange') {
@@ -183,7 +183,7 @@ function refuseAnswer(platform: Platform, plan: Plan, question: Question, given:
   } else if (given.errno) throw noAccess(platform, question, given.errno, plan)
 }
 
-/** What filters kill, and what may pass, is tried again. */
+/** Rehearses; again without what a filter kills, and again if the refusal may pass. */
 function rehearse(platform: Platform, plan: Plan, questions: readonly Question[]): Rehearsal {
   let avoid: Avoid = { kcmp: false, regain: false }
   for (let tries = 1; ; tries++) {
@@ -197,11 +197,12 @@ function rehearse(platform: Platform, plan: Plan, questions: readonly Question[]
   }
 }
 
-/** By a seccomp filter that has an action for it, and not an errno. */
+/** By a seccomp filter whose action is to kill, not to return an errno. */
 const isKilled = ({ step, signal }: Failure, by: Failure['step']): boolean =>
   step === by && signal === constants.signals.SIGSYS
 
-/** A directory that is open for a moment, or ids that the C library is changing. Not a wait that ran out, which has taken its time. */
+/** A directory that is open for a moment, or ids that the C library is changing. Not a wait that ran out: trying again
+ * would take as long. */
 const isPassing = ({ step, syscall, errno, signal, tid }: Failure): boolean =>
   errno === 0 &&
   signal === 0 &&
@@ -211,7 +212,7 @@ function pause(): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, PAUSE_MS)
 }
 
-/** @throws HardenError the child has not become what was wanted */
+/** @throws HardenError if the child's state is not the expected one */
 function checked<T extends Omit<Rehearsal, 'avoid'>>(plan: Plan, rehearsal: T): T {
   const [difference] = compare(inWords(plan.wanted), rehearsal.state)
   const undumpable = rehearsal.dumpable ?? 0
@@ -223,7 +224,7 @@ function checked<T extends Omit<Rehearsal, 'avoid'>>(plan: Plan, rehearsal: T): 
     syscall: 'read',
     wanted,
     found,
-    message: `the rehearsal came out otherwise than asked for: ${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`,
+    message: `the rehearsal did not lead to the expected state: ${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`,
     remedy: 'look for a security module or a sandbox that alters credentials',
   })
 }

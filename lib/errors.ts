@@ -1,10 +1,10 @@
 /**
- * The one error class. The fields are for programs, the message is for people and ends with the remedy.
+ * The one error class. Its fields are for programs; the message is for people and ends with the remedy.
  */
 import { constants } from 'node:os'
 import { getSystemErrorName, inspect } from 'node:util'
 
-/** What can go wrong, each with one meaning; docs/errors.md has the table. */
+/** What can go wrong. A code has one meaning; docs/errors.md has the table. */
 export type HardenErrorCode =
   | 'ERR_INVALID_ARG_TYPE'
   | 'ERR_INVALID_ARG_VALUE'
@@ -29,14 +29,14 @@ export type HardenErrorCode =
   | 'ERR_HARDEN_SHARED_MEMORY'
   | 'ERR_HARDEN_CONFIG'
 
-/** What a HardenError carries, as data: HardenPlan.refusals. */
+/** The fields of a HardenError as plain data: HardenPlan.refusals. */
 export interface HardenErrorFields {
   code: HardenErrorCode
-  /** One sentence without its full stop, and without the remedy. */
+  /** One sentence without its full stop; the remedy is not in it. */
   message: string
   /** Another such sentence. */
   remedy: string
-  /** Lines that the message ends with: the line of a file, and a mark under the place. */
+  /** Lines at the end of the message: the line of a file, and a mark under the place. */
   excerpt?: string
   option?: string
   place?: string
@@ -53,13 +53,13 @@ export interface HardenErrorFields {
 
 /** Thrown by every function. Whenever it is thrown, nothing has changed: what fails later ends the process instead. */
 export class HardenError extends Error {
-  /** Which error it is, for programs: 'ERR_UNKNOWN_CREDENTIAL', ... One meaning each; docs/errors.md has them all. */
+  /** The error, for programs: 'ERR_UNKNOWN_CREDENTIAL', ... One meaning each; docs/errors.md has them all. */
   declare readonly code: HardenErrorCode
   /** What to do about it, as one sentence without its full stop. The message ends with it. */
   declare readonly remedy: string
-  /** The option of harden() that it is about: 'user', 'supplementalGroups[1]', 'rehearse.read[0]'. */
+  /** The option of harden() concerned: 'user', 'supplementalGroups[1]', 'rehearse.read[0]'. */
   declare readonly option?: string
-  /** Where in a configuration file the value of that option, or the mistake, stands: 'file:line:column'. */
+  /** Where in a configuration file that option's value, or the mistake, is: 'file:line:column'. */
   declare readonly place?: string
   /** The step under way: 'setgroups', 'capset', 'park', ... */
   declare readonly step?: string
@@ -67,13 +67,13 @@ export class HardenError extends Error {
   declare readonly syscall?: string
   /** Negative, as in Node's own system errors: `util.getSystemErrorName(errno)` is 'EPERM'. */
   declare readonly errno?: number
-  /** The thread that it is about (gettid(2)). */
+  /** The thread concerned (gettid(2)). */
   declare readonly tid?: number
-  /** What would be right: a type ('a string'), a text that would be accepted, the kernel's word ('0'). */
+  /** What is expected: a type ('a string'), a text that would be accepted, the kernel's value ('0'). */
   declare readonly wanted?: string
-  /** What is there instead, cut at 64 characters if an option has it: a name, a path, the kernel's word ('1000'). */
+  /** What was found instead: a name, a path (cut at 64 characters if from an option), the kernel's value ('1000'). */
   declare readonly found?: string
-  /** From plan(), if the options have several mistakes: the others. Each is in the message, too. */
+  /** From plan(), if the options have several mistakes: the others. The message lists them too. */
   declare readonly others?: readonly HardenErrorFields[]
 
   static {
@@ -99,21 +99,21 @@ export class HardenError extends Error {
   }
 }
 
-/** As an assignment makes it, even where Object.prototype has been changed. */
+/** The descriptor that an assignment makes, even if Object.prototype has been changed. */
 function own(value: unknown): PropertyDescriptor {
   return { __proto__: null, value, enumerable: true, configurable: true, writable: true } as PropertyDescriptor
 }
 
-/** 'EPERM', from the kernel's positive number; 0 is no error of the kernel's. */
+/** The name of a positive errno, such as 'EPERM'; 0 is not an error of the kernel. */
 export function errnoName(errno: number): string {
   if (errno <= 0) return 'no answer'
   const name = getSystemErrorName(-errno)
   if (!name.startsWith('Unknown')) return name
-  // libuv has no name for ECHILD or ESTALE, for two
+  // libuv lacks some names, such as ECHILD and ESTALE
   return Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? name
 }
 
-/** @param remedy where "make it ..." is not the whole of it */
+/** @param remedy if "make it ..." does not say enough */
 export function wrongType(option: string, wanted: string, value: unknown, remedy = `make it ${wanted}`): HardenError {
   const found = show(value)
   return new HardenError({
@@ -130,13 +130,13 @@ export function wrongValue(option: string, message: string, remedy: string, valu
   return new HardenError({ ...values, code: 'ERR_INVALID_ARG_VALUE', option, message, remedy })
 }
 
-/** Runs a part; undefined: it has thrown a HardenError, which is a reason for a refusal. */
+/** Runs a part. undefined: the part threw a HardenError, which becomes a reason for a refusal. */
 export type Run = <T>(part: () => T) => T | undefined
 
-/** What was given, and what it has to be, if there is a word for it. */
+/** What was given, and the value that would be right, if there is one. */
 export type Values = Pick<HardenErrorFields, 'found' | 'wanted'>
 
-/** A value as an error message may show it: short, and without running any code of its own. */
+/** A value for an error message: short, and shown without running its code. */
 export function show(value: unknown): string {
   if (typeof value === 'string') return value.length > 64 ? `${inspect(value.slice(0, 64))}...` : inspect(value)
   if (Array.isArray(value)) return 'an array'
@@ -144,13 +144,14 @@ export function show(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
 
-/** A character that moves the cursor, changes colours, or turns round the text after it. A tab may stay. */
+/** A character that moves the cursor, changes colours or reverses the direction of text. Tabs stay. */
 export const UNPRINTABLE = /(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
 
+/** Text that cannot control a terminal. */
 export const visible = (text: string): string =>
   text.replace(UNPRINTABLE, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
 
-/** Of a long path, which may be any text that is given for one, its end says most. */
+/** A path for a message. Of a long one the end is shown, which says most. */
 export function showPath(path: string): string {
   const shown = path.length > PATH_SHOWN ? `...${path.slice(-PATH_SHOWN)}` : path
   return visible(inspect(shown, { breakLength: Number.POSITIVE_INFINITY }))

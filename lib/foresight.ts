@@ -1,6 +1,6 @@
 /**
- * What will break as the new user, and what of root's next start that user can put something else in the place of: the rehearsing child is
- * that user already, and is asked. Every question here becomes a finding, none a refusal.
+ * What will break as the new user, and what of root's next start that user can exchange: the rehearsing child already
+ * is that user and answers. Every question here becomes a finding, never a refusal.
  */
 import { existsSync, readlinkSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -12,13 +12,13 @@ import { attempt, danger, exchangedThrough, listSome, note } from './hazards'
 import type { Answer } from './native'
 import { filesRead, foldersAsked } from './places'
 
-/** A question, and what the rehearsing child answered. */
+/** A question and the rehearsing child's answer. */
 interface Asked {
   readonly question: Question
   readonly answer: Answer
 }
 
-/** Each is a few system calls of the rehearsing child. */
+/** A bound: for each, the rehearsing child makes a few system calls. */
 const FILES_MAX = 1024
 
 export function questionsAhead(scene: Scene): Question[] {
@@ -35,7 +35,7 @@ const question = (kind: Question['kind'], path: string, number: number, role: st
   role,
 })
 
-/** What root runs, or reads, when this program is started again. */
+/** What root runs or reads when this program starts again. */
 function nextStart({ platform }: Scene): Question[] {
   const main = process.argv[1] ?? ''
   const folders = isPath(main) ? foldersAbove(main).reverse() : []
@@ -50,7 +50,7 @@ function nextStart({ platform }: Scene): Question[] {
     ...filesRead(),
     ...foldersAsked(),
   ])
-  // beside one another, so that the folders that two paths share are walked once
+  // sorted, so that the folders that two paths share are walked once
   return [...paths]
     .filter(isPath)
     .sort()
@@ -59,14 +59,15 @@ function nextStart({ platform }: Scene): Question[] {
 
 const isPath = (path: string): boolean => path.startsWith('/') && !path.includes('\0')
 
-/** CommonJS modules, and addons. An application of ECMAScript modules is not among them. */
+/** CommonJS modules and addons. ECMAScript modules are not listed. */
 function modules(): string[] {
   return typeof require === 'function' && require.cache ? Object.keys(require.cache) : []
 }
 
 const filesOf = ({ descriptors }: Scene) => (descriptors ?? []).filter(({ kind }) => kind === 'file')
 
-/** To a file that is open for writing root appends at the next start; and what the user cannot open itself works until then. */
+/** Root appends to a file open for writing again at the next start; and a file that the new user cannot open works only
+ * until it is opened again. */
 function openFiles(scene: Scene): Question[] {
   const files = filesOf(scene).slice(0, FILES_MAX)
   return files.flatMap(({ descriptor, writable }) => {
@@ -78,21 +79,21 @@ function openFiles(scene: Scene): Question[] {
   })
 }
 
-/** root binds the path again, and may change its mode. */
+/** Root binds the path again at the next start, and may change its mode. */
 function listeners({ descriptors }: Scene): Question[] {
   return (descriptors ?? [])
     .filter(({ kind, name }) => kind === 'listens' && isPath(name))
     .map(({ name }) => question('exchange', name, 0, 'socket'))
 }
 
-/** What a running server comes back to. */
+/** What a running server uses again. */
 function reach(): Question[] {
   const { env } = process
   const list = (name: string) => (env[name] ?? '').split(':').filter(isPath)
   const written = ['TMPDIR', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR']
   const ofSystemd = ['STATE_DIRECTORY', 'CACHE_DIRECTORY', 'LOGS_DIRECTORY', 'RUNTIME_DIRECTORY']
   return [
-    // it may have been removed
+    // the directory may have been removed
     question('enter', attempt(() => process.cwd()) ?? '.', 0, 'the working directory'),
     question('enter', process.execPath, 0, 'node itself: fork() and cluster need it'),
     ...[...new Set([process.argv[1] ?? '', ...modules()])]
@@ -101,7 +102,7 @@ function reach(): Question[] {
       .map((path) => question('read', path, 1, 'modules: a later require(), import() or Worker needs them')),
     ...[...written, ...ofSystemd].flatMap((name) => list(name).map((path) => question('write', path, 0, name))),
     ...list('CREDENTIALS_DIRECTORY').map((path) => question('enter', path, 0, 'CREDENTIALS_DIRECTORY')),
-    // HARDEN_ENVIRONMENT says it of root's own
+    // for root's HOME there is HARDEN_ENVIRONMENT
     ...(env.HOME === '/root' ? [] : list('HOME').map((path) => question('enter', path, 0, 'HOME'))),
   ]
 }
@@ -121,14 +122,15 @@ export function findingsAhead(scene: Scene, asked: readonly Asked[]): Finding[] 
   ].filter((finding) => finding !== undefined)
 }
 
-/** A path that is not there cannot be exchanged, and one on procfs names no file. Before Linux 5.8 there is no faccessat2(2). */
+/** A path that does not exist cannot be exchanged, and one on procfs names no file. Before Linux 5.8 there is no
+ * faccessat2(2). */
 function isUnanswered({ question: { kind }, answer: { errno } }: Asked): boolean {
   const { EACCES, ENOENT, ENOTDIR, ELOOP, ENOSYS } = constants.errno
   if (kind === 'exchange') return ![0, ENOENT, ENOTDIR, ELOOP].includes(errno)
   return kind === 'reopen' && ![0, EACCES, ENOENT, ENOSYS].includes(errno)
 }
 
-/** Silence would look like a good answer. */
+/** Without this finding, a missing answer would look like a good one. */
 function unanswered(asked: readonly Asked[]): Finding | undefined {
   const found = asked.filter(isUnanswered)
   if (found.length === 0) return undefined
@@ -157,7 +159,7 @@ function beyondLimits(scene: Scene): Finding | undefined {
 
 const isUsers = ({ answer }: Asked): boolean => answer.by === 'user' || answer.by === 'writer'
 
-/** What is to be given to root: a file that can be written, or what lets the path lead elsewhere. */
+/** What to give to root: a file that can be written to, or the folder that lets the path lead elsewhere. */
 function placeOf(user: number, { question, answer: { by, found } }: Asked): string {
   const path = found ?? question.path
   return by === 'user' ? exchangedThrough(path, user) : path
@@ -173,13 +175,14 @@ function listPlaces(user: number, asked: readonly Asked[]): string {
   return listSome([...places].map(([place, role]) => showPath(place) + (role && ` (${role})`)))
 }
 
-/** A socket with a mode by which other users connect: root has changed it by its path (chmod(2)), and follows a link. */
+/** Whether other users can connect to a socket: root may have changed its mode by its path (chmod(2)), which follows a
+ * link. */
 function isOpenToOthers(path: string): boolean {
   return ((attempt(() => statSync(path).mode) ?? 0) & 0o002) !== 0
 }
 
 const giveToRoot = 'give them, and the folders above, to root (chown root, chmod go-w)'
-/** The folder may be the user's for a reason. */
+/** The folder may belong to the user for a reason. */
 const keepLog = "open a log after harden(), or keep it in a folder of root's, in which the file was made beforehand"
 
 function exchangeable(user: number, asked: readonly Asked[]): Finding | undefined {
@@ -206,9 +209,9 @@ function staleSocket(user: number, asked: readonly Asked[]): Finding | undefined
   )
 }
 
-/** Open files and devices; sockets and pipes are no matter of permission. */
+/** Open files and devices; permissions do not matter to sockets and pipes. */
 function foreignFiles(asked: readonly Asked[]): Finding | undefined {
-  // Before Linux 5.8 there is no such call, and no answer is EACCES.
+  // before Linux 5.8 the call does not exist, and fails with ENOSYS
   const foreign = asked.filter(
     ({ question, answer }) => question.kind === 'reopen' && answer.errno === constants.errno.EACCES,
   )
@@ -222,7 +225,7 @@ function foreignFiles(asked: readonly Asked[]): Finding | undefined {
   )
 }
 
-/** Only what is there and not for the new user. */
+/** Only paths that exist and are closed to the new user. */
 function outOfReach(user: number, asked: readonly Asked[]): Finding | undefined {
   const roles = new Map<string, string[]>()
   for (const { question, answer } of asked) {
@@ -241,14 +244,14 @@ function outOfReach(user: number, asked: readonly Asked[]): Finding | undefined 
   )
 }
 
-/** A process that can write to a directory can put another in the place of what lies in it (path_resolution(7), rename(2)). */
+/** A process that can write to a directory can exchange what lies in it (path_resolution(7), rename(2)). */
 function othersCanExchange(asked: readonly Asked[]): Finding | undefined {
   const found = asked.find(({ question, answer }) => question.option === 'chroot' && answer.by === 'others')
   if (!found) return undefined
   const path = found.answer.found ?? found.question.path
   return note(
     'HARDEN_WRITABLE_ANCESTOR',
-    `others than root can exchange what the chroot's path names: ${showPath(path)}`,
+    `users other than root can exchange what the chroot's path names: ${showPath(path)}`,
     `give ${showPath(exchangedThrough(path))} to root (chown root), and take write permission from others (chmod go-w)`,
   )
 }

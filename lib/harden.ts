@@ -54,7 +54,7 @@ function hardenAs(asked: HardenOptions, reasons: Reasons): HardenReport {
     reasons.run(() => refuseInspector(asked))
     if (reasons.found) throw reasons.error()
     findings = examined.findings
-    rehearsal = examined.rehearsal as Rehearsal // it was not refused
+    rehearsal = examined.rehearsal as Rehearsal // undefined only if it was refused
     makePromise(addon, plan, asked)
     done = commit(platform, plan, rehearsal, keepSigusr1, () => refuseInspector(asked))
   } catch (error) {
@@ -62,7 +62,7 @@ function hardenAs(asked: HardenOptions, reasons: Reasons): HardenReport {
     closeRoot(plan?.root)
     throw error
   }
-  // Every thread is proved. Nothing below looks like a refusal, and nothing but an open inspector ends the process.
+  // Every thread is proved: nothing below is a refusal, and only an open inspector ends the process.
   endIfInspectorIsOpen(asked, addon)
   enteredRoot(plan.root)
   const report = makeReport(platform, plan, rehearsal, done, timings, findings)
@@ -93,7 +93,7 @@ function holdSigusr1(): boolean {
   return errno < 0
 }
 
-/** Where Node's users look: dangers as warnings, the report on a channel, each part under NODE_DEBUG=privdrop. */
+/** Tell the application: dangers as warnings, the report on a channel, each part under NODE_DEBUG=privdrop. */
 function announce(report: HardenReport, { parkTries }: Committed): void {
   if (parkTries !== undefined) quietly(() => debug('park: every thread was stopped at attempt %d', parkTries))
   for (const { name, us } of report.timings) quietly(() => debug('%s: %d us', name, us))
@@ -103,7 +103,7 @@ function announce(report: HardenReport, { parkTries }: Committed): void {
   quietly(() => hardened.publish(report))
 }
 
-/** Code of the application, which may throw: it is done either way. */
+/** Runs code of the application, which may throw: harden() is done in any case. */
 function quietly(part: () => void): void {
   try {
     part()

@@ -1,6 +1,6 @@
 /**
- * What weakens a plan without being a reason to refuse it, as far as both systems have it in common. Read-only; what
- * vanishes meanwhile or cannot be read is skipped.
+ * What weakens a plan without being a reason to refuse it, as far as both systems share it. Read-only; whatever
+ * vanishes or cannot be read is skipped.
  */
 import type { Cluster } from 'node:cluster'
 import { statSync } from 'node:fs'
@@ -25,7 +25,7 @@ export function listSome(names: readonly string[]): string {
   return names.slice(0, NAMED_MAX).join(', ') + more
 }
 
-/** undefined: it is not there, or this process may not read it. */
+/** undefined: it does not exist, or this process may not read it. */
 export function attempt<T>(part: () => T): T | undefined {
   try {
     return part()
@@ -34,7 +34,7 @@ export function attempt<T>(part: () => T): T | undefined {
   }
 }
 
-/** The same, and what is there and refused is remembered: its finding is missing then. */
+/** Like attempt(), and remembers what exists but was refused: findings that depend on it are missing then. */
 export function look<T>({ unread }: Pick<Scene, 'unread'>, what: string, part: () => T): T | undefined {
   try {
     return part()
@@ -46,10 +46,10 @@ export function look<T>({ unread }: Pick<Scene, 'unread'>, what: string, part: (
 }
 
 /**
- * What is to be given to root, so that nothing else can be put in the place of `path`: the folder in which it lies, or in a
- * sticky folder, in which each user exchanges only what it owns, the path itself.
+ * What to give to root so that nothing else can be put in the place of `path`: the folder that holds it, or, if that is
+ * sticky and so lets users exchange only what they own, the path itself.
  *
- * @param user that can exchange it; undefined: users other than root
+ * @param user who can exchange it; undefined: any user but root
  */
 export function exchangedThrough(path: string, user?: number): string {
   const folder = attempt(() => statSync(dirname(path)))
@@ -57,17 +57,18 @@ export function exchangedThrough(path: string, user?: number): string {
   return folder !== undefined && folder.mode & 0o1000 && !isItsOwners ? path : dirname(path)
 }
 
-/** Never silence: Node's --permission, hidepid, a seccomp filter or a security module takes findings away. */
+/** Never silence: Node's --permission, hidepid, a seccomp filter or a security module can take findings away. */
 export function notExamined({ unread }: Scene): Finding | undefined {
   if (unread.size === 0) return undefined
   return note(
     'HARDEN_NOT_EXAMINED',
-    `these could not be read, and what they would have shown is not among the findings: ${[...unread].join(', ')}`,
+    `these could not be read, so findings that depend on them may be missing: ${[...unread].join(', ')}`,
     'let the process read them (Node: --allow-fs-read=/proc), and the name service answer (getent group)',
   )
 }
 
-/** node(1): a signal, which any process of the same user may send, writes the contents of the process to a file. */
+/** node(1): with these options a signal, which any process of the same user may send, writes the contents of the
+ * process to a file. */
 export function signalReport(): Finding | undefined {
   const options = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/[\s"]+/)]
   // Node takes an underscore for a hyphen
@@ -87,7 +88,8 @@ export function signalReport(): Finding | undefined {
   )
 }
 
-/** It has a channel to its primary. The module takes 2 ms to load, and a worker has loaded it. */
+/** A cluster worker has a channel to its primary, and has loaded node:cluster; in any other process loading it would
+ * take 2 ms. */
 export function isClusterWorker(): boolean {
   return process.connected === true && (require('node:cluster') as Cluster).isWorker
 }
@@ -98,7 +100,7 @@ export function notListening({ descriptors }: Scene): Finding | undefined {
   if (descriptors.some(({ kind }) => kind === 'listens' || kind === 'datagram')) return undefined
   return note(
     'HARDEN_NOT_LISTENING',
-    'no socket of this process is listening yet: what only root may bind or read has to come before harden()',
+    'no socket of this process is listening yet: whatever only root may bind or read must come before harden()',
     `call harden() when the server has emitted 'listening'`,
   )
 }
@@ -111,17 +113,17 @@ export function environment({ plan }: Scene): Finding | undefined {
   if (found.length === 0) return undefined
   return note(
     'HARDEN_ENVIRONMENT',
-    `${found.join(', ')} in the environment ${found.length === 1 ? 'is' : 'are'} root's still: programs look there for files they cannot read`,
+    `${found.join(', ')} in the environment ${found.length === 1 ? 'is' : 'are'} still root's: programs look there for files they cannot read`,
     `set or delete ${found.map((name) => `process.env.${name}`).join(', ')}`,
   )
 }
 
-/** The users that OpenShift gives to containers, each in group 0. */
+/** OpenShift gives such user ids to containers, each in group 0. */
 export function isArbitrary(uid: number): boolean {
   return uid >= 1_000_000_000
 }
 
-/** Many files of root's are open to its group (credentials(7)). */
+/** Many of root's files are open to its group (credentials(7)). */
 export function groupZero({ plan: { wanted } }: Scene): Finding | undefined {
   const { user, group, groups } = wanted
   if (user.real === 0 || (group.real !== 0 && !groups.includes(0))) return undefined
@@ -144,7 +146,7 @@ export function sharedPort({ plan, descriptors }: Scene): Finding | undefined {
   )
 }
 
-/** What a member of the group comes to; by the names that distributions and daemons give to such groups. */
+/** What a member of such a group can do; the names are those that distributions and daemons use. */
 const rootByGroup: ReadonlyMap<string, string> = new Map([
   ['root', "reads and writes what is open to root's group"],
   ['disk', 'reads and writes every disk'],
@@ -176,7 +178,7 @@ function nameOf({ platform, unread }: Scene, gid: number): string {
   return typeof name === 'string' ? name : `${gid}`
 }
 
-/** group(5). Group 0 has a finding of its own. */
+/** group(5). Group 0 has its own finding, HARDEN_GROUP_ZERO. */
 export function rootByItsGroups(scene: Scene): Finding | undefined {
   const { user, group, groups } = scene.plan.wanted
   if (user.real === 0) return undefined
@@ -192,7 +194,8 @@ export function rootByItsGroups(scene: Scene): Finding | undefined {
   )
 }
 
-/** Groups that the process has, or that the account has (getgrouplist(3)), and that go. Never advised: what amounts to root. */
+/** Groups of the process or of its account (getgrouplist(3)) that are lost. Groups that amount to root are never
+ * advised. */
 export function groupsLost(scene: Scene): Finding | undefined {
   const { plan, platform } = scene
   const { user, group, groups } = plan.wanted

@@ -6,7 +6,7 @@ import { HardenError } from './errors'
 import type { Addon } from './native'
 import type { HardenOptions } from './options'
 
-/** Of the calling thread: a Worker's is its own. undefined: it is closed. */
+/** The inspector of the calling thread: each Worker has its own. undefined: it is closed. */
 export const inspectorUrl = (): string | undefined => url()
 
 /** @throws HardenError ERR_HARDEN_INSPECTOR */
@@ -19,7 +19,7 @@ export function refuseInspector({ allowInspector }: HardenOptions): void {
       message: `the inspector is open at ${open}: a process that reaches it runs code in this one`,
       remedy:
         'find what opens it (node --inspect, NODE_OPTIONS, SIGUSR1, inspector.open(), a library such as Sentry with ' +
-        'includeLocalVariables), call inspector.close(), or say allowInspector: true',
+        'includeLocalVariables), call inspector.close(), or set allowInspector: true',
     })
 }
 

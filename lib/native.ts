@@ -1,5 +1,5 @@
 /**
- * The only typed view of the native addon. Whatever is not here does not exist in it.
+ * The only typed view of the native addon: it exports nothing else.
  *
  * Everything is synchronous. Sets are 64-bit masks: capability N is bit N (capabilities(7)); on Solaris they are names
  * (privileges(7)). `errno` is the kernel's positive number, of that system.
@@ -9,7 +9,7 @@ import { join } from 'node:path'
 import { loadAddon } from './addon'
 import { HardenError } from './errors'
 
-/** Each step that the kernel is asked for, as src-native/plan.h names them (EACH_STEP). */
+/** Each step that the kernel is asked for, by its name in src-native/plan.h (EACH_STEP). */
 export type Step =
   | 'proc'
   | 'observe'
@@ -56,15 +56,15 @@ export interface NativeQuestion {
 }
 
 export interface Answer {
-  /** 0: yes; for 'exchange': the path was walked to its end. */
+  /** 0: yes; for 'exchange': the whole path was walked. */
   readonly errno: number
-  /** Of 'exchange': processes that can put something else in the place of a component, */
+  /** For 'exchange': who can put something else in the place of a component, */
   readonly by: 'none' | 'user' | 'writer' | 'others'
   /** and the first such component; its links are resolved. */
   readonly found: string | undefined
 }
 
-/** What both systems' native plans have. */
+/** What the native plans of both systems have. */
 export interface NativePlan {
   readonly steps: readonly Step[]
   readonly uid: number
@@ -77,14 +77,14 @@ export interface NativePlan {
   /** The application's handler of SIGUSR1 is installed. */
   readonly keepSigusr1: boolean
   readonly questions: readonly NativeQuestion[]
-  /** What observe() said, for which this plan is right. */
+  /** The text from observe() when this plan was made. */
   readonly before: string
-  /** For the commit: what the rehearsing child left. */
+  /** For the commit: the rehearsing child's text. */
   readonly expected: string
   readonly inside: ArrayBuffer
 }
 
-/** A descriptor that means something to a plan; see enum descriptor_kind in src-native/linux/linux.h. */
+/** A descriptor that matters to a plan; see enum descriptor_kind in src-native/linux/linux.h. */
 export interface OpenDescriptor {
   readonly descriptor: number
   readonly kind: 'file' | 'listens' | 'datagram' | 'peer' | 'raw' | 'packet' | 'netlink'
@@ -96,7 +96,7 @@ export interface OpenDescriptor {
   readonly name: string
 }
 
-/** Nothing has changed. */
+/** A failed call. Nothing has changed. */
 export interface Failure {
   readonly step: Step
   readonly syscall: string
@@ -104,9 +104,9 @@ export interface Failure {
   readonly errno: number
   /** The signal that ended the rehearsing child, or 0. */
   readonly signal: number
-  /** The thread or process that it is about, or 0. */
+  /** The thread or process concerned, or 0. */
   readonly tid: number
-  /** The descriptor that it is about, or the place in `questions`. */
+  /** The descriptor concerned, or the index of the question. */
   readonly item: number
   /** Of openRoot(): the component at which it failed. */
   readonly found?: string
@@ -117,23 +117,23 @@ export const isFailure = (answer: object): answer is Failure => Object.hasOwn(an
 export interface NativeCommitted {
   readonly threads: readonly { readonly tid: number; readonly name: string }[]
   readonly rootChildren: readonly number[]
-  /** Attempts at stopping every thread. */
+  /** Attempts at parking every thread. */
   readonly parkTries: number
   readonly parkMicroseconds: number
   readonly applyMicroseconds: number
   readonly readMicroseconds: number
 }
 
-/** What both systems' addons have. */
+/** What the addons of both systems have. */
 export interface Addon {
-  /** Those that mean something. A Failure about one by which a plan would be undone. */
+  /** Those that matter to a plan. A Failure about one that would undo a plan. */
   descriptors(): OpenDescriptor[] | Failure
   /** A descriptor of this directory, opened component by component, and its path without links. */
   openRoot(path: string): { descriptor: number; path: string } | Failure
-  /** Ignore SIGUSR1: 0. -1: the application's own handler is installed, and stays. Else an errno. */
+  /** Ignores SIGUSR1 and returns 0. -1: the application's own handler is installed, and stays. Else an errno. */
   holdSigusr1(listened: boolean): number
   giveSigusr1Back(): number
-  /** What recall() answers from the commit on, in every thread of the process. */
+  /** Sets what recall() returns from the commit on, in every thread of the process. */
   promise(text: string): void
   recall(): string | undefined
   /** One byte of native memory: 1 from the commit on. */
@@ -145,7 +145,7 @@ export interface Addon {
   userById(uid: number): { gid: number } | number | undefined
   groupByName(name: string): { gid: number } | number | undefined
   groupById(gid: number): string | number | undefined
-  /** Of the account with this id, its primary group among them: getgrouplist(3). A number: an errno. */
+  /** The groups of the account with this id, the primary one among them: getgrouplist(3). A number: an errno. */
   accountGroups(uid: number, primary: number): number[] | number
 }
 
@@ -169,9 +169,9 @@ export interface LinuxPlan extends NativePlan, Masks {
   readonly withoutRegain: boolean
 }
 
-/** Linux. */
+/** The addon on Linux. */
 export interface LinuxAddon extends Addon {
-  /** The calling thread: its status text (proc_pid_status(5)), and its securebits, of which no text tells. */
+  /** The calling thread: its status text (proc_pid_status(5)), and its securebits, which no text has. */
   observe(): { status: string; securebits: number } | Failure
   /** The plan in a child that is thrown away. Changes nothing. */
   rehearse(plan: LinuxPlan):
@@ -188,9 +188,9 @@ export interface LinuxAddon extends Addon {
   commit(plan: LinuxPlan): NativeCommitted | Failure
   /** The paths of the libraries and addons that are loaded. */
   libraries(): string[]
-  /** What a file must be given by exec(2), else that fails: a mask (security.capability, capabilities(7)). */
+  /** The capabilities without which exec(2) of a file fails: a mask (security.capability, capabilities(7)). */
   fileCapabilities(path: string): bigint
-  /** Root's processes of this session or process group that are neither ancestors nor children; at most 1,024. A number: errno. */
+  /** Root processes of this session or process group, without ancestors, their children and ours; at most 1,024. A number: errno. */
   sessionRoot(): number[] | number
   /** cap_from_text(3), or its errno. */
   capabilitiesFromText(text: string): Masks | number
@@ -198,12 +198,12 @@ export interface LinuxAddon extends Addon {
   capabilityNames(): string[]
 }
 
-/** Those that a plan sets. */
+/** The sets that a plan sets. */
 export type PrivilegeSet = 'permitted' | 'limit' | 'effective'
 
 /**
- * Sets are texts for priv_str_to_set(3C); '' is the empty set. null: as the process has it now; with the step 'effective', all that
- * is permitted. Never the names of what was found: a set has bits without a name, and all of them are one of its words.
+ * Sets are texts for priv_str_to_set(3C); '' is the empty set. null: as the process has it now; with the step
+ * 'effective', all that is permitted. Never the names that were found: a set may have bits without a name.
  */
 export interface SunosPlan extends NativePlan {
   readonly permitted: string | null
@@ -227,30 +227,30 @@ export interface SunosState {
   readonly sigusr1: 'ignored' | 'caught' | 'default'
   /** sysconf(3C), _SC_NGROUPS_MAX */
   readonly groupsMax: number
-  /** The same as the commit compares it. */
+  /** The same state as the text that the commit compares. */
   readonly text: string
 }
 
-/** Solaris and illumos. */
+/** The addon on Solaris and illumos. */
 export interface SunosAddon extends Addon {
   observe(): SunosState | Failure
-  /** Of any thread of this process. */
+  /** Whether any thread of this process has a child. */
   hasChildren(): boolean
   /** The plan in a child that is thrown away. Changes nothing. */
   rehearse(plan: SunosPlan): { answers: Answer[]; state: SunosState; jailed: boolean; inside: ArrayBuffer } | Failure
-  /** The plan. A Failure means that nothing has changed. */
+  /** The plan's steps in the process. A Failure means that nothing has changed. */
   commit(plan: SunosPlan): Pick<NativeCommitted, 'applyMicroseconds' | 'readMicroseconds'> | Failure
-  /** priv_str_to_set(3C). A number: the byte at which what it does not know begins, or, negative, an errno. */
+  /** priv_str_to_set(3C). A number: the byte offset of an unknown name or, negative, an errno. */
   privilegesFromText(text: string): string[] | number
-  /** Which sets of the process are exactly what the text says, bits without a name among them. A number: negative, an errno. */
+  /** The sets of the process that equal the text's set, bits without a name included. A number: negative, an errno. */
   setsHeld(text: string): PrivilegeSet[] | number
 }
 
 let loaded: Addon | undefined
 
 /**
- * Which of the two it is follows from the platform, which index.ts of platform/ has chosen. Where there is no addon,
- * importing the package still works: the first call says so.
+ * Returns the addon; the caller knows by the platform which of the two it is. Where there is no addon, importing the
+ * package still works: the first call throws.
  */
 export function native<Ours extends Addon = Addon>(): Ours {
   try {
@@ -262,7 +262,7 @@ export function native<Ours extends Addon = Addon>(): Ours {
 }
 
 function unloadable(cause: Error & { code?: string }): HardenError {
-  // one sentence, of what may be several lines
+  // the first sentence: the message may have several lines
   const reason = cause.message.replace(/\.?(?:\n.*)?$/s, '')
   // a bundle that is an ES module has no __dirname
   const bundled = typeof __dirname === 'undefined' || !existsSync(join(__dirname, '../dist/native.d.ts'))
@@ -270,13 +270,13 @@ function unloadable(cause: Error & { code?: string }): HardenError {
     code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
     message:
       `the native addon for ${process.platform}-${process.arch} cannot be loaded: ` +
-      (bundled ? `privdrop has been bundled away from its folder prebuilds/ (${reason})` : reason),
+      (bundled ? `privdrop was bundled without its folder prebuilds/ (${reason})` : reason),
     remedy: remedies[cause.code ?? ''] ?? (bundled ? external : rebuild),
     cause,
   })
 }
 
-/** By the code of what prevents it. */
+/** By the code of the cause. */
 const remedies: Partial<Record<string, string>> = {
   ERR_DLOPEN_DISABLED: 'start Node with --allow-addons next to --permission, and without --no-addons',
   ERR_ACCESS_DENIED:
@@ -295,10 +295,10 @@ const rebuild =
   "reinstall privdrop so that its folder prebuilds/ is complete, or build it in the application's folder " +
   `(needs ${needs}): ${headers}npm explore privdrop -- npm run build:native`
 
-// Here rather than in harden(), which it would make a millisecond longer; and in a chroot there is nothing to load from.
+// At import rather than in harden(), which would take a millisecond longer; after a chroot the file is out of reach.
 if (process.platform === 'linux' || process.platform === 'sunos')
   try {
     native()
   } catch {
-    // the first call says so
+    // the first call throws
   }

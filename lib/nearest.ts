@@ -1,13 +1,13 @@
-/** The name that a misspelt one is nearest to. Whether it would be accepted is for the caller to find out. */
+/** The name nearest to a misspelt one. The caller checks whether it would be accepted. */
 
 const DISTANCE_MAX = 2
 const LENGTH_MAX = 64
 
-/** Case, `cap_` and `-` for `_` count for nothing. undefined: none is near. */
+/** Case, `cap_` and hyphens and underscores are ignored. undefined: no name is near. */
 export function nearest(word: string, names: Iterable<string>): string | undefined {
   if (word.length > LENGTH_MAX) return undefined
   const wanted = plain(word)
-  // of a short word two letters are most of it
+  // two letters are most of a short word
   let least = Math.min(DISTANCE_MAX, Math.floor(wanted.length / 2)) + 1
   let found: string | undefined
   for (const name of names) {
@@ -21,7 +21,7 @@ export function nearest(word: string, names: Iterable<string>): string | undefin
 
 const plain = (word: string): string => word.trim().toLowerCase().replace(/[-_]/g, '').replace(/^cap/, '')
 
-/** How many letters are to be added, removed or exchanged; two that have changed places count as one. */
+/** How many letters to add, remove or replace; two letters that swap places count as one. */
 function distance(a: string, b: string): number {
   let before: number[] = []
   let row = Array.from({ length: b.length + 1 }, (_, index) => index)

@@ -1,5 +1,6 @@
 /**
- * What a caller may ask, and every error that the arguments alone can cause. No account and no file is looked up here.
+ * What a caller may ask for, and every error that the arguments alone can cause. No account and no file is looked up
+ * here.
  */
 import { isAbsolute, resolve } from 'node:path'
 import { types } from 'node:util'
@@ -9,7 +10,7 @@ import { namingPlaces } from './places'
 import { REASONS_MAX, refuseAll } from './reasons'
 import { listWords, meant, optionWords, type Words } from './words'
 
-/** What harden() and plan() take. Whatever else is in it is refused: a misspelt option must not be a default. */
+/** What harden() and plan() take. Any other property is refused: a misspelt option must not become a default. */
 export interface HardenOptions {
   /**
    * The identity to assume: an account's name, or a uid, e.g. 'smtp', 990. A string is a name first, and a uid only if it is all
@@ -20,8 +21,8 @@ export interface HardenOptions {
   /** A group's name, or a gid, e.g. 'mail', 8. Default: the primary group of `user`. */
   group?: string | number | undefined
   /**
-   * The supplementary groups, exactly these (setgroups(2)): at most NGROUPS_MAX names or gids, e.g. ['mail', 'ssl-cert']; or
-   * 'initgroups', those of the account (initgroups(3)). Default: none.
+   * The supplementary groups, exactly these (setgroups(2)): at most NGROUPS_MAX names or gids, e.g. ['mail',
+   * 'ssl-cert']; or 'initgroups': those of the account (initgroups(3)). Default: none.
    */
   supplementalGroups?: readonly (string | number)[] | 'initgroups' | undefined
   /**
@@ -36,7 +37,7 @@ export interface HardenOptions {
    */
   privileges?: string | undefined
   /**
-   * A new root directory, as an absolute path, e.g. '/srv/mail' (chroot(2)). Whatever is needed from outside has to be loaded before.
+   * A new root directory, as an absolute path, e.g. '/srv/mail' (chroot(2)). Load what lies outside it before the call.
    * Default: none.
    */
   chroot?: string | undefined
@@ -46,8 +47,9 @@ export interface HardenOptions {
    */
   ambientCapabilities?: string | undefined
   /**
-   * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
-   * or not. Default: true. On Solaris there is no such thing: there what is retained bounds that, too (the limit set).
+   * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything,
+   * set-user-ID or not. Default: true. Solaris has no such flag; there the limit set, which is what is retained, bounds
+   * those programs.
    */
   noNewPrivileges?: boolean | undefined
   /**
@@ -84,27 +86,27 @@ const known: Known = {
   allowInspector: boolean,
 }
 
-/** Words of others, for each option. */
+/** What other programs call each option. */
 const words: Words<keyof HardenOptions> = optionWords
 const wordsOfLists: Words<keyof NonNullable<HardenOptions['rehearse']>> = listWords
 
 /** The largest id. The next one is (uid_t)-1, which means "leave it as it is" to setresuid(2). */
 export const LARGEST_ID = 0xfffffffe
-/** What an error says of a value that is not an id. */
+/** The remedy for a value that is not an id. */
 export const WHOLE_ID = `an id is a whole number from 0 to ${LARGEST_ID}`
-/** Each is a few system calls of the rehearsing child. */
+/** A bound: for each, the rehearsing child makes a few system calls. */
 const ATTEMPTS_MAX = 1024
 /** The kernel's limit (getgroups(2), NGROUPS_MAX); it has been a constant since Linux 2.6.4. */
 export const NGROUPS_MAX = 65536
 
-/** How it was called: the name of the function, and what was given after the options. */
+/** The call: the function's name, and its arguments after the options. */
 interface Call {
   readonly name: string
   readonly more: readonly unknown[]
   readonly textOf: TextOf
 }
 
-/** A list of words as the text that the option takes; undefined: there is no such text. */
+/** The text that an option takes, from a list of words; undefined: there is none. */
 type TextOf = (option: string, words: readonly string[]) => string | undefined
 
 interface Context {
@@ -115,9 +117,9 @@ interface Context {
 const ofHarden: Call = { name: 'harden', more: [], textOf: () => undefined }
 
 /**
- * A checked copy of the options.
+ * Returns a checked copy of the options.
  *
- * @param run is given each reason for a refusal, and may throw it; the option it is about is left out of the copy
+ * @param run receives each reason for a refusal, and may throw it; the option concerned is left out of the copy
  * @throws HardenError ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE; `option` names the culprit
  */
 export function validate(options: unknown, run: Run = (part) => part(), call: Call = ofHarden): HardenOptions {
@@ -160,23 +162,23 @@ function check(option: string, value: unknown, context: Context): void {
 interface Unknown {
   readonly option: string
   readonly message: string
-  /** The name that is meant, if it is known. */
+  /** The name that is probably meant. */
   readonly wanted: string | undefined
-  /** What the names are of, and all of them. */
+  /** What the names stand for, and an object whose keys they are. */
   readonly kind: 'option' | 'list'
   readonly names: object
-  /** Of a name that has its place elsewhere. */
+  /** For a name that belongs elsewhere. */
   readonly remedy?: string | undefined
 }
 
-/** A name that does not exist. */
+/** The error about a name that does not exist. */
 export function noSuch(name: string, { option, message, wanted, kind, names, remedy }: Unknown): HardenError {
   const called =
     wanted === undefined ? `the ${kind}s are ${Object.keys(names).join(', ')}` : `the ${kind} is called '${wanted}'`
   return wrongValue(option, `${message} ${show(name)}`, remedy ?? called, { found: name.slice(0, 64), wanted })
 }
 
-/** The call with what was given in its place. */
+/** The remedy: the call as it should be, with the values that were given. */
 function remedyForCall(options: unknown, { name, more }: Call): string {
   if (typeof options === 'object' && options !== null && !Array.isArray(options)) return 'make it a plain object'
   if (!isNameOrId(options)) return `call ${name}({ user: 'smtp' }), with an account of the server's own`
@@ -192,7 +194,7 @@ const isNameOrId = (value: unknown): boolean =>
 
 const isId = (value: number): boolean => Number.isInteger(value) && value >= 0 && value <= LARGEST_ID
 
-/** Without a prototype, as all of the copy is. */
+/** Without a prototype, like the rest of the copy. */
 function copyOfLists(lists: object): object {
   const copy: Record<string, unknown> = { __proto__: null, ...lists }
   for (const [kind, items] of Object.entries(copy))
@@ -207,22 +209,22 @@ export function isPlain(value: unknown): value is object {
   return prototype === null || Object.getPrototypeOf(prototype) === null
 }
 
-/** NaN is what Number(undefined) is. */
+/** NaN comes from Number(undefined). */
 const numberOf = (value: number, remedy: string): string =>
-  Number.isNaN(value) ? `is a variable of the environment not set? It has to be a number: ${remedy}` : remedy
+  Number.isNaN(value) ? `is an environment variable not set? It has to be a number: ${remedy}` : remedy
 
 function nameOrId(value: unknown, option: string): void {
   const empty = 'give a name or an id, or leave the option out'
   if (typeof value === 'number') {
     if (!isId(value))
-      throw wrongValue(option, `${option} ${value} is no id`, numberOf(value, WHOLE_ID), { found: `${value}` })
+      throw wrongValue(option, `${option} ${value} is not an id`, numberOf(value, WHOLE_ID), { found: `${value}` })
   } else if (typeof value === 'string') {
     text(value, option)
     if (value === '') throw wrongValue(option, `${option} is an empty string`, empty, { found: show(value) })
   } else throw wrongType(option, 'a name or an id', value, first(value, option))
 }
 
-/** The one name or id in a list, and where those after it have their place; undefined: wrongType() has a remedy. */
+/** The one name or id in a list, and where those after it belong; undefined: wrongType() has a remedy. */
 function first(value: unknown, option: string): string | undefined {
   const [id, ...more] = typeof value === 'bigint' ? [Number(value)] : elementsOf(value)
   if (!isNameOrId(id) || !more.every(isNameOrId)) return undefined
@@ -230,7 +232,7 @@ function first(value: unknown, option: string): string | undefined {
   return option === 'group' ? `write ${show(id)}, and supplementalGroups: ${showList(more)}` : undefined
 }
 
-/** Of a short array, without running any code of its own. */
+/** The elements of a short array, read without running its code. */
 function elementsOf(value: unknown): unknown[] {
   if (!Array.isArray(value) || types.isProxy(value) || value.length > REASONS_MAX) return []
   return Array.from({ length: value.length }, (_, index) => Object.getOwnPropertyDescriptor(value, index)?.value)
@@ -243,7 +245,7 @@ function list(value: unknown, option: string, { run }: Context): void {
   checkEach(value, option, nameOrId, run)
 }
 
-/** What was given in one word, as a list. */
+/** A value that should be a list, as a list. */
 function asList(value: unknown): string | undefined {
   if (typeof value === 'string' && nearest(value, ['initgroups'])) return `write 'initgroups'`
   const items = typeof value === 'string' ? wordsOf(value) : [value]
@@ -252,7 +254,7 @@ function asList(value: unknown): string | undefined {
 
 export const showList = (items: readonly unknown[]): string => `[${items.map(show).join(', ')}]`
 
-/** No more than fit into a message. */
+/** No more words than fit into a message. */
 export const wordsOf = (text: string): string[] =>
   (text.length > 1024 ? [] : (text.match(/[^\s,]+/g) ?? [])).slice(0, 16)
 
@@ -265,7 +267,7 @@ function refuseTooMany(items: readonly unknown[], option: string, most: number, 
     })
 }
 
-/** Every part that throws is a reason. */
+/** Runs all checks; each that throws is a reason for a refusal. */
 function checkAll(checks: Iterable<() => void>, run: Run): void {
   const wrong: unknown[] = []
   for (const check of checks)
@@ -281,7 +283,7 @@ function checkAll(checks: Iterable<() => void>, run: Run): void {
 type CheckItem = (item: unknown, option: string) => void
 
 function checkEach(items: readonly unknown[], option: string, checkItem: CheckItem, run: Run): void {
-  // not map: that passes over holes
+  // not map(), which skips holes
   checkAll(
     Array.from(items, (item, index) => () => checkItem(item, `${option}[${index}]`)),
     run,
@@ -314,7 +316,7 @@ function attempt(items: unknown, option: string, kind: string, run: Run): void {
       wanted: meant(kind, wordsOfLists),
       kind: 'list',
       names: attemptable,
-      remedy: Object.hasOwn(known, kind) ? `'${kind}' is an option, and stands beside 'rehearse'` : undefined,
+      remedy: Object.hasOwn(known, kind) ? `'${kind}' is an option: write it beside 'rehearse', not in it` : undefined,
     })
   if (items === undefined) return
   if (!Array.isArray(items)) throw wrongType(name, 'an array', items, asItems(items, checkItem))
@@ -322,7 +324,7 @@ function attempt(items: unknown, option: string, kind: string, run: Run): void {
   checkEach(items, name, checkItem, run)
 }
 
-/** One path or port as a list. */
+/** A single path or port, as a list. */
 function asItems(item: unknown, checkItem: CheckItem): string | undefined {
   const one = portOf(item) ?? item
   try {
@@ -333,7 +335,7 @@ function asItems(item: unknown, checkItem: CheckItem): string | undefined {
   }
 }
 
-/** What is a port but for its quotes, or for the address before it. */
+/** A port written with quotes, or after an address. */
 function portOf(value: unknown): number | undefined {
   if (typeof value !== 'string' || value.length > 64) return undefined
   const port = Number(/^(?:.*:)?\s*0*([1-9]\d{0,4})\s*$/.exec(value)?.[1])
@@ -353,7 +355,7 @@ function port(value: unknown, option: string): void {
   if (!Number.isInteger(value) || value < 1 || value > 65535)
     throw wrongValue(
       option,
-      `${option} ${value} is no port`,
+      `${option} ${value} is not a port`,
       numberOf(value, 'a port is a whole number from 1 to 65535'),
       {
         found: `${value}`,
@@ -367,7 +369,7 @@ export function text(value: unknown, option: string, context?: Context): void {
     throw wrongValue(option, `${option} ${show(value)} contains a NUL byte`, 'remove it', { found: show(value) })
 }
 
-/** What was given as a list, as one text. */
+/** A list of words, as one text. */
 function oneText(value: unknown, option: string, context: Context | undefined): string | undefined {
   const words = elementsOf(value)
   const isWords = words.length > 0 && words.every((word) => typeof word === 'string')
@@ -386,20 +388,20 @@ const examples: ReadonlyMap<string, string> = new Map([
 function absolutePath(value: unknown, option: string): void {
   text(value, option)
   const path = value as string
-  // a relative one would mean one folder to a reader of the configuration and another to the process
+  // a relative path means one folder to a reader of the configuration and another to the process
   if (isAbsolute(path)) return
   const absolute = option === 'chroot' ? resolved(path) : undefined
   throw wrongValue(
     option,
-    `${option} ${show(path)} is no absolute path`,
+    `${option} ${show(path)} is not an absolute path`,
     absolute === undefined
       ? 'begin it with /'
-      : `write ${show(absolute)}, which it is in the present working directory`,
+      : `write ${show(absolute)}, which is that path in the present working directory`,
     { found: show(path), wanted: absolute === undefined ? 'a path that begins with /' : absolute },
   )
 }
 
-/** undefined: to resolve it is no help. */
+/** undefined: the resolved path is no better. */
 function resolved(path: string): string | undefined {
   if (path === '' || path.startsWith('~') || path.length > 64) return undefined
   try {

@@ -1,6 +1,6 @@
 /**
- * Where the values that readSecurityConfig() has read last stand in its files, so that an error about such a value can
- * say so. A module of its own, because both the reader and harden() need it.
+ * Where the values that readSecurityConfig() read last are in its files, so that an error about such a value can name
+ * the place. A separate module because both the reader and harden() use it.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { HardenError } from './errors'
@@ -9,7 +9,7 @@ export interface ReadValue {
   readonly value: string | readonly string[]
   /** 'file:line:column' */
   readonly place: string
-  /** Those of the elements of a list. */
+  /** The places of a list's elements. */
   readonly elements: readonly string[]
 }
 
@@ -17,7 +17,7 @@ const values = new Map<string, ReadValue>()
 const files = new Set<string>()
 const folders = new Set<string>()
 
-/** @param read by the option's name; undefined: the value is a default, which stands nowhere */
+/** @param read by the option's name; undefined: the value is a default, which has no place */
 export function remember(read: Iterable<readonly [option: string, value: ReadValue | undefined]>): void {
   for (const [option, value] of read)
     if (value) values.set(option, value)
@@ -29,12 +29,13 @@ export function rememberFiles(read: Iterable<string>, asked: Iterable<string>): 
   for (const path of asked) folders.add(path)
 }
 
-/** What readSecurityConfig() has read in this process: absolute paths. Who can exchange them decides about the next start. */
+/** The files that readSecurityConfig() has read in this process, as absolute paths. A user who can exchange one decides
+ * about the next start. */
 export const filesRead = (): readonly string[] => [...files]
 
 /**
- * So does who can create files in these: the directories that an include has named, and for what has been looked for in vain
- * the last directory on the way.
+ * The same holds for a user who can create files in these folders: those that an include names, and, for a file that
+ * does not exist, the last folder on its path that does.
  */
 export const foldersAsked = (): readonly string[] => [...folders]
 
@@ -47,18 +48,18 @@ export function findPlace(option: string, options: object): string | undefined {
   return last.elements[Number(index || NaN)] ?? last.place
 }
 
-/** The same error. If it is about an option whose value has been read in a file, its message begins with the place. */
+/** Returns the same error. If its option's value was read from a file, the message begins with the place. */
 export function withPlace(error: unknown, options: object): unknown {
   if (!(error instanceof HardenError) || error.place !== undefined || error.option === undefined) return error
   const place = findPlace(error.option, options)
   if (place === undefined) return error
   const message = `${place}: ${error.message}`
-  // the stack is what is printed of an error that is not caught, and has a copy of the message
+  // an uncaught error is printed by its stack, which has a copy of the message
   const stack = error.stack?.replace(error.message, () => message)
   return Object.assign(error, { place, message, stack })
 }
 
-/** What the call returns. The errors that it throws are those of withPlace(). */
+/** Returns what the call returns. An error that it throws passes through withPlace(). */
 export function namingPlaces<T>(options: object, call: () => T): T {
   try {
     return call()

@@ -17,11 +17,11 @@ export interface HardenPlan extends CredentialsReport {
   readonly securebits?: number
   /** The new root directory; its links are resolved. */
   readonly chroot?: string
-  /** What each thread would do, in this order; `rehearsed` if a child of this process could do it. */
+  /** The steps of each thread, in this order; `rehearsed` if a child of this process could do it. */
   readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
-  /** What harden() would throw, if it were called now in this process (`message` as there); empty: it would succeed. */
+  /** What harden() would throw if it were called now in this process, `message` as there; empty: it would succeed. */
   readonly refusals: readonly Readonly<HardenErrorFields>[]
-  /** What is true and worth knowing, dangers first; empty: nothing. docs/errors.md says what each is. */
+  /** What is true and worth knowing, dangers first. docs/errors.md says what each is. */
   readonly findings: readonly Finding[]
 }
 
@@ -69,7 +69,7 @@ function report(
   return finish(made, () => planRows(made, { accounts: accounts(), all: platform.allNames() }))
 }
 
-/** What the child does after the plan's steps; a refusal there means that all of them were rehearsed. */
+/** Steps that the child takes after the plan's: a refusal there means that all of the plan's were rehearsed. */
 const afterwards: ReadonlySet<Step | 'verify'> = new Set([
   'regain',
   'read',
@@ -81,7 +81,8 @@ const afterwards: ReadonlySet<Step | 'verify'> = new Set([
   'verify',
 ])
 
-/** Those before the one at which the rehearsal, which is the last part that can be refused, has ended; none if there was no child to do them. */
+/** How many steps were taken before the one at which the rehearsal, the last part that can be refused, ended; 0 if
+ * there was no child. */
 function stepsRehearsed(steps: readonly Step[], refusals: readonly HardenError[]): number {
   const step = refusals.at(-1)?.step as Step
   const place = steps.indexOf(step)

@@ -1,13 +1,14 @@
 /**
- * What harden() has promised, kept where every thread and every copy of this package in the process finds it. It is written before the
- * commit, and counts from the moment at which the native code sets one byte: no JavaScript runs between that and the proof.
+ * What harden() has promised, kept where every thread and every copy of this package in the process finds it. It is
+ * written before the commit, and holds from the moment at which the native code sets one byte: no JavaScript runs
+ * between that and the proof.
  */
 import type { Plan, Promised } from './contract'
 import type { Addon } from './native'
 import type { HardenOptions } from './options'
 import { inWords } from './state'
 
-/** On `process` of the main thread: for other copies of this package. */
+/** A property of the main thread's `process`, for other copies of this package. */
 const MARK = Symbol.for('privdrop.hardened')
 
 interface Mark {
@@ -28,7 +29,7 @@ export function makePromise(addon: Addon, plan: Plan, { allowInspector }: Harden
   addon.promise(promise)
   kept ??= new Uint8Array(addon.kept())
   const mark: Mark = Object.freeze({ kept, promise })
-  // configurable: a refused call may be followed by one of another copy
+  // configurable: after a refused call, another copy may make its own
   const property = { __proto__: null, value: mark, configurable: true } as PropertyDescriptor
   Object.defineProperty(process, MARK, property)
 }
@@ -42,7 +43,7 @@ export function isKept(addon: Addon): boolean {
   return addon.recall() !== undefined || findMark() !== undefined
 }
 
-/** undefined: nothing is promised, or it is not known here (in a Worker, what another copy has promised). */
+/** undefined: nothing is promised, or it is unknown here: a Worker does not find what another copy has promised. */
 export function readPromise(addon: Addon): Promised | undefined {
   const text = addon.recall() ?? findMark()?.promise
   if (text === undefined) return undefined

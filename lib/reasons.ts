@@ -1,6 +1,6 @@
 /**
- * Every reason for a refusal that can be known without the others: harden() throws the first and says how many more there are, plan()
- * lists them.
+ * Every reason for a refusal that can be found without the others: harden() throws the first and says how many more
+ * there are, plan() lists all.
  */
 import { HardenError, type HardenErrorFields, type Run } from './errors'
 import { withPlace } from './places'
@@ -14,27 +14,28 @@ export class Reasons {
     this.#listed = listed
   }
 
-  /** The options that are asked for, once they are known: their places in files are named. */
+  /** The options given, once they have been read: their places in files are named in errors. */
   asked: object = {}
 
   get found(): boolean {
     return this.errors.length > 0
   }
 
-  /** What the part returns; undefined: it is refused, which is kept as a reason. */
+  /** Returns what the part returns; undefined: it was refused, and the refusal is now a reason. */
   readonly run: Run = (part) => {
     try {
       return part()
     } catch (caught) {
       const error = withPlace(caught, this.asked)
       if (!(error instanceof HardenError)) throw error
-      // The rehearsal may find what has been found before.
+      // The rehearsal may find a reason again.
       if (!this.errors.some(({ message }) => message === error.message)) this.errors.push(error)
       return undefined
     }
   }
 
-  /** The first. Its message ends with how many more there are, or with a line for each, and its field `others` has them. */
+  /** The first reason. Its message ends with the number of the others, or with a line for each, and then the field
+   * `others` has them. */
   error(): HardenError {
     const [first, ...others] = this.errors as [HardenError, ...HardenError[]]
     if (others.length === 0) return first
@@ -45,23 +46,23 @@ export class Reasons {
   }
 }
 
-/** As the command line prints the first. */
+/** In the format in which the command line prints the first. */
 const line = ({ code, place, message }: HardenError): string => (place === undefined ? `${code}: ${message}` : message)
 
 function extended(error: HardenError, more: string): HardenError {
   const message = `${error.message}${more}`
-  // the stack is what is printed of an error that is not caught, and has a copy of the message
+  // an uncaught error is printed by its stack, which has a copy of the message
   const stack = error.stack?.replace(error.message, () => message)
   return Object.assign(error, { message, stack })
 }
 
-/** Own properties alone, and the message, which is none that is enumerable. */
+/** The error's own properties, and its message, which is not enumerable. */
 export const fieldsOf = ({ message, ...fields }: HardenError): HardenErrorFields => ({ message, ...fields })
 
-/** Of one list or text, as many mistakes are told. */
+/** A list or text with more mistakes than this has no more of them reported. */
 export const REASONS_MAX = 16
 
-/** Each is given to `run`, and the first is thrown again: what they are about is wrong as a whole. */
+/** Gives each error to `run`, then throws the first: the option is wrong as a whole. */
 export function refuseAll(errors: readonly unknown[], run: Run): void {
   const raise = (error: unknown) => {
     throw error

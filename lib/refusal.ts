@@ -13,7 +13,7 @@ export function whereOf({ step, syscall, errno, tid }: Failure): Where {
   return { step, syscall, ...(errno && { errno: -errno }), ...(tid && { tid }) }
 }
 
-/** The new identity cannot do what `rehearse` asks. */
+/** The error that the new identity cannot do what `rehearse` asks for. */
 export function noAccess(
   { callOf, remedyForAnswer }: Platform,
   question: Question,
@@ -35,7 +35,7 @@ export function noAccess(
   })
 }
 
-/** A wait that ran out: the child was held by what a question names. `path` of a descriptor: where it leads. */
+/** A wait that ran out: what a question names held the child. `path`, for a descriptor: where it leads. */
 export function heldBy({ kind, path, number, option }: Question, failure: Failure): HardenError {
   const descriptor = `descriptor ${number} (${path ? showPath(path) : 'closed by now'})`
   const what = kind === 'bind' ? `port ${number}` : kind === 'reopen' ? descriptor : showPath(path)
@@ -49,7 +49,7 @@ export function heldBy({ kind, path, number, option }: Question, failure: Failur
   })
 }
 
-/** The name of a chroot that the new user decides. */
+/** The error that the new user decides where the chroot's path leads. */
 export function exchanged(
   { callOf }: Platform,
   question: Question,
@@ -69,7 +69,7 @@ export function exchanged(
   })
 }
 
-/** Of the process that answers for the other processes of the new user. */
+/** The remedy where the process that answers as another process of the new user has ended. */
 export const endedRemedy =
   'give the server an account of its own: processes of the same user can end that process, and so can a seccomp filter that kills; then call harden() again'
 
@@ -78,7 +78,7 @@ function remedyFor(errno: number): string {
   if (errno === ECHILD) return endedRemedy
   if (errno === EPERM || errno === ENOSYS)
     return 'find the seccomp filter or security module that refuses faccessat, statx, openat, setresgid or setresuid'
-  // the path was there a moment ago
+  // the path existed a moment ago
   return 'see that it stays where it is, and that its file system answers, and call harden() again'
 }
 
@@ -90,7 +90,7 @@ export function notAsked({ callOf }: Platform, question: Question, errno = 0): H
     syscall: callOf(question.kind),
     ...(errno && { errno: -errno }),
     found: question.path,
-    message: `${showPath(question.path)} could not be looked at as another process of the new user: ${errnoName(errno)}`,
+    message: `${showPath(question.path)} could not be examined as another process of the new user: ${errnoName(errno)}`,
     remedy: remedyFor(errno),
   })
 }

@@ -1,6 +1,6 @@
 /**
- * What harden() returns: the kernel's words about every thread, for programs (JSON) and for logs (a table). And what the
- * other reports have in common with it.
+ * What harden() returns: the kernel's statement about every thread, for programs (JSON) and for logs (a table); and
+ * what the other reports share with it.
  */
 import type { Committed, Finding, Plan, Platform, Rehearsal, Timing } from './contract'
 import type { Accounts } from './databases'
@@ -30,7 +30,7 @@ export interface CredentialsReport {
     readonly effective: Names
     readonly inheritable: Names
   }
-  /** False on Solaris, which has no such thing: there the limit set bounds the privileges of a set-user-ID program. */
+  /** False on Solaris, which lacks it: the limit set bounds the privileges of set-user-ID programs there. */
   readonly noNewPrivileges: boolean
 }
 
@@ -41,15 +41,15 @@ export interface HardenReport extends CredentialsReport {
   readonly securebits?: number
   /** The new root directory; its links are resolved. */
   readonly chroot?: string
-  /** On Solaris one entry, of the process: what it says is true of all its threads. */
+  /** On Solaris one entry, the process, which stands for all its threads. */
   readonly threads: readonly { readonly tid: number; readonly name: string }[]
   /** How long each part took, in microseconds, in order: { name: 'rehearse', us: 1800 }. */
   readonly timings: readonly { readonly name: string; readonly us: number }[]
-  /** What is true and worth knowing, dangers first; empty: nothing. docs/errors.md says what each is. */
+  /** What is true and worth knowing, dangers first. docs/errors.md says what each is. */
   readonly findings: readonly Finding[]
 }
 
-/** The state is the rehearsed child's, to which the kernel's text about every thread was found equal. */
+/** The state is the rehearsing child's: the commit found the kernel's text about every thread equal to its text. */
 export function makeReport(
   platform: Platform,
   { root, accounts }: Plan,
@@ -78,7 +78,7 @@ export function makeReport(
   ])
 }
 
-/** Of a platform, and with what Linux does not tell of every thread. */
+/** The credentials, with the platform and what Linux tells only to the thread itself. */
 export function reportWhole(
   platform: Platform,
   state: State,
@@ -139,14 +139,14 @@ function idsText({ real, effective, saved, fs }: Ids, names: Accounts['user']): 
   return `real ${text(real)}, effective ${text(effective)}, saved ${text(saved)}, file system ${text(fs)}`
 }
 
-/** 'smtp (995)'; a name that could be taken for something else stands in quotes. */
+/** 'smtp (995)'; a name that could be mistaken for something else is quoted. */
 function idText(id: number, names: Accounts['user']): string {
   const name = names.get(id)
   if (name === undefined) return `${id}`
   return `${/^[A-Za-z_][\w.@\\+-]{0,63}\$?$/.test(name) ? name : show(name)}${TIED}(${id})`
 }
 
-/** Nobody reads forty names: what is nearly all is told by what it lacks. */
+/** A set that lacks only a few names is shown by what it lacks. */
 function setText(names: Names, all: Names): string {
   if (names.length === 0) return 'none'
   const lacking = all.filter((name) => !names.includes(name))
@@ -154,13 +154,13 @@ function setText(names: Names, all: Names): string {
   return all.length > 0 && lacking.length < names.length ? `all but ${lacking.join(' ')}` : names.join(' ')
 }
 
-/** Threads that are alike together. */
+/** Threads that are alike, and their rows. */
 export interface ThreadRows {
   readonly threads: readonly Thread[]
   readonly rows: readonly Row[]
 }
 
-/** The first kind whole, and of each other what differs from it. */
+/** All rows of the first kind; of each other kind those that differ. */
 export function kindRows([first, ...others]: readonly ThreadRows[]): Row[] {
   if (!first) return []
   const known = first.rows.map((row) => rowText(row))
@@ -179,14 +179,14 @@ export function kindRows([first, ...others]: readonly ThreadRows[]): Row[] {
 export const threadList = (threads: readonly Thread[]): string =>
   threads.map(({ tid, name }) => `${tid}${TIED}(${name})`).join(', ')
 
-/** Each in two lines: what is so, and what to do about it. */
+/** Two lines for each: the finding, and its remedy. */
 export function findingRows(findings: readonly Finding<string>[], wanted: Finding['level']): Row[] {
   return findings
     .filter(({ level }) => level === wanted)
     .map(({ level, code, message, remedy }): Row => [level, `${code}: ${message}.`, `Remedy: ${remedy}.`])
 }
 
-/** The same of an error, whose message has both, and may end with lines of a file. */
+/** The same for an error, whose message has both, and may end with lines of a file. */
 export function refusalRow({ code, message, remedy }: Pick<HardenErrorFields, 'code' | 'message' | 'remedy'>): Row {
   const advice = `Remedy: ${remedy}.`
   return ['refused', ...`${code}: ${message}`.replace(` ${advice}`, () => `\n${advice}`).split('\n')]

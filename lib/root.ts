@@ -1,6 +1,6 @@
 /**
- * The new root directory: opened once, when the plan is made, and known by that descriptor from then on. Its path may
- * lead elsewhere a moment later.
+ * The new root directory: opened once, when the plan is made, and identified by that descriptor from then on, because
+ * its path may lead elsewhere a moment later.
  */
 import { closeSync, fstatSync } from 'node:fs'
 import { errnoName, HardenError, showPath } from './errors'
@@ -8,14 +8,14 @@ import { type Addon, type Failure, isFailure } from './native'
 import { shellWord } from './shell'
 
 export interface Root {
-  /** The kernel's, without links. */
+  /** As the kernel gives it, without links. */
   readonly path: string
   readonly descriptor: number
-  /** placeOf() it. */
+  /** placeOf() the directory. */
   readonly place: string
 }
 
-/** Which directory it is, by device and inode (stat(2)). */
+/** A directory's device and inode (stat(2)), which identify it. */
 export const placeOf = ({ dev, ino }: { readonly dev: bigint; readonly ino: bigint }): string => `${dev}:${ino}`
 
 /** @throws HardenError ERR_HARDEN_NOT_PERMITTED, ERR_HARDEN_CHROOT_PATH */
@@ -55,7 +55,7 @@ function remedyFor(errno: string, path: string, found: string | undefined): stri
   if (errno === 'ENOTDIR') return 'name a directory'
   if (errno === 'EACCES') return 'start the process as a user that may enter it'
   const word = shellWord(path)
-  // not what a link names: mkdir(1) does not follow it
+  // not for the target of a link, which mkdir(1) does not follow
   const isNamed = found !== undefined && `${path}/`.startsWith(`${found}/`)
   return errno === 'ENOENT' && isNamed && word !== undefined
     ? `name a directory that exists, or create it: mkdir -p ${word}`

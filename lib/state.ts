@@ -1,6 +1,6 @@
 /**
- * The state of a thread, whichever system keeps it, and the differences between two. It shares nothing with what applies a
- * plan. Every field is an own property of every state, so that no prototype answers for one that is missing.
+ * The state of a thread on either system, and the differences between two. Shares nothing with the code that applies a
+ * plan. Every field is an own property of every state, so that no prototype answers for a missing one.
  */
 
 /** The four user or group ids of a thread (credentials(7)); on Solaris `fs` is the effective one. */
@@ -35,33 +35,33 @@ export interface State {
   /** The supplementary groups, ascending. */
   readonly groups: readonly number[]
   readonly sets: Sets
-  /** Its root and working directory are the ones that a chroot was asked for. */
+  /** Its root and working directory are the new root of the plan. */
   readonly jailed: boolean
   /** Linux (PR_SET_NO_NEW_PRIVS(2const)); false on Solaris. */
   readonly noNewPrivileges: boolean
-  /** Linux (PR_GET_SECUREBITS(2const)); undefined: not known, for /proc does not tell it. */
+  /** Linux (PR_GET_SECUREBITS(2const)); undefined where only /proc was read, which does not show them. */
   readonly securebits: number | undefined
   /** Solaris: flags of the process (getpflags(2)). PRIV_AWARE: no user id gives or takes privileges. */
   readonly flags: Names | undefined
 }
 
 export interface Thread {
-  /** gettid(2); on Solaris getpid(2), for the process stands for all its threads. */
+  /** gettid(2); on Solaris getpid(2): the process stands for all its threads. */
   readonly tid: number
   readonly name: string
 }
 
-/** One comparable word a field, in the order of a report; what is not known is left out. */
+/** One comparable word for each field, in the order of a report; unknown fields are left out. */
 export type Words = ReadonlyMap<string, string>
 
-/** One field that is not as it has to be. */
+/** One field that differs from what it should be. */
 export interface Difference {
   readonly field: string
   readonly wanted: string
   readonly found: string
 }
 
-/** The same in one thread. */
+/** A difference in one thread. */
 export interface Discrepancy extends Difference {
   readonly tid: number
   readonly name: string
@@ -83,7 +83,7 @@ export function inWords({ user, group, groups, sets, ...others }: State): Words 
   return new Map(fields.filter((field): field is [string, string] => field[1] !== undefined))
 }
 
-/** Every difference, excess and lack alike, of a field that both sides know. */
+/** Every difference, excess or lack, in the fields that both sides have. */
 export function compare(wanted: Words, state: State): Difference[] {
   const differences: Difference[] = []
   for (const [field, found] of inWords(state)) {

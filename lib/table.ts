@@ -2,11 +2,11 @@
 import { isatty } from 'node:tty'
 import { visible } from './errors'
 
-/** What it is about, and what there is to say. */
+/** A name, and the lines beside it. */
 export type Row = readonly [name: string, ...lines: string[]]
 
 const COLUMN = 22
-/** Beside the names there has to be room for words. */
+/** Lines are not folded if less room than this is left beside the names. */
 const NARROWEST = 20
 
 /** A space at which no line is folded. */
@@ -20,7 +20,7 @@ export function rowText([name, ...lines]: Row, width = Number.POSITIVE_INFINITY)
     .join('\n')
 }
 
-/** Between words alone: a path or a name stays whole. */
+/** Folds between words only: a path or a name stays whole. */
 function fold(text: string, width: number): string[] {
   if (width < NARROWEST) return [text]
   const lines: string[] = []
@@ -32,7 +32,7 @@ function fold(text: string, width: number): string[] {
   return lines
 }
 
-/** Frozen, and a table as a string, which is folded if standard output is a terminal. */
+/** Freezes a report, and makes its string a table, folded if standard output is a terminal. */
 export function finish<T extends object>(report: T, rows: () => Row[]): T {
   const text = () =>
     rows()
@@ -43,7 +43,7 @@ export function finish<T extends object>(report: T, rows: () => Row[]): T {
   return deepFreeze(report)
 }
 
-/** Not asked of process.stdout where it is no terminal: that would open it. In a Worker it has no width. */
+/** process.stdout is not touched unless it is a terminal, because that would open it. A Worker's has no width. */
 const widthOfOutput = (): number | undefined => (isatty(1) ? process.stdout.columns : undefined)
 
 function deepFreeze<T extends object>(value: T): T {

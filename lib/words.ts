@@ -1,9 +1,10 @@
-/** Words that others have for the options of harden(), and words that are misspelt. */
+/** What other programs call the options of harden(), and misspelt names. */
 import { nearest } from './nearest'
 
 export type Words<Name extends string> = { readonly [name in Name]: readonly string[] }
 
-/** What process.setuid(), setpriv(1), systemd, Docker, Kubernetes and libcap call them: without hyphens and underscores, and in small letters. */
+/** The names in process.setuid(), setpriv(1), systemd, Docker, Kubernetes and libcap, in lower case, without hyphens
+ * and underscores. */
 export const optionWords = {
   user: ['uid', 'username', 'setuid', 'reuid', 'ruid', 'euid', 'seteuid', 'setresuid', 'runas', 'runasuser', 'account'],
   group: ['gid', 'groupname', 'setgid', 'regid', 'rgid', 'egid', 'setegid', 'setresgid', 'runasgroup', 'primarygroup'],
@@ -27,14 +28,14 @@ export const optionWords = {
   allowInspector: ['inspector', 'inspect', 'allowinspect', 'allowdebugger'],
 }
 
-/** The same for what `rehearse` has. */
+/** The same for the lists of `rehearse`. */
 export const listWords = {
   read: ['readable', 'readonly', 'readonlypaths', 'files'],
   write: ['writable', 'writeable', 'readwrite', 'readwritepaths'],
   bind: ['port', 'ports', 'listen', 'tcp'],
 }
 
-/** The name that is meant by a word which is not a name. */
+/** The name that a wrong name probably means. */
 export function meant(word: string, others: Words<string>): string | undefined {
   const plain = word.toLowerCase().replace(/[-_]/g, '')
   const [name] = Object.entries(others).find(([, words]) => words.includes(plain)) ?? []

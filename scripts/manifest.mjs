@@ -1,5 +1,5 @@
 /**
- * What is in prebuilds/ and what has made it: prebuilds/manifest.json. Called by scripts/prebuilds.
+ * What is in prebuilds/ and which tools made it: prebuilds/manifest.json. Called by scripts/prebuilds.
  *
  *     node scripts/manifest.mjs FOLDER            writes down what is in FOLDER/prebuilds
  *     node scripts/manifest.mjs FOLDER --check    compares that with what is committed
@@ -77,7 +77,7 @@ function faults({ size, needed, hardening, exports, imports }) {
   ].filter(Boolean)
 }
 
-/** What that system's loader could not do with: it reads no GNU hash, and a name that nobody has ends the loading. */
+/** What the loader of that system cannot handle: it reads no GNU hash, and an undefined name ends the loading. */
 function faultsForSunos({ needed, imports }, path) {
   const known = readFileSync('scripts/sunos/symbols', 'utf8').replace(/^#.*$/gm, '').split(/\s+/)
   const unknown = imports.filter((name) => !name.startsWith('napi_') && !known.includes(name))

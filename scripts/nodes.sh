@@ -8,7 +8,7 @@ arch=$(node -p process.arch)
 read -ra files <<<"${TESTS:-$(echo test/live/{access,audit,chroot,end,inspector,readme,refusals,threads}.test.ts)}"
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
-# the user that it becomes must reach it
+# the user that the tests become must be able to reach it
 chmod 755 "$folder"
 
 failed=0

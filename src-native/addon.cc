@@ -56,8 +56,8 @@ Object describe(Env env, const struct failure &why) {
 	return failure;
 }
 
-/* What a Worker cannot read any more, because it is being terminated, is undefined: an empty Value, as Object::Get() gives
- * it, would end the process when it is looked at. */
+/* Undefined where a Worker cannot read the property any more, because it is being terminated: the empty Value of
+ * Object::Get() would end the process when it is used. */
 Value get(const Object &object, const char *name) {
 	napi_value value = nullptr;
 	if (napi_get_named_property(object.Env(), object, name, &value) != napi_ok) return object.Env().Undefined();
@@ -77,8 +77,8 @@ uint64_t mask_at(const Object &object, const char *name) {
 	return get(object, name).As<Napi::BigInt>().Uint64Value(&lossless);
 }
 
-/* The place of a name in step_names, from there on. A name that does not exist is a broken contract; none at all is what a
- * Worker gets that is being terminated. */
+/* The index of a name in step_names, from `step` on. An unknown name is a broken contract; a Worker that is being
+ * terminated reads an empty one. */
 enum step step_at(const Value &value, int step, int last) {
 	char *name = copy_text(value);
 	while (*name && strcmp(name, step_names[step].step))
@@ -88,7 +88,7 @@ enum step step_at(const Value &value, int step, int last) {
 	return static_cast<enum step>(step);
 }
 
-/* The kernel's bytes: JavaScript holds them as a string of latin1. free() them. */
+/* The kernel's bytes, which JavaScript holds as a latin1 string. free() them. */
 struct text copy_status(const Value &value) {
 	size_t length = 0;
 	napi_get_value_string_latin1(value.Env(), value, nullptr, 0, &length);
@@ -98,7 +98,7 @@ struct text copy_status(const Value &value) {
 	return {text, length};
 }
 
-/* free_plan() of it. */
+/* free_plan() frees them. */
 struct question *read_questions(const Napi::Array &from) {
 	struct question *questions = static_cast<struct question *>(calloc(from.Length() + 1, sizeof *questions));
 	if (!questions) abort();
@@ -111,11 +111,11 @@ struct question *read_questions(const Napi::Array &from) {
 	return questions;
 }
 
-/* What the process has promised, for every thread and every copy of this package: the text, and whether it holds. */
+/* What harden() has promised, for every thread and every copy of this package: the text, and whether it holds. */
 std::atomic<char *> promise;
 volatile uint8_t kept;
 
-/* The memory of groups and directories stays JavaScript's; it outlives the call that it is read in. */
+/* Groups and directories stay in JavaScript's memory, which outlives the call. */
 struct plan read_plan(const Object &from) {
 	struct plan plan = {};
 	Napi::Array steps = get(from, "steps").As<Napi::Array>();
@@ -152,7 +152,7 @@ struct plan read_plan(const Object &from) {
 	plan.inside = static_cast<struct directory *>(inside.Data());
 	plan.inside_count = inside.ByteLength() / sizeof(struct directory);
 	plan.kept = &kept;
-	/* Last: a Worker that could read this could read all of it. */
+	/* Last: a Worker that could read this could read all the rest. */
 	plan.before = copy_status(get(from, "before"));
 	return plan;
 }
@@ -257,7 +257,7 @@ Object describe(Env env, const struct plan &plan, const struct rehearsal &rehear
 	return result;
 }
 
-/* (plan) => what the child has left | failure */
+/* (plan) => what the child has left behind | failure */
 Value Rehearse(const CallbackInfo &info) {
 	struct plan plan = read_plan(info[0].As<Object>());
 	struct rehearsal rehearsal = {};
@@ -298,7 +298,7 @@ Object describe(Env env, const struct committed &done) {
 	return result;
 }
 
-/* (plan) => what it has led to | failure */
+/* (plan) => the result | failure */
 Value Commit(const CallbackInfo &info) {
 	struct plan plan = read_plan(info[0].As<Object>());
 	struct committed done = {};
@@ -327,7 +327,7 @@ Value GiveSigusr1Back(const CallbackInfo &info) {
 	return Napi::Number::New(info.Env(), give_sigusr1_back() ? errno : 0);
 }
 
-/* (text) => undefined: what recall() answers from the commit on. It is never freed, for a Worker may be reading it. */
+/* (text) => undefined: what recall() returns from the commit on. Never freed, because a Worker may be reading it. */
 void Promise(const CallbackInfo &info) { promise.store(copy_text(info[0])); }
 
 /* () => text | undefined */

@@ -1,9 +1,9 @@
 /*
  * child.c - the wait for the rehearsing child
  *
- * The child holds the other end of a pipe: end of file is its end. Another thread may fork meanwhile and hold that end as well,
- * so the wait is made of slices that also ask the kernel. A child in a dead file system does not even die of SIGKILL: the wait is
- * bounded, and the next call reaps what is left.
+ * The child holds the other end of a pipe, so that end of file tells that it has ended. Another thread may fork
+ * meanwhile, and that process holds the end as well: so the wait is made of slices that also ask the kernel. Not even
+ * SIGKILL ends a child that a dead file system holds: the wait is bounded, and the next call reaps what is left.
  */
 #define _GNU_SOURCE
 #include "shared.h"
@@ -17,7 +17,7 @@
 
 enum { REHEARSE_MS = 10000, KILLED_MS = 1000, SLICE_MS = 2, LEFT_MAX = 64 };
 
-/* Children that have not ended in time, of any thread. */
+/* Children of any thread that have not ended in time. */
 static _Atomic pid_t left[LEFT_MAX];
 
 static void leave(pid_t child)
@@ -42,8 +42,8 @@ static void reap_left(void)
 	}
 }
 
-/* 0: it has not ended in this time. Else what waitpid(2) says. A process that is stopped meanwhile loses a slice, not the
- * time. */
+/* 0: the child has not ended in this time. Else the result of waitpid(2). If this process is stopped meanwhile, it
+ * loses a slice, not all of the time. */
 static pid_t wait_in_slices(pid_t child, int end_of_child, int *status, int milliseconds)
 {
 	const struct timespec slice = {.tv_nsec = SLICE_MS * 1000000L};

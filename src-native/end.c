@@ -1,9 +1,9 @@
 /*
  * end.c - the end of a process that must not go on
  *
- * Past the line there is no way back and no error to return: what fails ends the process, since it would be half
- * privileged. Nothing here may wait without a bound. A write(2) to a file on a dead file system, or to a full pipe, never
- * returns, not even after SIGKILL; so a child writes the line, and the process ends even if that child hangs.
+ * Past the line there is no way back and no error to return: a failure ends the process, because it would be half
+ * privileged. Nothing here may wait without a bound. A write(2) to a file on a dead file system, or to a full pipe,
+ * never returns, not even after SIGKILL; so a child writes the line, and the process ends even if that child hangs.
  */
 #define _GNU_SOURCE
 #include "shared.h"
@@ -55,13 +55,13 @@ static void begin_line(enum step step, pid_t tid)
 	append_number((unsigned)(tid ? tid : this_thread()));
 }
 
-/* A file system that is dead holds even a process that was killed. */
+/* A dead file system holds even a killed process. */
 static bool may_be_held(void)
 {
 	return type_of_descriptor(STDERR_FILENO) == S_IFREG;
 }
 
-/* In the child: one that is held must hold no listener. */
+/* In the child, which must hold no listener if a file system holds it. */
 static void write_line(void)
 {
 	if (!may_be_held() || !close_sockets_and_pipes(STDERR_FILENO, STDERR_FILENO)) {
@@ -71,13 +71,14 @@ static void write_line(void)
 	exit_now(0);
 }
 
-/* Process 1 of a pid namespace ends only when all others in it have ended. */
+/* Process 1 of a pid namespace ends only when all others in it have ended: a child that hangs would keep it. */
 static bool may_write(void)
 {
 	return getpid() != 1 || !may_be_held();
 }
 
-/* Where no child can be made (Solaris: without proc_fork). A pipe or socket that is ready takes so short a line at once. */
+/* Where there is no child (Solaris: without proc_fork). A pipe or socket that is ready takes so short a line at
+ * once. */
 static void write_at_once(void)
 {
 	struct pollfd output = {.fd = STDERR_FILENO, .events = POLLOUT};

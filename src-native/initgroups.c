@@ -1,5 +1,5 @@
 /*
- * initgroups.c - the groups that the system's account has, as initgroups(3) would set them; nothing is set here
+ * initgroups.c - the groups of an account, as initgroups(3) would set them; nothing is set here
  */
 #define _GNU_SOURCE
 #include "accounts.h"
@@ -8,7 +8,7 @@
 #include <grp.h>
 #include <stdlib.h>
 
-/* Solaris before 11.4 has none. */
+/* Solaris before 11.4 lacks it. */
 int getgrouplist(const char *, gid_t, gid_t *, int *) __attribute__((weak));
 
 enum { FIRST_COUNT = 64, GROUPS_MAX = 65536 }; /* NGROUPS_MAX of the kernel */

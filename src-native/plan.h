@@ -1,8 +1,8 @@
 /*
- * plan.h - what both systems share: the steps, what became of one, and the questions to the new identity
+ * plan.h - what both systems share: the steps, the failure of one, the questions to the new identity
  *
- * Plain data. The glue fills it in and has decided everything; the core carries it out and decides nothing. What a
- * system keeps of a thread or a process is in its own header: linux/linux.h, sunos/sunos.h. Errors are errno values of
+ * Plain data. The glue fills it in and has decided everything; the core carries it out and decides nothing. How a
+ * system describes a thread or a process is in its own header: linux/linux.h, sunos/sunos.h. Errors are errno values of
  * the system; 0 is success.
  */
 #ifndef PRIVDROP_PLAN_H
@@ -27,9 +27,9 @@ extern "C" {
 #define EACH_STEP(STEP) \
 	STEP(NONE, "", "", "") \
 	STEP(PROC, "proc", "open", NULL)                       /* open /proc/self/task and make sure that it is ours */ \
-	STEP(OBSERVE, "observe", NULL, "ucred_get")            /* what the process is */ \
+	STEP(OBSERVE, "observe", NULL, "ucred_get")            /* read the state of the process */ \
 	STEP(LINK, "chroot", "readlink", "readlink")           /* a link on procfs in the chroot's path */ \
-	STEP(DESCRIPTORS, "descriptors", "readlink", "fdwalk") /* look at everything that is open; then refused: */ \
+	STEP(DESCRIPTORS, "descriptors", "readlink", "fdwalk") /* list what is open; refused are: */ \
 	STEP(RING, "descriptors", "io_uring_setup", NULL) \
 	STEP(DIRECTORY, "descriptors", "open", "open") \
 	STEP(CHILD, "rehearsal child", "clone", "forkx")       /* make the child that rehearses, and wait for it */ \
@@ -64,7 +64,7 @@ extern "C" {
 	STEP(AMBIENT, "ambient", "prctl", NULL) \
 	STEP(NO_NEW_PRIVS, "no_new_privs", "prctl", NULL) \
 	STEP(DUMPABLE, "dumpable", "prctl", NULL) \
-	STEP(REGAIN, "regain", "setresuid", "setuid")          /* in the rehearsal: what must not succeed any more, */ \
+	STEP(REGAIN, "regain", "setresuid", "setuid")          /* in the rehearsal: what must fail by now, */ \
 	STEP(READ, "read", "open", "open")                     /* and the questions */ \
 	STEP(WRITE, "write", "faccessat2", "access") \
 	STEP(ENTER, "enter", "faccessat2", "access") \
@@ -83,23 +83,24 @@ struct step_name {
 };
 extern const struct step_name step_names[STEP_COUNT]; /* each system's steps.c */
 
-/* The set of steps that a plan has. */
+/* A plan's steps, one bit each. */
 typedef uint64_t step_set;
 static inline bool has_step(step_set steps, enum step step) { return steps >> step & 1; }
 
-/* The step under way when something failed. */
+/* What failed, and at which step. */
 struct failure {
 	enum step step;
-	int error; /* errno; 0: no call failed, something is not as it must be */
-	int signo; /* the signal that ended the child in it, or 0 */
-	pid_t tid; /* the thread or process that it is about, or 0 */
-	int item;  /* the descriptor that it is about, or the place in the questions */
-	const char *call; /* the system call, where it is not the step's */
+	int error; /* errno; 0: no call failed, a check did */
+	int signo; /* the signal that killed the child at this step, or 0 */
+	pid_t tid; /* the thread or process concerned, or 0 */
+	int item;  /* the descriptor concerned, or the index of the question */
+	const char *call; /* the system call, if it is not the step's */
 };
 
-/* What the new identity is asked: STEP_READ, STEP_WRITE, STEP_ENTER (a path; `number` 1: to read it the file is not opened),
- * STEP_BIND (a TCP port), STEP_REOPEN (a descriptor). STEP_EXCHANGE: can any process of the new user put something else in the place of what this path names? Asked
- * before the chroot; `number`: 1, if the last component counts as well. */
+/* What the new identity is asked. STEP_READ, STEP_WRITE, STEP_ENTER: a path (`number` 1: ask whether the file can be
+ * read, without opening it). STEP_BIND: a TCP port. STEP_REOPEN: a descriptor. STEP_EXCHANGE: can another process of
+ * the new user put something else in the place of what this path names? Asked before the chroot; `number` 1: the last
+ * component counts too. */
 struct question {
 	enum step kind;
 	const char *path;
@@ -108,19 +109,19 @@ struct question {
 
 enum exchanged_by {
 	EXCHANGED_BY_NONE,
-	EXCHANGED_BY_USER,   /* in the folder in which it lies */
-	EXCHANGED_BY_WRITER, /* by the new user, who can write to the file itself */
-	EXCHANGED_BY_OTHERS  /* than root and the new user */
+	EXCHANGED_BY_USER,   /* the new user, in the folder that holds it */
+	EXCHANGED_BY_WRITER, /* the new user, who can write to the file itself */
+	EXCHANGED_BY_OTHERS  /* users other than root and the new user */
 };
 
 struct answer {
 	int error;            /* errno */
-	enum exchanged_by by; /* to STEP_EXCHANGE, and */
-	int found;            /* where the text of the first such component begins, or -1 */
+	enum exchanged_by by; /* STEP_EXCHANGE: who can exchange a component, */
+	int found;            /* and where the path of the first one begins among the texts found, or -1 */
 };
 
-/* A descriptor of the chroot's directory, opened component by component; -1 with *why. `walked`: PATH_MAX bytes, its path
- * without links, or up to the component at which it failed. */
+/* A descriptor of the chroot's directory, opened component by component; -1 with *why. `walked`: PATH_MAX bytes for its
+ * path without links, or for that up to the component that failed. */
 int open_root(const char *path, char *walked, struct failure *why);
 
 #ifdef __cplusplus

@@ -1,8 +1,8 @@
 /*
  * questions.c - what the new identity will be able to do, asked of the kernel by the rehearsing child
  *
- * Nothing is created and nothing is written. What is opened is closed again; only a regular file or a folder is opened at
- * all, for to open a FIFO wakes its writer and to open a device may move it.
+ * Nothing is created and nothing is written. Only a regular file or a folder is opened, and closed again: to open a
+ * FIFO wakes its writer, and to open a device may move it.
  */
 #define _GNU_SOURCE
 #include "shared.h"
@@ -32,7 +32,7 @@ static int try_write(const char *path)
 {
 	int type = type_of_path(path);
 
-	/* Into a directory a process writes by making a file in it, and that takes both (path_resolution(7)). */
+	/* To write into a directory is to make a file in it, which takes both (path_resolution(7)). */
 	return type < 0 ? -1 : may_access(path, type == S_IFDIR ? W_OK | X_OK : W_OK);
 }
 
@@ -44,8 +44,9 @@ static int try_bind_to(const struct sockaddr *address, socklen_t size)
 
 	if (listener < 0)
 		return errno == EAFNOSUPPORT ? 0 : -1; /* a kernel without this family */
-	/* SO_REUSEADDR: another process that sets it, as servers do, can bind and listen in the same instant. The kernel looks at
-	 * the privilege first, then whether the port is free: the server's own listener has it. */
+	/* SO_REUSEADDR: another process that sets it, as servers do, can bind and listen at the same instant. The kernel
+	 * checks the privilege before it checks whether the port is free, and the server's own listener has the port: so
+	 * EADDRINUSE is a yes. */
 	if ((address->sa_family == AF_INET6 && setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one)) ||
 	    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) ||
 	    (bind(listener, address, size) && errno != EADDRINUSE))

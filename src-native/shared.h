@@ -1,5 +1,5 @@
 /*
- * shared.h - C that both systems share (end.c, child.c, questions.c), and what each system gives it
+ * shared.h - C that both systems share (end.c, child.c, questions.c, walk.c), and what each system implements for it
  */
 #ifndef PRIVDROP_SHARED_H
 #define PRIVDROP_SHARED_H
@@ -13,29 +13,30 @@ _Noreturn void end_at(const struct failure *why);
 _Noreturn void end_unequal(enum step step, pid_t tid, const char *wanted, const char *found);
 _Noreturn void end_process(const char *reason);
 
-/* child.c: wait for the rehearsing child, which holds the other end of the pipe. 0: it has ended; -1 with errno or signal in
- * *why: it was ended, or is still there. */
+/* child.c: wait for the rehearsing child, which holds the other end of the pipe. 0: it has ended; -1 with errno or
+ * signal in *why: it was killed, or still exists. */
 int await_child(pid_t child, int end_of_child, struct failure *why);
-/* A helper of the rehearsing child that may still be there: end it, and wait no longer than for the child. */
+/* End a helper of the rehearsing child if it still exists; the wait is bounded. */
 void end_helper(pid_t helper);
 
-/* questions.c: by the rehearsing child, as the new identity: every question but STEP_EXCHANGE. *now is the one under way. */
+/* questions.c: answer, in the rehearsing child and as the new identity, every question but STEP_EXCHANGE. *now is the
+ * one under way. */
 void ask_questions(const struct question *questions, size_t count, struct answer *answers, struct failure *now);
 
-/* walk.c: an absolute path, component by component, links followed by hand. The folders on the way stay open, so that the next path
- * begins where it parts from this one. */
+/* walk.c: an absolute path, component by component, links followed by hand. The folders on the way stay open, so that
+ * the next path begins where it parts from this one. */
 enum { WALK_PATH_MAX = 4096, WALK_DEPTH_MAX = 256 };
 struct walk {
-	/* Called before a component but ".." is entered; walk->folders[walk->depth] is the folder in which it lies. true: stop. May be
-	 * NULL. */
+	/* Called before each component but "." and ".." is entered; walk->folders[walk->depth] is the folder that holds it.
+	 * true: stop. May be NULL. */
 	bool (*judge)(struct walk *walk, const char *name, bool last);
 	void *context;
-	bool on_proc; /* it has stopped at a link on procfs, whose text is not where it leads */
+	bool on_proc; /* the walk stopped at a link on procfs, whose text is not where it leads */
 	int depth;    /* -1: no folder is open */
 	int folders[WALK_DEPTH_MAX];
-	unsigned serials[WALK_DEPTH_MAX], serial; /* each folder that is opened has another one */
-	size_t ends[WALK_DEPTH_MAX]; /* where the text of each ends in */
-	char at[WALK_PATH_MAX];      /* the path that is reached, without links; where it stops, with the component */
+	unsigned serials[WALK_DEPTH_MAX], serial; /* a new one for each folder opened */
+	size_t ends[WALK_DEPTH_MAX]; /* where the text of each folder ends in `at` */
+	char at[WALK_PATH_MAX];      /* the path reached, without links; after a stop or failure, with that component */
 	char rest[WALK_PATH_MAX];    /* what is still to be walked */
 };
 enum walked {
@@ -48,28 +49,30 @@ void begin_walk(struct walk *walk);
 enum walked walk_path(struct walk *walk, const char *path);
 void end_walk(struct walk *walk);
 
-/* What each system has in its own way. */
+/* What each system implements. */
 pid_t this_thread(void);
-/* The type bits of what is open there or of what a path leads to (stat(2), S_IFMT), or -1 with errno. The first may not wait
- * for a file system. */
+/* The type bits (stat(2), S_IFMT) of an open descriptor or of what a path leads to, or -1 with errno. The first must
+ * not wait for a file system. */
 int type_of_descriptor(int descriptor);
 int type_of_path(const char *path);
-/* A handle on this folder below another, neither followed nor read: openat(2), ENOTDIR if it is no folder. */
+/* A descriptor of this folder below another; a link is not followed. -1: openat(2)'s errno, ENOTDIR or ELOOP if it is
+ * no folder. */
 int open_folder(int folder, const char *name);
 int is_on_proc(int folder); /* 1, 0, or -1 with errno */
-/* May the calling process, with its capabilities or privileges, use it so (access(2), R_OK, W_OK, X_OK)? 0, or -1 with errno. */
+/* May the calling process, with its capabilities or privileges, access it in this mode (access(2), R_OK, W_OK, X_OK)?
+ * 0, or -1 with errno. */
 int may_access(const char *path, int mode);
 int may_reopen(int descriptor);
 /* waitpid(2) of any child, clone(2) children too. */
 pid_t wait_for(pid_t child, int *status, int options);
-/* Close every socket and pipe but these two: a child that a dead file system holds must keep no listener. A file is not
- * closed, for that waits for its file system. 0, or -1 with errno. */
+/* Close every socket and pipe but these two: a child that a dead file system holds must keep no listener. Files stay
+ * open, because closing one may wait for its file system. 0, or -1 with errno. */
 int close_sockets_and_pipes(int keep, int keep_too);
 /* For end.c. Block every signal. */
 void deafen(void);
-/* A child that writes the line; on Linux it shares the memory of this process, which ends with it. */
+/* A child that writes the line. On Linux it runs in the memory of this process. */
 pid_t start_writer(void (*write_line)(void));
-/* SIGABRT's default action. */
+/* End the process by SIGABRT's default action; returns where the signal has no effect. */
 void abort_thread(void);
 _Noreturn void exit_now(int status);
 

@@ -1,9 +1,9 @@
 /*
  * walk.c - a path, component by component
  *
- * open(2) of a whole path follows every link. Here each component is opened below the one before, links are
- * read and followed by hand, and every folder in which a component lies can be judged: a process that can exchange a component
- * decides where the path leads. System calls only; the caller gives the memory.
+ * open(2) of a whole path follows every link. Here each component is opened below the one before, links are read and
+ * followed by hand, and the folder of every component can be judged: a process that can exchange a component decides
+ * where the path leads. System calls only; the caller gives the memory.
  */
 #define _GNU_SOURCE
 #include "shared.h"
@@ -15,7 +15,7 @@
 
 enum {
 	LINKS_MAX = 40, /* path_resolution(7) */
-	NAME_SIZE = 258 /* NAME_MAX, one more, and the end */
+	NAME_SIZE = 258 /* NAME_MAX, one more, and the NUL */
 };
 
 void begin_walk(struct walk *walk)
@@ -36,7 +36,7 @@ static bool next_component(struct walk *walk, char name[NAME_SIZE], bool *last)
 {
 	const char *from = walk->rest + strspn(walk->rest, "/");
 	size_t length = strcspn(from, "/");
-	size_t kept = length < NAME_SIZE ? length : NAME_SIZE - 1; /* too long for any file system, which will say so */
+	size_t kept = length < NAME_SIZE ? length : NAME_SIZE - 1; /* too long for any file system, and refused by it */
 
 	if (length == 0)
 		return false;
@@ -48,7 +48,7 @@ static bool next_component(struct walk *walk, char name[NAME_SIZE], bool *last)
 	return true;
 }
 
-/* The text of the present folder, with one more component. -1: it would become too long. */
+/* Append a component to the text of the present folder. -1: it would become too long. */
 static int write_component(struct walk *walk, const char *name)
 {
 	size_t end = walk->ends[walk->depth], length = strlen(name);
@@ -62,7 +62,7 @@ static int write_component(struct walk *walk, const char *name)
 	return 0;
 }
 
-/* This folder is the present one now. */
+/* Make this folder the present one. */
 static int push(struct walk *walk, int folder)
 {
 	if (folder < 0)
@@ -78,7 +78,7 @@ static int push(struct walk *walk, int folder)
 	return 0;
 }
 
-/* Back to a folder above; the root has none above. */
+/* Go back to a folder above; the root has none above. */
 static void pop_to(struct walk *walk, int depth)
 {
 	while (walk->depth > depth && walk->depth > 0)
@@ -88,7 +88,7 @@ static void pop_to(struct walk *walk, int depth)
 
 enum { NO_LINK = 1 };
 
-/* The link's text takes its place in front of the rest. 0, NO_LINK, or -1 with errno. */
+/* Put the text of the link in front of the rest. 0, NO_LINK, or -1 with errno. */
 static int follow(struct walk *walk, const char *name)
 {
 	char text[WALK_PATH_MAX];
@@ -138,8 +138,8 @@ static enum walked enter(struct walk *walk, const char *name, bool last, int *li
 	return WALKED_TO_FOLDER;
 }
 
-/* What the path shares with the folders that are open already, which has no links, is not walked again: a judge that would stop
- * there did so the first time. The last component is, for it may count where it did not before. */
+/* Where the path parts from the open folders, which have no links, the walk begins: a judge that would stop before did
+ * so the first time. The last component is walked again, because it may count now and did not then. */
 static void begin_where_they_part(struct walk *walk, const char *path)
 {
 	int depth = 0;

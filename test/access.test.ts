@@ -136,7 +136,7 @@ t.test('what is not there', { skip: process.getuid?.() !== 0 && 'it takes root' 
   t.equal(of('write', '/no-such/\x1b'), 'create it', 'no shell takes the word')
   const root = { ...opened, path: there }
   const outside = file(join(there, 'config'), 0o644)
-  t.equal(of('read', outside, { root }), `write '/config', which it is inside the chroot`)
+  t.equal(of('read', outside, { root }), `write '/config', which is that path inside the chroot`)
   t.equal(of('read', join(there, 'no'), { root }), 'create it inside the chroot')
   t.equal(of('read', '/key', { root }), 'create it inside the chroot')
   t.equal(of('write', '/log', { root }), `create it inside the chroot${folderOf('/')}`)

@@ -239,7 +239,7 @@ t.test("those of the account: 'initgroups'", async (t) => {
 
 const passwd = 'correct the spelling (getent passwd lists what there is), or create it: '
 const useradd = 'useradd --system --no-create-home --shell /usr/sbin/nologin'
-const impossible = 'correct it: no account has a name so long, or with a colon or a control character'
+const impossible = 'correct it: no account has so long a name, or a colon or a control character in it'
 
 t.test('a name that does not exist, and what to do about it', async (t) => {
   const table: [options: HardenOptions, option: string, found: string, wanted: string | undefined, remedy: string][] = [

@@ -1,4 +1,4 @@
-/** Promise: audit() shows each thread as it was seen, and says whatever is not as harden() made it. */
+/** Promise: audit() shows each thread as it was read, and reports whatever is not as harden() left it. */
 import t, { type Test } from 'tap'
 import type { AuditReport } from '../lib/audit'
 import type { Kind, Look, Promised } from '../lib/contract'

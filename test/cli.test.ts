@@ -1,4 +1,5 @@
-/** Promise: what the command prints is what was found, nothing in it is taken for more, and the exit status says which it was. */
+/** Promise: the command prints what was found, text from other processes cannot pass for its own, and the exit status
+ * tells the outcome. */
 import * as fs from 'node:fs'
 import { resolve } from 'node:path'
 import t, { type Test } from 'tap'
@@ -78,9 +79,9 @@ t.test('a command line that is wrong: on stderr, and 2', async (t) => {
     [['audit', '--all', '1'], "privdrop: Unknown option '--all'\nSee: privdrop audit --help\n"],
     [['config'], 'privdrop: config takes the path of one file\nSee: privdrop config --help\n'],
     [['config', 'a', 'b'], 'privdrop: config takes the path of one file\nSee: privdrop config --help\n'],
-    [['plan', '--cluster', 'a'], 'privdrop: --cluster goes with --config\nSee: privdrop plan --help\n'],
-    [['plan', '--search-path', 'a'], 'privdrop: --search-path goes with --config\nSee: privdrop plan --help\n'],
-    [['plan', '--nodename', 'a'], 'privdrop: --nodename goes with --config\nSee: privdrop plan --help\n'],
+    [['plan', '--cluster', 'a'], 'privdrop: --cluster needs --config\nSee: privdrop plan --help\n'],
+    [['plan', '--search-path', 'a'], 'privdrop: --search-path needs --config\nSee: privdrop plan --help\n'],
+    [['plan', '--nodename', 'a'], 'privdrop: --nodename needs --config\nSee: privdrop plan --help\n'],
     [['demo', 'now'], 'privdrop: demo takes no now\nSee: privdrop demo --help\n'],
   ]
   for (const [args, stderr] of table) {
@@ -150,7 +151,7 @@ t.test('the file that npm links: it is given the process, and survives head(1)',
     t.equal(said().length, 0)
     handle({ code: 'ENOSPC', message: 'no space left' })
     t.equal(process.exitCode, 3)
-    const words = index === 0 ? [['privdrop: what was found could not be written: no space left']] : []
+    const words = index === 0 ? [['privdrop: the output could not be written: no space left']] : []
     t.strictSame(
       said().map(({ args }) => args),
       words,
@@ -779,7 +780,7 @@ t.test('audit: what cannot be looked at is 3', async (t) => {
     [{ code: 'ENOENT', message: '' }, /^privdrop: there is no process 4711; or .*hidepid/],
     [{ code: 'ENOENT', message: '' }, /^privdrop: there is no \/proc .*Linux/, { '/proc/self/task': undefined }],
     [{ code: 'ESRCH', message: '' }, /^privdrop: there is no process 4711/],
-    [{ code: 'EACCES', message: '' }, /^privdrop: process 4711 may not be read \(EACCES\): ask as root/],
+    [{ code: 'EACCES', message: '' }, /^privdrop: process 4711 may not be read \(EACCES\): run this as root/],
     [{ code: 'EPERM', message: '' }, /^privdrop: process 4711 may not be read \(EPERM\)/],
     [{ code: 'EMFILE', message: 'too many \x1b' }, /^privdrop: process 4711 cannot be read: too many \\u\{1b\}\n$/],
   ]

@@ -1,4 +1,4 @@
-/** Promise: names are those of the files, and a file that is not one, or cannot be read, costs names and nothing else. */
+/** Promise: names come from the files; a file that is odd or cannot be read costs names and nothing else. */
 import { execFileSync } from 'node:child_process'
 import * as fs from 'node:fs'
 import { join } from 'node:path'

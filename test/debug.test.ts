@@ -1,4 +1,4 @@
-/** Promise: NODE_DEBUG=privdrop tells what was decided and why, and prints nothing that speaks to a terminal. */
+/** Promise: NODE_DEBUG=privdrop shows what was decided and why, and prints nothing that controls a terminal. */
 import * as util from 'node:util'
 import t, { type Test } from 'tap'
 import type { Platform, Question } from '../lib/contract'

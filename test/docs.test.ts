@@ -1,6 +1,6 @@
 /**
- * Promise: the code that the README and docs/ show compiles as it stands, as strictly as our own; every link leads somewhere;
- * the API reference is that of the docstrings, which are there for all that is exported; and docs/proof.md names what exists.
+ * Promise: the code that the README and docs/ show compiles as it is, as strictly as our own; every link has a target;
+ * the API reference is generated from the docstrings, and every export has one; and what docs/proof.md names exists.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'

@@ -1,5 +1,6 @@
 /**
- * Files of Momentum's grammar that nobody has thought of. The oracle is that who made a file knows what it says: `options`.
+ * Generated files of Momentum's grammar, which no person would think of. The oracle: the generator knows what a file
+ * says, `options`.
  */
 import fc from 'fast-check'
 

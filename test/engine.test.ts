@@ -1,4 +1,5 @@
-/** Promise: whatever the system, all that can speak against a plan is looked for in one order, and nothing changes before the commit. */
+/** Promise: on every system, all that can speak against a plan is checked in one order, and nothing changes before the
+ * commit. */
 import { constants } from 'node:os'
 import t from 'tap'
 import type { Avoid, Finding, Observation, Plan, Platform, Question, Rehearsal, Timing } from '../lib/contract'
@@ -387,7 +388,7 @@ t.test('rehearse: an outcome other than asked for', async (t) => {
     t.equal(error.wanted, wanted)
     t.equal(error.found, found)
     const words = `${field}: wanted ${wanted || 'none'}, found ${found || 'none'}`
-    t.ok(error.message.startsWith(`the rehearsal came out otherwise than asked for: ${words}. `), words)
+    t.ok(error.message.startsWith(`the rehearsal did not lead to the expected state: ${words}. `), words)
   }
   const solaris = system({ rehearse: (_, questions) => left(questions, { dumpable: undefined }) })
   t.ok(examine(solaris.platform, plan, [], giveUp).rehearsal)
@@ -497,13 +498,13 @@ t.test('with root among the user ids a user has to be named', async (t) => {
   t.match(error, { code: 'ERR_HARDEN_USER_REQUIRED', option: 'user', remedy: /^give the option 'user'/ })
   t.notOk('found' in error)
   const unset = refusal(() => makePlan(system({ observe: () => observed(root) }).platform, { user: undefined }))
-  const remedy = 'is a variable of the environment not set? Set it to the name of an account'
+  const remedy = 'is an environment variable not set? Set it to the name of an account'
   t.strictSame(
     { ...unset },
     { code: 'ERR_HARDEN_USER_REQUIRED', option: 'user', wanted: 'a name or an id', found: 'undefined', remedy },
   )
   t.equal(
     unset.message,
-    `the process has root among its user ids, and the option user is there, and undefined. Remedy: ${remedy}.`,
+    `the process has root among its user ids, and the option user is undefined. Remedy: ${remedy}.`,
   )
 })

@@ -1,4 +1,4 @@
-/** Promise: an error has fields for programs, and a message for people that ends with what to do about it. */
+/** Promise: an error has fields for programs, and a message for people that ends with the remedy. */
 import t from 'tap'
 import { errnoName, HardenError, type HardenErrorFields } from '../lib/errors'
 

@@ -1,4 +1,5 @@
-/** Promise: what breaks as the new user, and what of the next start that user can exchange, is asked and said beforehand. */
+/** Promise: what breaks as the new user, and what of the next start that user can exchange, is asked and reported
+ * beforehand. */
 import fs, { mkdirSync, writeFileSync } from 'node:fs'
 import { constants } from 'node:os'
 import { join } from 'node:path'
@@ -332,7 +333,7 @@ t.test('others than root can exchange what the path of the chroot names', async 
   alone(t, [[exchange, by('others', '/srv')]], {
     code: 'HARDEN_WRITABLE_ANCESTOR',
     level: 'note',
-    message: /^others than root can exchange what the chroot's path names: '\/srv'$/,
+    message: /^users other than root can exchange what the chroot's path names: '\/srv'$/,
     remedy: /^give '\/' to root \(chown root\)/,
   })
   for (const answer of [yes, by('user', '/srv')]) alone(t, [[exchange, answer]], undefined)

@@ -1,4 +1,4 @@
-/** Promise: the parts of the call come in one order, and the first that throws is the last that is done. */
+/** Promise: the parts of the call come in one order, and nothing is done after the first that throws. */
 import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import * as util from 'node:util'
 import t, { type Test } from 'tap'

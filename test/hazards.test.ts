@@ -1,4 +1,4 @@
-/** Promise: what weakens a plan on both systems is named, with a remedy, and what vanishes or is hidden does no harm. */
+/** Promise: what weakens a plan on both systems is named, with a remedy; what vanishes or is hidden does no harm. */
 import t, { type Test } from 'tap'
 import type { Finding, Plan, Platform, Scene } from '../lib/contract'
 import {
@@ -172,13 +172,13 @@ t.test('the environment', async (t) => {
   const finding = { code: 'HARDEN_ENVIRONMENT' as const, level: 'note' as const }
   alone(t, found(all), {
     ...finding,
-    message: /^HOME, USER, LOGNAME in the environment are root's still/,
+    message: /^HOME, USER, LOGNAME in the environment are still root's/,
     remedy: 'set or delete process.env.HOME, process.env.USER, process.env.LOGNAME',
   })
   for (const name of ['HOME', 'USER', 'LOGNAME'] as const)
     alone(t, found({ [name]: all[name] }), {
       ...finding,
-      message: new RegExp(`^${name} in the environment is root's still`),
+      message: new RegExp(`^${name} in the environment is still root's`),
       remedy: `set or delete process.env.${name}`,
     })
   t.same(found({ HOME: '/', USER: 'mail', LOGNAME: '' }), [])

@@ -1,4 +1,5 @@
-/** Promise: whoever could run code in this process by its inspector is a reason to stop, unless the caller accepts it. */
+/** Promise: harden() refuses if a process could run code in this one through its inspector, unless the caller accepts
+ * that. */
 import t from 'tap'
 import type { HardenError } from '../lib/errors'
 import type { Addon } from '../lib/native'

@@ -216,7 +216,7 @@ t.test('ambient ones that are none', async (t) => {
       t.equal(error.option, 'ambientCapabilities')
       t.equal(error.found, name)
       t.match(error.message, /^ambientCapabilities: this kernel has no capability /)
-      t.match(error.remedy, /small/)
+      t.match(error.remedy, /lower case/)
     }
   const long = refusal('x'.repeat(1_000_000), (wrong) => parseAmbient(wrong, all))
   t.equal(long.found, 'x'.repeat(64))
@@ -292,9 +292,9 @@ t.test('any row of clauses means what cap_from_text(3) says', async (t) => {
 })
 
 t.test('a clause that is refused, and the one that is meant', async (t) => {
-  const meant = (text: string) => `did you mean '${text}'? The names are in capabilities(7); flags are written small`
+  const meant = (text: string) => `did you mean '${text}'? The names are in capabilities(7); flags are in lower case`
   const none =
-    'see cap_from_text(3), e.g. cap_net_bind_service+ep; the names are in capabilities(7), and flags are written small'
+    'see cap_from_text(3), e.g. cap_net_bind_service+ep; the names are in capabilities(7), and flags are in lower case'
   const bind = 'cap_net_bind_service+ep'
   const table: [text: string, wanted: string | undefined, what: string, remedy: string][] = [
     ['cap_net_bind_service', bind, 'names no flags', `write '${bind}'`],
@@ -372,7 +372,7 @@ t.test('an ambient name, and the one that is meant', async (t) => {
     ['cap_net_bind_services', 'cap_net_bind_service'],
   ] as const) {
     const error = refusal(name, (text) => parseAmbient(text, all))
-    const remedy = `did you mean '${wanted}'? Names are written small and without flags, separated by spaces or commas`
+    const remedy = `did you mean '${wanted}'? Names are in lower case and without flags, separated by spaces or commas`
     t.strictSame(
       { ...error },
       { code: 'ERR_HARDEN_CAPABILITIES', option: 'ambientCapabilities', found: name, wanted, remedy },

@@ -1,4 +1,4 @@
-/** Promise: what takes from the worth of a plan is named, with a remedy, and what vanishes or is hidden does no harm. */
+/** Promise: what weakens a plan is named, with a remedy; what vanishes or is hidden does no harm. */
 import fs, { readdirSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { Finding, Plan, Scene } from '../lib/contract'
@@ -360,7 +360,7 @@ t.test('root in the same session', async (t) => {
   } as const
   alone(t, find({ entries: { '/proc/11/status': 'Name:\thelper\nUid:\t0\t0\t0\t0\n' } }), {
     ...note,
-    message: /are root, and no ancestors: 11 \(helper\), 12$/,
+    message: /are root, and are not its ancestors: 11 \(helper\), 12$/,
   })
 
   session = Array.from({ length: 7 }, (_, index) => 11 + index)

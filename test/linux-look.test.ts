@@ -1,4 +1,4 @@
-/** Promise: audit() believes a /proc only if it shows this very process, and no thread of it is left out. */
+/** Promise: audit() trusts a /proc only if it shows this very process, and leaves out none of its threads. */
 import fs, { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import type { Look } from '../lib/contract'

@@ -1,4 +1,4 @@
-/** Promise: the plan is exactly what was asked for, with every step that it takes and none that it does not. */
+/** Promise: the plan is exactly what was asked for, with every step that is needed and no other. */
 import fs, { readdirSync } from 'node:fs'
 import { inspect } from 'node:util'
 import t from 'tap'
@@ -922,6 +922,6 @@ t.test('permitted, but not effective: what it comes to', async (t) => {
       remedy: "'cap_net_bind_service+ep' in 'capabilities' makes it usable",
     },
   ])
-  t.match(noted('cap_kill,cap_chown+p'), [{ message: /^cap_chown, cap_kill: .* so what needs it is refused, / }])
+  t.match(noted('cap_kill,cap_chown+p'), [{ message: /^cap_chown, cap_kill: .* so calls that need it are refused, / }])
   t.strictSame(noted('cap_kill+ep cap_net_raw+i'), [])
 })

@@ -1,4 +1,5 @@
-/** Promise: what the kernel says is read exactly or not at all, and every difference is found, excess and lack alike. */
+/** Promise: what the kernel says is parsed exactly or not at all, and every difference is found, excess and lack
+ * alike. */
 import fs, { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

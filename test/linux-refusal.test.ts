@@ -1,4 +1,4 @@
-/** Promise: every refusal of the kernel becomes an error that says which step, call, errno and thread, and what to do. */
+/** Promise: every refusal of the kernel becomes an error with step, call, errno, thread and a remedy. */
 import fs from 'node:fs'
 import { constants } from 'node:os'
 import { getSystemErrorName } from 'node:util'
@@ -401,7 +401,7 @@ t.test('a thread that could not be stopped, or is another', async (t) => {
   const noMemory = { code: 'ERR_HARDEN_NOT_PERMITTED', remedy: /^raise the limit on memory/ }
   const unreachable = {
     code: 'ERR_HARDEN_THREAD_UNREACHABLE',
-    remedy: /^call harden\(\) again; if it stays so, a debugger or a seccomp filter/,
+    remedy: /^call harden\(\) again; if that does not help, a debugger or a seccomp filter/,
   }
   const lines = (state: string, blocked: string) => `${named('odd one')}State:\t${state}\nSigBlk:\t${blocked}\n`
   const table: Row[] = [
@@ -493,7 +493,7 @@ t.test('a thread that could not be stopped, or is another', async (t) => {
       title: 'the child is not what the plan was made for',
       answer: failure('compare', { syscall: 'read' }),
       code: 'ERR_HARDEN_THREAD_DIFFERS',
-      message: /^the calling thread is not as the main thread was a moment before\./,
+      message: /^the credentials of the calling thread have changed since the plan was made\./,
       remedy: /^find what changes credentials meanwhile .* and call again when it is done$/,
     },
     {
@@ -710,7 +710,7 @@ t.test('descriptors that could not be looked at', async (t) => {
   ] as const) {
     const error = refusalOf(t, failure('descriptors', { syscall, errno, item: 21 }), { link: '/etc' })
     t.strictSame({ ...error }, { step: 'descriptors', syscall, errno: -errno, code: 'ERR_HARDEN_PROC', remedy })
-    t.match(error.message, `cannot be looked at: ${syscall}: ${getSystemErrorName(-errno)}.`)
+    t.match(error.message, `cannot be examined: ${syscall}: ${getSystemErrorName(-errno)}.`)
   }
 })
 

@@ -1,4 +1,4 @@
-/** Promise: what the native code answers is read as states; whatever else it says is a failure, never a success. */
+/** Promise: the native code's answers are read as states; any other answer is a failure, never a success. */
 import { constants } from 'node:os'
 import t, { type Test } from 'tap'
 import type { Plan, Question, Rehearsal } from '../lib/contract'

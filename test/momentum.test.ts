@@ -1,4 +1,5 @@
-/** Promise: what a security scope says is found, nothing else is taken for it, and whatever is unclear is refused where it stands. */
+/** Promise: what a security scope says is found, nothing else is taken for it, and whatever is unclear is refused at
+ * its place. */
 import { deepStrictEqual } from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs'

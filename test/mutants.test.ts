@@ -1,4 +1,4 @@
-/** Each bug of test/evidence/mutants.ts finds its place in the sources as they are. */
+/** Promise: the text that each bug of test/evidence/mutants.ts replaces is in today's sources. */
 import t from 'tap'
 import { change, filesOf, type Mutant, mutants } from './evidence/mutants'
 

@@ -1,4 +1,4 @@
-/** Promise: a misspelt name is told from another one, and it takes no time. */
+/** Promise: a misspelt name is told from an unrelated one, in little time. */
 import t from 'tap'
 import { nearest } from '../lib/nearest'
 

@@ -1,4 +1,5 @@
-/** Promise: whatever the arguments alone can be wrong in is refused, by code and option, before anything is looked up. */
+/** Promise: whatever can be wrong with the arguments alone is refused, by code and option, before anything is looked
+ * up. */
 import { inspect } from 'node:util'
 import { runInNewContext } from 'node:vm'
 import t from 'tap'
@@ -357,9 +358,9 @@ t.test('what cannot be rehearsed', async (t) => {
   const table: [kinds: readonly string[], code: string, message: RegExp, values: readonly unknown[]][] = [
     [files, 'ERR_INVALID_ARG_TYPE', / must be a string, and is /, [...neither, 0, 25, NaN]],
     [files, 'ERR_INVALID_ARG_VALUE', / contains a NUL byte\./, ['\0', '/\0', '/etc\0/passwd', `/${megabyte}\0`]],
-    [files, 'ERR_INVALID_ARG_VALUE', / is no absolute path\./, relative],
+    [files, 'ERR_INVALID_ARG_VALUE', / is not an absolute path\./, relative],
     [['bind'], 'ERR_INVALID_ARG_TYPE', / must be a port number, and is /, [...neither, '', '25', 'smtp', 25n]],
-    [['bind'], 'ERR_INVALID_ARG_VALUE', / is no port\./, noPorts],
+    [['bind'], 'ERR_INVALID_ARG_VALUE', / is not a port\./, noPorts],
   ]
   for (const [kinds, code, message, values] of table)
     for (const kind of kinds)
@@ -644,7 +645,7 @@ t.test('the words that others have for an option', async (t) => {
       {
         code: 'ERR_INVALID_ARG_VALUE',
         option: `rehearse.${option}`,
-        remedy: `'${option}' is an option, and stands beside 'rehearse'`,
+        remedy: `'${option}' is an option: write it beside 'rehearse', not in it`,
       },
     )
   for (const [wanted, words] of [
@@ -773,30 +774,30 @@ t.test('a wrong value, and the one that is meant', async (t) => {
   const folder = process.cwd()
   const id = 'an id is a whole number from 0 to 4294967294'
   const port = 'a port is a whole number from 1 to 65535'
-  const unset = 'is a variable of the environment not set? It has to be a number:'
+  const unset = 'is an environment variable not set? It has to be a number:'
   const table: [options: object, option: string, found: string, message: string][] = [
-    [{ user: NaN }, 'user', 'NaN', `user NaN is no id. Remedy: ${unset} ${id}.`],
-    [{ user: -1 }, 'user', '-1', `user -1 is no id. Remedy: ${id}.`],
+    [{ user: NaN }, 'user', 'NaN', `user NaN is not an id. Remedy: ${unset} ${id}.`],
+    [{ user: -1 }, 'user', '-1', `user -1 is not an id. Remedy: ${id}.`],
     [{ user: '' }, 'user', `''`, 'user is an empty string. Remedy: give a name or an id, or leave the option out.'],
     [
       { rehearse: { bind: [NaN] } },
       'rehearse.bind[0]',
       'NaN',
-      `rehearse.bind[0] NaN is no port. Remedy: ${unset} ${port}.`,
+      `rehearse.bind[0] NaN is not a port. Remedy: ${unset} ${port}.`,
     ],
-    [{ rehearse: { bind: [0] } }, 'rehearse.bind[0]', '0', `rehearse.bind[0] 0 is no port. Remedy: ${port}.`],
+    [{ rehearse: { bind: [0] } }, 'rehearse.bind[0]', '0', `rehearse.bind[0] 0 is not a port. Remedy: ${port}.`],
     [
       { chroot: 'jail' },
       'chroot',
       `'jail'`,
-      `chroot 'jail' is no absolute path. Remedy: write '${folder}/jail', which it is in the present working directory.`,
+      `chroot 'jail' is not an absolute path. Remedy: write '${folder}/jail', which is that path in the present working directory.`,
     ],
-    [{ chroot: '~/x' }, 'chroot', `'~/x'`, `chroot '~/x' is no absolute path. Remedy: begin it with /.`],
+    [{ chroot: '~/x' }, 'chroot', `'~/x'`, `chroot '~/x' is not an absolute path. Remedy: begin it with /.`],
     [
       { rehearse: { read: ['x'] } },
       'rehearse.read[0]',
       `'x'`,
-      `rehearse.read[0] 'x' is no absolute path. Remedy: begin it with /.`,
+      `rehearse.read[0] 'x' is not an absolute path. Remedy: begin it with /.`,
     ],
     [
       { supplementalGroups: Array(65537).fill(8) },

@@ -96,7 +96,7 @@ t.test('the error is the same, with the place before its message', async (t) => 
   )
   t.match(
     refusal(() => validate(options)),
-    { option: 'chroot', message: /^.*\/a:1:41: chroot 'srv' is no absolute path/ },
+    { option: 'chroot', message: /^.*\/a:1:41: chroot 'srv' is not an absolute path/ },
   )
   t.match(
     refusal(() => validate({ ...options, chroot: 'x' })),

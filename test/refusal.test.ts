@@ -125,7 +125,7 @@ t.test('what could not be asked', async (t) => {
   const fields = { code: 'ERR_HARDEN_NOT_PERMITTED', option: 'chroot', step: 'exchange', syscall: 'faccessat' }
   const remedy = 'see that it stays where it is, and that its file system answers, and call harden() again'
   t.strictSame({ ...error }, { ...fields, errno: -ENOENT, found: '/srv/mail', remedy })
-  t.match(error.message, /^'\/srv\/mail' could not be looked at as another process of the new user: ENOENT\./)
+  t.match(error.message, /^'\/srv\/mail' could not be examined as another process of the new user: ENOENT\./)
   const silent = notAsked(platformOf('faccessat'), exchange)
   t.strictSame({ ...silent }, { ...fields, found: '/srv/mail', remedy })
   t.match(silent.message, /: no answer\./)

@@ -280,7 +280,10 @@ t.test(
     const { harden, plan, committed, state } = on(inZone)
     const error = refusal(() => harden(cluster))
     t.match(error, { code: 'ERR_HARDEN_NOT_PERMITTED', step: 'permitted', syscall: 'setppriv', errno: -EPERM })
-    t.match(error.message, `step 'permitted': setppriv: EPERM, for the process lacks net_rawaccess, sys_net_config. `)
+    t.match(
+      error.message,
+      `step 'permitted': setppriv: EPERM, because the process lacks net_rawaccess, sys_net_config. `,
+    )
     t.match(
       error.remedy,
       /^start the process with net_rawaccess, sys_net_config \(in a zone: zonecfg, set limitpriv="default,net_rawaccess"; no zone can have sys_net_config\. Under SMF: privileges= of the method_credential\), or leave it out/,
@@ -311,7 +314,7 @@ t.test('a word that the system does not know, and where it is', async (t) => {
     const { harden, committed, rehearsed } = on()
     const error = refusal(() => harden({ ...alone, privileges }))
     t.match(error, { code: 'ERR_HARDEN_PRIVILEGES', option: 'privileges', found, remedy: /ppriv -l/ })
-    t.match(error.message, new RegExp(`at character ${place} is no privilege`), privileges)
+    t.match(error.message, new RegExp(`at character ${place} is not a privilege`), privileges)
     t.strictSame([committed, rehearsed], [[], []])
   }
   const utf8 = on(root, { privilegesFromText: (text) => Buffer.byteLength(text.slice(0, 3)) })
@@ -616,7 +619,7 @@ t.test('what the rehearsal says', async (t) => {
     [
       set('rehearsal child', EPERM, 'forkx'),
       { ...mail, privileges: own(['net_privaddr']) },
-      /forkx: EPERM, for the process lacks proc_fork/,
+      /forkx: EPERM, because the process lacks proc_fork/,
       /^start the process with proc_fork, which is basic/,
     ],
     [
@@ -646,7 +649,10 @@ t.test('all, where it cannot be had', async (t) => {
   const answer = failure('permitted', 'setppriv', { errno: EPERM })
   t.match(
     refusal(() => on(root, { rehearse: () => answer, setsHeld: () => [] }).harden(all)),
-    { message: /EPERM, for the process lacks privileges without a name\./, remedy: /^name the privileges rather than/ },
+    {
+      message: /EPERM, because the process lacks privileges without a name\./,
+      remedy: /^name the privileges rather than/,
+    },
     'a set that has been written back by names',
   )
 })

@@ -109,7 +109,7 @@ t.test('Linux, but the package is in a bundle', async (t) => {
     fieldsOf(() => harden({ user })),
     {
       code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
-      message: 'privdrop has been bundled away from its folder prebuilds/ (No native build was found). Remedy: ',
+      message: 'privdrop was bundled without its folder prebuilds/ (No native build was found). Remedy: ',
       remedy: /^leave privdrop out of the bundle .* see docs\/bundles\.md$/,
     },
   )

@@ -47,14 +47,14 @@ async function primary() {
   })
 }
 
-/** A worker that is hardened; throws if it ends before that. */
+/** A hardened worker; throws if it ends before it is hardened. */
 async function start() {
   const worker = cluster.fork()
   const ended = once(worker, 'exit').then(([code, signal]) => {
     throw new Error(`a worker has ended before it was hardened: ${signal ?? code}`)
   })
   await Promise.race([once(worker, 'message'), ended])
-  ended.catch(() => {}) // from now on it is replaced
+  ended.catch(() => {}) // from now on a worker that ends is replaced
 }
 
 async function worker() {

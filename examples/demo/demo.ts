@@ -1,6 +1,6 @@
 /**
- * An SMTP server gives up root, and shows that it is gone. Which server: smtp-server.ts (sudo npm run demo), or plain.ts
- * (sudo npx privdrop demo), which needs no other package.
+ * An SMTP server gives up root, and shows that it is gone. The server is in smtp-server.ts (sudo npm run demo), or in
+ * plain.ts (sudo npx privdrop demo), which needs no other package.
  *
  * Each line says what was tried and what the system answered. Before harden() the same is tried as root, and must succeed.
  * Exit status: 0 every answer is right; 1 one is not, or the demo failed; 77 not root, or not Linux.
@@ -22,7 +22,7 @@ export interface Mail {
   /** How the demo calls it. */
   readonly server: string
   readonly client: string
-  /** @param received is given each message, as it came after DATA */
+  /** @param received receives each message, as it came after DATA */
   listen(port: number, host: string, received: (message: string) => void): Promise<Listener>
   send(port: number, host: string, message: Message): Promise<unknown>
 }
@@ -80,7 +80,7 @@ async function demo(mail: Mail, secret: string): Promise<void> {
   check(`${mail.server} on ${host}:${port}`, server.listening ? 'listening' : 'closed', 'listening')
   check('supplementary groups', threadsOf(process.pid)[0]?.Groups ?? 'unknown', groups.join(' '))
   await attempt(`another process: listen(${port})`, 'allowed', () => ask('bind'))
-  // What root executes gets the bounding set (capabilities(7)).
+  // Programs that root executes get the bounding set (capabilities(7)).
   const everything = threadsOf(process.pid)[0]?.CapBnd
   await attempt(
     'a child process: cat /proc/self/status',
@@ -162,7 +162,7 @@ async function childOfRoot(): Promise<void> {
   await once(spawn('true', { uid: 0 }), 'exit')
 }
 
-/** Where libuv may use io_uring, Node refuses the call to every user: CVE-2024-22017. */
+/** Where libuv may use io_uring, Node refuses the call for every user: CVE-2024-22017. */
 function setuid(): string | undefined {
   try {
     process.setuid?.(0)
@@ -191,7 +191,7 @@ function count(threads: Thread[], wanted: Partial<Thread>): string {
   return `${equal.length} of ${threads.length}`
 }
 
-/** The answer is the code of the error, the text that is returned, or else 'allowed'. */
+/** The code of the error, the text returned, or else 'allowed'. */
 async function attempt(what: string, wanted: string, action: () => unknown): Promise<void> {
   try {
     const answer = await action()
@@ -243,11 +243,12 @@ function end(status: number, words: string): never {
   process.exit(status)
 }
 
-/** The demo as a child process, because the surroundings it starts in take a process that stays root: groups and a secret file. */
+/** Runs the demo as a child process, because its surroundings (groups, a secret file) take a process that stays
+ * root. */
 function surround(): void {
   const folder = mkdtempSync(join(tmpdir(), 'privdrop-demo-'))
   process.on('exit', () => rmSync(folder, { recursive: true }))
-  chmodSync(folder, 0o755) // so that it is the file that nobody may not read
+  chmodSync(folder, 0o755) // so that the file, not the folder, is closed to nobody
   const secret = join(folder, 'secret')
   writeFileSync(secret, 'for root alone\n', { mode: 0o600 })
   // Groups that must go. Not by process.setgroups(), which not every Node allows, and not more than this.

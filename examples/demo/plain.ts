@@ -1,4 +1,4 @@
-/** The demo with as much SMTP (RFC 5321) as it takes, from the installed package: sudo npx privdrop demo */
+/** The demo with the little SMTP (RFC 5321) that it needs, from the installed package: sudo npx privdrop demo */
 import { once } from 'node:events'
 import { connect, createServer, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'

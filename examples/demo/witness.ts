@@ -1,7 +1,7 @@
 /**
- * The demo's witness: another process, started while the demo is still root. It stays root and says what it sees of the demo's
- * threads from outside, until it is told to give up everything. Then it is the comparison: the same account without the
- * capability.
+ * The demo's witness: another process, started while the demo is still root. It stays root and reports the demo's
+ * threads from outside, until it is told to give up everything; then it serves as the comparison: the same account
+ * without the capability.
  */
 import { createServer } from 'node:net'
 import { harden } from 'privdrop'

@@ -48,7 +48,7 @@ async function reload() {
   } catch ({ message }) {
     console.error(`the old key stays: ${message}`)
   }
-  smtp.server.close() // the port is free at once; who is connected goes on
+  smtp.server.close() // the port is free at once; connected clients continue
   smtp = await listen()
   console.log('listening again')
   if (ending) smtp.close()
@@ -61,7 +61,7 @@ function readKeys() {
 async function listen() {
   const server = new SMTPServer({ ...keys, authOptional: true, disableReverseLookup: true, onData })
   server.listen(Number(PORT), HOST)
-  await once(server.server, 'listening') // what goes wrong is thrown here
+  await once(server.server, 'listening') // an error of listen() is thrown here
   server.on('error', ({ message }) => console.error(message)) // of a connection
   return server
 }

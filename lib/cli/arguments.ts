@@ -1,4 +1,4 @@
-/** node:util's parseArgs(), whose errors are about what was typed. */
+/** node:util's parseArgs(), with errors about what was typed. */
 import { type ParseArgsConfig, parseArgs } from 'node:util'
 import { nearest } from '../nearest'
 import { listWords, meant, optionWords } from '../words'
@@ -11,12 +11,12 @@ export function parse<const T extends ParseArgsConfig>(config: T): ReturnType<ty
   } catch (error) {
     const unknown = unknownOptions(config)
     if (unknown.length > 0) throw new UsageError(unknown.join('\n'))
-    // one sentence: the next ones are about a place for what begins with a hyphen
+    // the first sentence: the others explain how to give a value that begins with a hyphen
     throw new UsageError((error as Error).message.replace(/\. .*/s, ''))
   }
 }
 
-/** All of them, each with the one that is meant. */
+/** A line for each unknown option, with the one that is probably meant. */
 function unknownOptions({ args, options = {} }: ParseArgsConfig): string[] {
   const { tokens } = parseArgs({ args, options, strict: false, tokens: true })
   return tokens.flatMap((token) => {

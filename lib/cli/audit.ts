@@ -1,6 +1,6 @@
 /**
- * `privdrop audit PID`: the threads of a process that may never have heard of this package. Nothing is asked of it; its
- * /proc is read; a thread that ends meanwhile is left out.
+ * `privdrop audit PID`: the threads of a process that may not use this package at all. Only its /proc is read; a thread
+ * that exits meanwhile is skipped.
  */
 import { existsSync } from 'node:fs'
 import { accountsOf } from '../databases'
@@ -26,14 +26,14 @@ export const audit: Command = {
 
 What the kernel says of every thread of a process: ids, groups, capability
 sets, no_new_privs, seccomp mode; and what is dangerous in it. It may be any
-process on Linux whose /proc you may read, in any language. Threads
-that are alike are shown together, and of those that differ from the first
-thread what differs.
+process on Linux whose /proc you may read, in any language. Threads that are
+alike are shown together; of threads that differ from the first one, only the
+differences are shown.
 
 The names beside ids are those of /etc/passwd and /etc/group here.
 
-There is something to mend if the threads differ, or a danger is found; notes
-do not count. The last line says it.
+There is something to mend if the threads differ or a danger is found; notes
+do not count. The last line gives the verdict.
 `,
 
   run(args, terminal) {
@@ -58,7 +58,7 @@ function read(pid: string): ProcessReport {
 }
 
 function look(pid: number): ProcessReport {
-  // no such line: a kernel without seccomp
+  // a kernel without seccomp has no such line
   const kinds = readKinds(pid, undefined, (status) => lineOf(status, 'Seccomp') ?? '0')
   const threads = kinds.flatMap(({ state, threads, extra }) => {
     const credentials = reportCredentials({ name: 'linux' }, state) as Omit<Thread, 'tid' | 'name' | 'seccomp'>
@@ -76,7 +76,7 @@ const modes: ReadonlyMap<string, string> = new Map([
   ['2', 'filter'],
 ])
 
-/** Those that are alike together; first those that are as the first thread is. */
+/** Groups the threads that are alike; first the group of the first thread. */
 function kindsOf(threads: readonly Thread[]): Thread[][] {
   const kinds = new Map<string, Thread[]>()
   for (const thread of threads) {
@@ -93,10 +93,10 @@ function whyNot(pid: string, error: NodeJS.ErrnoException): string {
     case 'ENOENT':
     case 'ESRCH':
       if (!existsSync('/proc/self/task')) return 'there is no /proc to read here: it takes Linux, with procfs on /proc'
-      return `there is no process ${pid}; or /proc, mounted with hidepid, hides it: then ask as root`
+      return `there is no process ${pid}; or /proc is mounted with hidepid and hides it: then run this as root`
     case 'EACCES':
     case 'EPERM':
-      return `process ${pid} may not be read (${error.code}): ask as root, or as its own user`
+      return `process ${pid} may not be read (${error.code}): run this as root, or as its user`
     default:
       return `process ${pid} cannot be read: ${error.message}`
   }

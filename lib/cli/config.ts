@@ -1,4 +1,4 @@
-/** readSecurityConfig() from the command line: what was read, and where it stands. */
+/** readSecurityConfig() from the command line: the values read, and their places. */
 import { readSecurityConfig, type SecurityConfigOptions } from '../momentum'
 import { keys } from '../momentum/parse'
 import { filesRead, findPlace } from '../places'
@@ -8,7 +8,7 @@ import { type Command, printJson, printRows, UsageError } from './terminal'
 
 const text = { type: 'string' } as const
 
-/** How a file is read, for plan, too. */
+/** How a file is read; `plan` takes these options too. */
 export const reading = { cluster: text, 'search-path': { ...text, multiple: true }, nodename: text } as const
 
 export interface Reading {

@@ -1,6 +1,6 @@
 /**
- * What is dangerous in a process of which only its /proc is known: by this an attacker in it, or what it executes,
- * comes to more. Of a thread that is root nothing else is said: it has everything already.
+ * What is dangerous in a process of which only /proc is known: ways for an attacker in it, or for programs that it
+ * executes, to gain more. Nothing else is said of a thread that is root: it has everything already.
  */
 import { readlinkSync } from 'node:fs'
 import { ascending } from '../accounts'
@@ -33,7 +33,7 @@ export type AuditFinding = Finding<AuditCode>
 interface Rule {
   readonly code: AuditCode
   readonly level: Finding['level']
-  /** What is to be said of this thread, if anything is. */
+  /** What to say of this thread, or false. */
   look(thread: Thread): string | false
   readonly remedy: string
 }
@@ -122,7 +122,7 @@ function isTrimmed({ capabilities: { bounding, permitted, inheritable } }: Threa
   return bounding.every((name) => permitted.includes(name) || inheritable.includes(name))
 }
 
-/** @param alike all of the threads are */
+/** @param alike whether all threads are alike */
 export function findDangers(pid: number, threads: readonly Thread[], alike: boolean): AuditFinding[] {
   const found: AuditFinding[] = rules.flatMap(({ look, ...rule }) =>
     apply(look, threads).map((message) => ({ ...rule, message })),
@@ -131,14 +131,15 @@ export function findDangers(pid: number, threads: readonly Thread[], alike: bool
     found.unshift({
       code: 'AUDIT_THREADS_DIFFER',
       level: 'danger',
-      message: 'the threads differ: code in one of them uses the powers of any other, for they share their memory',
+      message:
+        'the threads differ: code in one of them can use the powers of any other, because they share their memory',
       remedy:
         'change all of them: by the functions of the C library, or harden(); a bare system call changes its own thread',
     })
   return isForeign(pid) ? [...found, foreign] : found
 }
 
-/** Each thing that is to be said, and of whom. */
+/** One message for each statement, with the threads that it is true of. */
 function apply(look: Rule['look'], threads: readonly Thread[]): string[] {
   const said = threads.map(look)
   return [...new Set(said)].flatMap((what) => {
@@ -150,7 +151,7 @@ function apply(look: Rule['look'], threads: readonly Thread[]): string[] {
   })
 }
 
-/** user_namespaces(7); false also where this process may not look into that one. */
+/** user_namespaces(7). false also if this process may not read the link. */
 function isForeign(pid: number): boolean {
   try {
     return readlinkSync(`/proc/${pid}/ns/user`) !== readlinkSync('/proc/self/ns/user')
@@ -163,6 +164,6 @@ const foreign: AuditFinding = {
   code: 'AUDIT_USER_NAMESPACE',
   level: 'note',
   message:
-    'it is in another user namespace: its capabilities hold in there, and ids are shown as they are seen from here',
-  remedy: 'for its own view, run this command in there: nsenter(1)',
+    'it is in another user namespace: its capabilities are valid there, and its ids are shown as they are mapped here',
+  remedy: 'for its own view, run this command in that namespace: nsenter(1)',
 }

@@ -1,4 +1,4 @@
-/** A process of its own, because it gives up root. */
+/** The demo runs in a child process, because it gives up root. */
 import { spawnSync } from 'node:child_process'
 import { dirname, join } from 'node:path'
 import { type Command, UsageError, WRONG } from './terminal'

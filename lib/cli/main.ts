@@ -1,4 +1,4 @@
-/** Arguments to one of the commands, and what becomes of it to an exit status. */
+/** Runs a command, and turns its result or error into an exit status. */
 import { HardenError } from '../errors'
 import { nearest } from '../nearest'
 import { audit } from './audit'
@@ -21,14 +21,15 @@ const commands: Readonly<Record<string, Command>> = { plan, audit, config, demo 
 
 const help = `Usage: privdrop COMMAND [ARGUMENT]...
 
-  plan     what harden() would do with these options, and whether it would
+  plan     what harden() would do with these options, and whether it would be
+           refused
   audit    what the kernel says of every thread of a running process, and what
            is dangerous in it
   config   what the security scope of an ecelerity.conf says, and where
   demo     a mail server gives up root, and shows that it is gone
-  help     this, or with the name of a command what that one takes
+  help     this text, or with the name of a command the help for it
 
-  --help, -h and --version go with every command.
+  --help, -h and --version work with every command.
 `
 
 const statuses = `
@@ -81,16 +82,16 @@ function tell({ stdout }: Terminal, text: string): number {
 }
 
 function version(): string {
-  // not an import: it lies outside of what is compiled
+  // not an import: the file lies outside of what is compiled
   return (require('../../package.json') as { version: string }).version
 }
 
-/** @throws what is nobody's mistake but this package's */
+/** @throws any other error: a mistake in this package */
 function statusOf(error: unknown): number {
   if (error instanceof UsageError) return USAGE
   if (error instanceof UnreadableError) return UNREADABLE
   if (!(error instanceof HardenError)) throw error
-  // it stands in a file
+  // the mistake is in a file
   if (error.place !== undefined) return UNREADABLE
   return error.code.startsWith('ERR_INVALID_ARG_') ? USAGE : WRONG
 }

@@ -66,14 +66,15 @@ ${readingHelp('  --config FILE           '.length)}
   --allow-inspector       accept an inspector that is open
   --json                  the plan, or the error, as JSON
 
-Lists may also be given by repeating the option; paths only so.
+--supplemental-groups, --read, --write, --bind and --next-start may be given
+several times.
 
-It is a process of its own: of the server's threads, open descriptors,
-children, environment, limits and terminal it knows nothing, so what harden()
-and plan() find there is left out. For that, call plan() in the server.
+The command is a process of its own: it does not see the server's threads,
+open descriptors, children, environment, limits and terminal, so findings
+about them are left out. For those, call plan() in the server.
 
-What speaks against it comes first, and the verdict last. The names beside ids
-are those of /etc/passwd and /etc/group, and those that were given.
+Refusals and dangers come first, the verdict last. The names beside ids are
+those of /etc/passwd and /etc/group, and those that were given.
 `,
 
   run(args, terminal) {
@@ -90,20 +91,20 @@ are those of /etc/passwd and /etc/group, and those that were given.
   },
 }
 
-/** plan() asks about it as about a file that readSecurityConfig() has read. */
+/** plan() asks about the path as if readSecurityConfig() had read it. */
 function existing(path: string): string {
   if (!existsSync(path)) throw new UsageError(`--next-start ${path}: there is no such file`)
   return resolve(path)
 }
 
-/** What the file says. The group goes with the user: that of another user is not wanted. */
+/** The options from the file. Its group belongs to its user, and does not go with another. */
 function readFor(given: HardenOptions, path: string | undefined, how: Reading): HardenOptions {
   if (path !== undefined) {
     const { group, ...others } = readSecurityConfig(path, readingOptions(how))
     return given.user === undefined ? { group, ...others } : others
   }
   const [odd] = Object.entries(how).flatMap(([name, value]) => (value === undefined ? [] : [name]))
-  if (odd !== undefined) throw new UsageError(`--${odd} goes with --config`)
+  if (odd !== undefined) throw new UsageError(`--${odd} needs --config`)
   return {}
 }
 
@@ -112,7 +113,7 @@ type Values = Omit<
   'json' | 'config' | 'next-start' | keyof Reading
 >
 
-/** Not checked here: validate() does it, and knows each option by its own name. */
+/** Not checked here: validate() does that, and names each option. */
 function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
   const { 'supplemental-groups': groups, 'ambient-capabilities': ambient } = values
   return {
@@ -131,10 +132,10 @@ function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
 
 const items = (lists: readonly string[]): string[] => lists.flatMap((list) => list.split(','))
 
-/** What is no number is left to be refused as what it is. */
+/** A word that is not a number is passed on, and refused as it is. */
 const port = (word: string): number => (/^\d+$/.test(word) ? Number(word) : (word as never))
 
-/** Findings about this process, which is not the server, nor started as the server is. */
+/** Findings about this process, which is not the server and was not started like it. */
 const ofThisProcess: ReadonlySet<FindingCode> = new Set<FindingCode>([
   'HARDEN_CHILDREN',
   'HARDEN_CHILDREN_ROOT',

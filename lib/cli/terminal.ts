@@ -1,11 +1,11 @@
 /**
- * What is written, and where to. Some of it comes from other people's processes: a thread may call itself anything.
+ * Output. Some of it comes from other users' processes: a thread may have any name.
  */
 import { styleText } from 'node:util'
 import { visible } from '../errors'
 import { type Row, rowText } from '../table'
 
-/** `process`, or in its tests something like it. */
+/** `process`, or a stand-in for it in the tests. */
 export interface Terminal {
   readonly stdout: Stream
   readonly stderr: Stream
@@ -14,7 +14,7 @@ export interface Terminal {
 
 interface Stream {
   readonly isTTY?: boolean
-  /** Of a terminal: its width. */
+  /** The width, if it is a terminal. */
   readonly columns?: number
   write(text: string): unknown
 }
@@ -27,7 +27,7 @@ export interface Command {
   run(args: string[], terminal: Terminal): number
 }
 
-/** The same in every command; 0: all is well. */
+/** Exit statuses of every command; 0: all is well. */
 export const WRONG = 1
 export const USAGE = 2
 /** What the command line names could not be read, or is wrong: a file, an account in it, a process. */
@@ -38,7 +38,7 @@ export class UsageError extends Error {
   readonly code = 'ERR_USAGE'
 }
 
-/** What it names cannot be read. */
+/** What the command line names cannot be read. */
 export class UnreadableError extends Error {
   constructor(
     readonly code: string,
@@ -53,24 +53,24 @@ const RED = /^(?:refused|danger|differs|verdict +(?:would be refused|to mend))/
 
 export function printRows({ stdout, env }: Terminal, rows: readonly Row[]): void {
   const { isTTY, columns } = stdout
-  // what the stream is has been asked above: it need not be that of the process
+  // checked above: the stream need not be the process's own
   const red = (line: string) => styleText('red', line, { validateStream: false })
   for (const row of rows) {
     const text = rowText(row, isTTY ? columns : undefined)
     const isRed = isTTY && !env.NO_COLOR && RED.test(text)
-    // each line by itself: a pager forgets the colour at the end of a line
+    // line by line: a pager forgets the colour at the end of a line
     const lines = text.split('\n').map((line) => (isRed ? red(line) : line))
     stdout.write(`${lines.join('\n')}\n`)
   }
 }
 
-/** In ASCII, so that a terminal shows it as it is. */
+/** In ASCII, so that a terminal shows it unchanged. */
 export function printJson({ stdout }: Pick<Terminal, 'stdout'>, value: unknown): void {
   const escaped = (unit: string) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`
   stdout.write(`${JSON.stringify(value, null, 2).replace(/[\x7f-\uffff]/g, escaped)}\n`)
 }
 
-/** The lines of a message may be meant: a configuration's error shows the place. */
+/** A message may have several lines: a configuration's error shows the place. */
 export function printError({ stderr }: Terminal, message: string): void {
   stderr.write(`${message.split('\n').map(visible).join('\n')}\n`)
 }

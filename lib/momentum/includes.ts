@@ -8,23 +8,23 @@ import { type Directory, isDirectory, isMissing, open, openIfThere, unreadable }
 import { parse, type Reading, type Scope } from './parse'
 import { type Source, type Token, wrongAt } from './tokens'
 
-/** Each is a bound on what nobody means. */
+/** Bounds that no real configuration reaches. */
 const DEPTH_MAX = 32
 const FILES_MAX = 10_000
 
 const LOCAL_CHANGES = 'local_changes.conf'
 const URI = /^[a-z][a-z0-9+.-]*:\/\//i
-/** Without what might mean another character than itself. */
+/** Without characters that may stand for others. */
 const FILE_URI = /^file:\/\/(?:localhost)?(\/[^%?#]*)$/i
 
-/** Momentum's etc: the file lies there, or in etc/conf/default, etc/conf/global or a folder for some of the nodes. */
+/** Momentum's etc: the main file is in it, in etc/conf/default or global, or in a folder of etc/conf for some of the nodes. */
 function etcOf({ path }: Source): string {
   const folder = dirname(path)
   const above = dirname(resolve(folder))
   return basename(above) === 'conf' ? dirname(above) : folder
 }
 
-/** Momentum's default. */
+/** Momentum's default search path. */
 function searchPathOf(main: Source): readonly string[] {
   const etc = etcOf(main)
   return [etc, `${etc}/conf/global`, `${etc}/conf/{NODENAME}`, `${etc}/conf/default`]
@@ -33,13 +33,13 @@ function searchPathOf(main: Source): readonly string[] {
 export class Includes implements Reading {
   stanza: Reading['stanza']
   localChanges: Reading['localChanges']
-  /** In the order in which they have been read. */
+  /** In the order in which they were read. */
   readonly files: string[] = []
-  /** Directories whose files have been read. */
+  /** Directories whose files were read. */
   readonly listed = new Set<string>()
-  /** What has been looked for, and is not there. */
+  /** Files that were named or expected, and do not exist. */
   readonly missing = new Set<string>()
-  /** The files under way, each included by the one before. */
+  /** The files being read, each included by the one before. */
   readonly #within: Source[]
   readonly #searchPath: readonly string[]
   #count = 0
@@ -59,7 +59,7 @@ export class Includes implements Reading {
     this.#parse(main, 'global')
     if (cluster) this.#read(main, main.text.length, cluster, 'global')
     if (!this.localChanges) this.#readStandardLocalChanges()
-    // those may name others
+    // local changes may name other local changes
     while (this.localChanges) this.#readLocalChanges(this.localChanges)
     return this.stanza
   }
@@ -78,21 +78,21 @@ export class Includes implements Reading {
   }
 
   #fill(text: string): string {
-    // the default subcluster's name is 'default'
+    // Momentum names the default subcluster 'default'
     return text.replace(/\{(NODENAME|SUBCLUSTER)\}/g, (_, name) => (name === 'NODENAME' ? this.nodename : 'default'))
   }
 
-  /** A relative path begins in the folder of the file that includes it, then in those of the search path. */
+  /** A relative path is tried in the folder of the including file, then in those of the search path. */
   #find(by: Source, { text, at }: Token): Source | Directory {
     const [, local] = FILE_URI.exec(text) ?? []
     if (local === undefined && URI.test(text))
-      throw wrongAt(by, at, 'a URI is not included, but for file:/// and a path', 'include a file by its path')
+      throw wrongAt(by, at, 'a URI is not included, except file:/// with a path', 'include a file by its path')
     const path = this.#fill(local ?? text)
     const folders = [dirname(by.path), ...this.#searchPath]
     return this.#openFirst(by, { at }, isAbsolute(path) ? [path] : folders.map((folder) => `${folder}/${path}`))
   }
 
-  /** The first of these that is there. */
+  /** The first of these paths that exists. */
   #openFirst(by: Source, { at }: Pick<Token, 'at'>, paths: readonly string[]): Source | Directory {
     const names = [...new Set(paths)]
     for (const path of names)
@@ -119,7 +119,7 @@ export class Includes implements Reading {
 
   #enter(by: Source, at: number, file: Source): void {
     if (this.#within.some(({ place }) => place === file.place))
-      throw wrongAt(by, at, `${showPath(file.path)} would include itself`, 'take one of the includes out')
+      throw wrongAt(by, at, `${showPath(file.path)} would include itself`, 'remove one of the includes')
     this.#count++
     if (this.#within.length > DEPTH_MAX || this.#count > FILES_MAX)
       throw wrongAt(
@@ -135,12 +135,12 @@ export class Includes implements Reading {
     this.localChanges = undefined
     const found = this.#find(source, name)
     if (isDirectory(found)) throw wrongAt(source, name.at, `${showPath(name.text)} is a directory`, 'name the file')
-    // not left again: if it names others, it comes before them
+    // stays on the list: it would include itself if a file that it names led back to it
     this.#enter(source, name.at, found)
     this.#parse(found, 'global')
   }
 
-  /** Where none is named: the file beside the main one, or in Momentum's etc, if it is there. */
+  /** If no file is named: the one beside the main file, or in Momentum's etc, if it exists. */
   #readStandardLocalChanges(): void {
     for (const folder of new Set([dirname(this.main.path), etcOf(this.main)])) {
       const path = `${folder}/${LOCAL_CHANGES}`

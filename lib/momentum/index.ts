@@ -1,4 +1,4 @@
-/** In a server without a Momentum configuration nothing of the reader is executed but this. */
+/** A server without a Momentum configuration executes nothing of the reader but this. */
 import type { HardenOptions } from '../options'
 import type * as Reader from './read'
 import type { SecurityConfigOptions } from './read'
@@ -8,10 +8,10 @@ export type { SecurityConfigOptions } from './read'
 /**
  * Read the `security { }` scope of an ecelerity.conf, and of what it includes: in the order in which Momentum reads them, so
  * that a later setting overrides an earlier one, key by key; the file of its local changes comes last. Works on every system
- * and for every user who may read the files.
+ * and for every user that may read the files.
  *
- * Who writes these files decides what the server becomes: they, what they include, the folders on the way and the search
- * path must be root's, and no other user may be able to write them.
+ * Whoever can write these files decides what the server becomes: the files, what they include, the folders on their
+ * paths and the search path must belong to root, and no other user may be able to write to them.
  *
  * @returns frozen, to be spread: `harden({ ...readSecurityConfig(path), rehearse: { bind: [25] } })`; errors about a value
  *   that has been read say where it stands

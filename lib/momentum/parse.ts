@@ -1,7 +1,7 @@
 /**
- * The grammar of a Momentum configuration file, as far as finding the security scope takes it; everything else is
- * passed over, and has to be well-formed. Scopes and values may be nested to any depth: there is no recursion but that of
- * the includes, whose depth is bounded.
+ * The grammar of a Momentum configuration file, as far as is needed to find the security scope; anything else is
+ * skipped, and must be well-formed. Scopes and values may be nested to any depth: only includes are read recursively,
+ * and their depth is bounded.
  */
 import { type HardenError, show } from '../errors'
 import type { HardenOptions } from '../options'
@@ -10,23 +10,23 @@ import { isText, type Rules, type Source, type Token, Tokens, wrongAt } from './
 
 type Option = keyof HardenOptions
 
-/** A value of the security scope, and where it is. */
+/** A value of the security scope, and its place. */
 export interface Setting {
   readonly value: string | readonly string[]
   readonly source: Source
   readonly at: number
-  /** Where those of a list begin. */
+  /** Where the elements of a list begin. */
   readonly elements: readonly number[]
 }
 
-/** 'other': a scope in which nothing concerns us. */
+/** 'other': a scope in which nothing matters here. */
 export type Scope = 'global' | 'security' | 'other'
 
-/** What the files have in common. */
+/** What the files share while they are read. */
 export interface Reading {
-  /** What the security scopes have set. */
+  /** The settings of all security scopes. */
   stanza?: Map<Option, Setting>
-  /** Where the last Local_Changes_File is named that has not been read. */
+  /** The last Local_Changes_File setting whose file has not been read yet. */
   localChanges?: { readonly source: Source; readonly name: Token }
   include(source: Source, name: Token, scope: Scope): void
 }
@@ -40,14 +40,14 @@ const options = new Map<string, Option>([
   ['chroot', 'chroot'],
 ])
 
-/** How each option of harden() is called in the file. */
+/** The file's name for each option of harden(). */
 export const keys: ReadonlyMap<string, string> = new Map([...options].map(([key, option]) => [option, key]))
 
 const INCLUDE = /^(?:readonly_)?include$/i
 const SECURITY = /^security$/i
 const LOCAL_CHANGES = /^local_changes_file$/i
 
-/** In the security scope, and elsewhere; and what else goes in the arrays of each. */
+/** The rules in the security scope and elsewhere, and for the elements of arrays in each. */
 const OWN: Rules = {}
 const FOREIGN: Rules = { slashes: true, regexes: true }
 const OWN_ELEMENT: Rules = { slashes: true, commas: true }
@@ -57,7 +57,7 @@ interface File {
   readonly reading: Reading
   readonly source: Source
   readonly tokens: Tokens
-  /** Where the scopes under way begin. */
+  /** Where the open scopes begin. */
   readonly opened: number[]
   scope: Scope
 }
@@ -69,7 +69,7 @@ export function parse(reading: Reading, source: Source, top: Scope): void {
   for (let name = tokens.next(); name.kind !== 'end'; name = tokens.next()) {
     if (name.kind === '}' && opened.length > 0) {
       opened.pop()
-      // none of the scopes that contain others is of interest
+      // a scope inside another is never of interest
       if (opened.length === 0) file.scope = top
     } else if (name.kind === 'word') readStatement(file, name)
     else throw tokens.unexpected(name, 'the name of an option or a scope')
@@ -111,7 +111,7 @@ function enter({ reading, source, scope }: File, name: Token, named: boolean): S
   return 'security'
 }
 
-/** In another scope. A brace that is missing before it makes it so. */
+/** A setting in another scope, which may be due to a missing brace before it. */
 function misplaced(source: Source, name: Token, what: string): HardenError {
   const remedy = `write it outside of all scopes; a '}' may be missing before it`
   return wrongAt(source, name.at, `${what} belongs in the global scope`, remedy)
@@ -119,16 +119,16 @@ function misplaced(source: Source, name: Token, what: string): HardenError {
 
 interface Value {
   readonly first: Token
-  /** The text, or those of the array. */
+  /** The text, or the texts of the array. */
   readonly texts: readonly Token[]
-  /** An array or dictionary in an array or dictionary. */
+  /** The first array or dictionary inside another. */
   readonly nested?: Token
 }
 
-/** @param wanted otherwise it is passed over, and nothing of it is kept */
+/** @param wanted false: the value is skipped, and nothing of it is kept */
 function readValue(tokens: Tokens, first: Token, rules: Rules, wanted: boolean): Value {
   const texts: Token[] = []
-  /** Where the arrays and dictionaries under way begin. */
+  /** Where the open arrays and dictionaries begin. */
   const opened: number[] = []
   let nested: Token | undefined
   for (let token: Token | undefined = first; token; token = nextValue(tokens, opened, rules)) {
@@ -141,7 +141,7 @@ function readValue(tokens: Tokens, first: Token, rules: Rules, wanted: boolean):
   return { first, texts, nested }
 }
 
-/** Of the innermost array or dictionary; undefined: all have ended. */
+/** The next value of the innermost array or dictionary; undefined: all have ended. */
 function nextValue(tokens: Tokens, opened: number[], rules: Rules): Token | undefined {
   const element = rules === OWN ? OWN_ELEMENT : FOREIGN_ELEMENT
   while (opened.length > 0) {
@@ -158,7 +158,7 @@ function inArray({ source }: Tokens, opened: readonly number[]): boolean {
   return at !== undefined && source.text[at] === '('
 }
 
-/** The value that follows the key in a dictionary. */
+/** The value after a key of a dictionary. */
 function readEntry(tokens: Tokens, key: Token, rules: Rules): Token {
   if (!isText(key)) throw tokens.unexpected(key, `a key or ']'`)
   const equals = tokens.next()
@@ -215,8 +215,8 @@ function refuseBackslash(source: Source, { backslash }: Token): void {
     throw wrongAt(
       source,
       backslash,
-      'a backslash in quotes, of which the format does not say what it means here',
-      'write the value without it; a quote of the one kind stands in quotes of the other',
+      'a backslash in quotes, whose meaning here the format does not define',
+      'write the value without it; a quote of one kind can be written in quotes of the other',
     )
 }
 

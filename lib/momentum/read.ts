@@ -1,6 +1,6 @@
 /**
- * The security scope of a Momentum configuration file, as options of harden(). Values stay as they are written:
- * what they mean, and whether they exist, is harden()'s to find out.
+ * The security scope of a Momentum configuration file as options of harden(). Values stay as they are written: harden()
+ * checks what they mean and whether they exist.
  */
 import { hostname } from 'node:os'
 import { resolve } from 'node:path'
@@ -15,7 +15,7 @@ import { placesIn, wrongAt } from './tokens'
 
 /** What readSecurityConfig() takes besides the path. */
 export interface SecurityConfigOptions {
-  /** The path of an ecelerity-cluster.conf. It is read as if the file included it at its end. */
+  /** The path of an ecelerity-cluster.conf, which is read as if the main file included it at its end. */
   cluster?: string | undefined
   /**
    * Folders in which an included file is looked for, after that of the file that includes it. `{NODENAME}` in them is the
@@ -27,7 +27,7 @@ export interface SecurityConfigOptions {
   nodename?: string | undefined
 }
 
-/** The documentation's. */
+/** As documented for Momentum. */
 const DEFAULTS = { user: 'ecuser', group: 'ecuser' }
 
 export function read(path: string, options: SecurityConfigOptions): HardenOptions {
@@ -57,12 +57,12 @@ function validate(options: unknown): { cluster?: string; searchPath?: readonly s
   const node = nodename ?? hostname().replace(/\..*/s, '')
   text(node, 'nodename')
   if (!/^[^/]+$/.test(node as string))
-    throw wrongValue('nodename', `nodename ${show(node)} is no name of a folder`, 'give the name of the node')
+    throw wrongValue('nodename', `nodename ${show(node)} is not the name of a folder`, 'give the name of the node')
   const folders = searchPath ?? process.env.EC_CONF_SEARCH_PATH?.split(':')
   if (folders !== undefined && !Array.isArray(folders))
     throw wrongType('searchPath', 'an array of paths', searchPath, asPaths(searchPath))
   for (const [index, folder] of folders?.entries() ?? []) text(folder, `searchPath[${index}]`)
-  // an empty one is no folder, and not the current one
+  // an empty path is dropped: it does not stand for the current folder
   return { cluster: cluster as string | undefined, searchPath: folders?.filter(Boolean), nodename: node as string }
 }
 
@@ -78,11 +78,11 @@ function noSuchOption(name: string): HardenError {
   })
 }
 
-/** As the environment and the command line have it. */
+/** The paths in the notation of the environment and the command line. */
 const asPaths = (paths: unknown): string | undefined =>
   typeof paths === 'string' && paths.length <= 64 ? `write ${showList(paths.split(':'))}` : undefined
 
-/** With places for as many as the kernel takes groups: more are refused as a whole. */
+/** Places for at most as many elements as the kernel takes groups: a longer list is refused as a whole. */
 function toReadValue({ value, source, at, elements }: Setting): ReadValue {
   const [place = '', ...places] = placesIn(source, [at, ...elements.slice(0, NGROUPS_MAX)])
   return { value, place, elements: places }

@@ -1,6 +1,6 @@
 /**
- * The words of a Momentum configuration file, and the errors that show where in it they stand. Each character is looked
- * at once: no file takes more than time in proportion to its length.
+ * The words of a Momentum configuration file, and errors that show their place in it. Each character is read once: the
+ * time is proportional to the length of the file.
  */
 import { HardenError, type HardenErrorFields, show, UNPRINTABLE, visible } from '../errors'
 
@@ -12,21 +12,21 @@ export interface Source {
 }
 
 export interface Token {
-  /** Or one of the marks. */
+  /** 'word', 'string', 'end', or one of MARKS. */
   readonly kind: string
   /** Without its quotes, and otherwise as it is written. */
   readonly text: string
-  /** Where it begins in the file: the character's index. */
+  /** The index of its first character in the file. */
   readonly at: number
-  /** Where its first backslash stands; -1: there is none. */
+  /** The index of its first backslash; -1: there is none. */
   readonly backslash: number
 }
 
-/** What a word may be without quotes. */
+/** What a word may contain without quotes. */
 export interface Rules {
-  /** It may have slashes in it, as in arrays. */
+  /** A word may contain slashes, as in arrays. */
   readonly slashes?: boolean
-  /** It may be a regular expression between slashes, without white space. */
+  /** A word may be a regular expression between slashes, without white space. */
   readonly regexes?: boolean
   /** Commas separate words, as white space does. */
   readonly commas?: boolean
@@ -35,13 +35,14 @@ export interface Rules {
 const MARKS = '={}[]()'
 const BLANK = /[ \t\n\v\f\r]*/uy
 const BLANK_OR_COMMA = /[ \t\n\v\f\r,]*/uy
-// \s has the spaces of all scripts: those are neither white space here nor part of a word, and nor is what nobody sees
+// \s matches the spaces of all scripts: those, and invisible characters, are neither white space here nor part of a
+// word
 const WORD = /[^\s\p{Cc}\p{Cf}\p{DI}#/"'\\={}[\]()]*/uy
 const ELEMENT = /[^\s\p{Cc}\p{Cf}\p{DI}#/"'\\={}[\](),]*/uy
 const INVISIBLE = /[\s\p{Cc}\p{Cf}\p{DI}]/u
-/** What follows a path in no file, but goes on in a regular expression. */
+/** What never follows a path, but may continue a regular expression. */
 const REGEX_GOES_ON = /[\\([]|\{\d/y
-/** Up to the next character that counts: a backslash, or the end. */
+/** Up to the next character that matters: a backslash, or the end. */
 const IN_REGEX = /[^\\/#"'\s]*/y
 const IN_QUOTES: Readonly<Record<string, RegExp>> = { '"': /[^"\\]*/y, "'": /[^'\\]*/y }
 
@@ -69,7 +70,7 @@ export class Tokens {
         this.source,
         at,
         `unexpected ${name(String.fromCodePoint(text.codePointAt(at) as number))}`,
-        'put values with other than plain characters in quotes',
+        'put values with special characters in quotes',
       )
     this.#at = end
     return this.#text('word', at, at, end)
@@ -81,7 +82,7 @@ export class Tokens {
     return wrongAt(this.source, token.at, message, 'correct what stands here or before it', { found, wanted })
   }
 
-  /** Over white space and comments. */
+  /** Skips white space and comments. */
   #skip(blank: RegExp): number {
     const { text } = this.source
     let at = past(blank, text, this.#at)
@@ -104,11 +105,11 @@ export class Tokens {
     return text[closing] === '/' ? Math.max(end, past(/[a-z]*/iy, text, closing + 1)) : end
   }
 
-  /** @param plain what matches up to the next backslash, or to the end */
+  /** @param plain matches up to the next backslash, or to the end */
   #pastEscapes(plain: RegExp, at: number): number {
     const { text } = this.source
     let end = past(plain, text, at)
-    // the file may end behind the backslash
+    // the file may end after the backslash
     while (text[end] === '\\') end = past(plain, text, Math.min(end + 2, text.length))
     return end
   }
@@ -128,20 +129,20 @@ export class Tokens {
   }
 }
 
-/** The index behind what a sticky pattern matches at this one; 0: nothing does. */
+/** The index after what a sticky pattern matches here; 0: it does not match. */
 function past(pattern: RegExp, text: string, at: number): number {
   pattern.lastIndex = at
   pattern.test(text)
   return pattern.lastIndex
 }
 
-/** A character, as a message may show it: by its number, where it cannot be seen. */
+/** A character for a message; if it is invisible, by its number. */
 function name(character: string): string {
   if (!INVISIBLE.test(character)) return show(character)
   return `U+${(character.codePointAt(0) as number).toString(16).toUpperCase().padStart(4, '0')}`
 }
 
-/** "path:line:column" of these places, which ascend; both from 1, a tab being one column. */
+/** "path:line:column" for places in ascending order; lines and columns start at 1, and a tab is one column. */
 export function placesIn({ path, text }: Pick<Source, 'path' | 'text'>, ascending: readonly number[]): string[] {
   const shown = visible(path)
   let line = 1
@@ -157,7 +158,7 @@ export function placesIn({ path, text }: Pick<Source, 'path' | 'text'>, ascendin
   })
 }
 
-/** Characters of a line that are shown on either side of the place. */
+/** How many characters of a line are shown on either side of the place. */
 const SHOWN = 60
 
 /** "path:line:column: message"; then the line, with a caret under the place. */
@@ -180,7 +181,7 @@ export function wrongAt(
     place,
     message: `${place}: ${message}`,
     remedy,
-    // of a file that could not be read there is nothing to show
+    // nothing to show if the file could not be read
     excerpt: text && `${(left + right).replace(UNPRINTABLE, '\ufffd')}\n${left.replace(/[^\t]/gu, ' ')}^`,
   })
 }

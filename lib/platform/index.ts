@@ -1,4 +1,5 @@
-/** The one place at run time where the platform is chosen; at build time it is privdrop.gypi. The others are not executed. */
+/** The one place at run time where the platform is chosen (at build time: privdrop.gypi). The modules of the other
+ * platforms are not executed. */
 import type { Platform } from '../contract'
 import type * as Linux from './linux'
 import type * as Sunos from './sunos'

@@ -11,7 +11,7 @@ function refuse(): never {
 }
 
 export const unsupported: Platform = {
-  name: 'linux', // no call comes as far as to say it
+  name: 'linux', // never shown: every call throws first
   addon: refuse,
   observe: refuse,
   decide: refuse,

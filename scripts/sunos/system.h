@@ -1,8 +1,8 @@
 /*
  * system.h - as much of the interfaces of Solaris and illumos as src-native/ uses, for building on Linux only
  *
- * That system's headers cannot be had here, so this is its manual and ABI in our own words: 64-bit, x86. A real system never
- * sees this file; there the same sources find its own headers. scripts/prebuilds puts this one in their place.
+ * That system's headers cannot be had here; this file gives its manual and ABI in our own words: 64-bit, x86. It is
+ * used only by scripts/prebuilds: on a real system the same sources find that system's headers.
  */
 #ifndef PRIVDROP_SUNOS_SYSTEM_H
 #define PRIVDROP_SUNOS_SYSTEM_H

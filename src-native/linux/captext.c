@@ -1,8 +1,8 @@
 /*
  * captext.c - the text of cap_from_text(3) to masks, by libcap itself
  *
- * libcap is linked statically and its symbols are hidden: what it accepts, we accept, independent of the machine's libcap
- * installed. It tells no more than EINVAL; which clause it was is found out by the caller, clause by clause.
+ * libcap is linked statically and its symbols are hidden: the texts that it accepts do not depend on the libcap that
+ * the machine has. It reports no more than EINVAL; the caller finds the clause at fault by trying them one by one.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -14,7 +14,7 @@ static uint64_t mask_of(cap_t set, cap_flag_t flag)
 {
 	uint64_t mask = 0;
 
-	/* cap_get_flag fails from the first capability on that libcap does not know of. */
+	/* cap_get_flag fails from the first capability on that libcap does not have. */
 	for (cap_value_t capability = 0; capability < 64; capability++) {
 		cap_flag_value_t value = CAP_CLEAR;
 

@@ -1,11 +1,12 @@
 /*
  * children.c - other processes that keep root: those that share this memory, and child processes that are root
  *
- * A process made with CLONE_VM and without CLONE_THREAD runs on the memory of this one and is not one of its threads: its
- * credentials would stay, and code that the new identity writes would run with them. Such a process is refused. A child with
- * memory of its own that is root stays root, which the report names.
+ * A process made with CLONE_VM and without CLONE_THREAD runs on the memory of this one and is not one of its threads:
+ * its credentials would stay, and code that the new identity writes would run with them. The commit is refused while
+ * there is one. A root child with memory of its own stays root, and the report names it.
  *
- * Both are looked for while every thread is parked: no thread is in a vfork(2) then, whose child shares the memory until its exec.
+ * Both are looked for while every thread is parked: no thread is in a vfork(2) then, whose child shares the memory until
+ * its exec.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -42,7 +43,7 @@ static ssize_t read_of(int proc, pid_t pid, const char *name, char *text, size_t
 	return read_file(proc, path, text, size);
 }
 
-/* All of its address space, in pages; 0: it is a zombie, a kernel thread, hidden, or has ended. -1 with errno. */
+/* The pages of its address space; 0: it is a zombie, a kernel thread, hidden, or has ended. -1 with errno. */
 static int64_t size_of(int proc, pid_t pid)
 {
 	char text[128];
@@ -56,7 +57,7 @@ static int64_t size_of(int proc, pid_t pid)
 	return pages;
 }
 
-/* Address space alone: no page of it is ever used. */
+/* Reserves address space, of which no page is ever used. */
 static void *map_probe(int64_t pages)
 {
 	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
@@ -69,7 +70,7 @@ static void unmap_probe(void *probe, int64_t pages)
 	munmap(probe, (size_t)pages * (size_t)sysconf(_SC_PAGESIZE));
 }
 
-/* Where kcmp(2) is refused: a second probe is mapped here and shows there. If that cannot be known, it counts as shared. */
+/* Without kcmp(2): map a second probe here and see whether the other process grows by it. In doubt it counts as shared. */
 static bool grows_with_us(const struct search *search, pid_t pid, int64_t size)
 {
 	void *probe = map_probe(search->probe);
@@ -82,13 +83,13 @@ static bool grows_with_us(const struct search *search, pid_t pid, int64_t size)
 	return grown < 0 || grown - size > search->probe / 2; /* it may itself map and unmap */
 }
 
-/* 1: it does. -1 with errno. */
+/* 1: that process shares this memory; 0: it does not; -1 with errno. */
 static int shares_memory(const struct search *search, pid_t pid)
 {
 	int64_t size = size_of(search->proc, pid);
 	long differ;
 
-	/* Smaller than the probe, which this memory holds. To call kcmp(2) for every process would fill a security module's log. */
+	/* This memory holds the probe. kcmp(2) of every process would fill the log of a security module with denials. */
 	if (size < search->probe)
 		return size < 0 ? -1 : 0;
 	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, pid, KCMP_VM, 0, 0);
@@ -130,7 +131,7 @@ static int open_proc(struct search *search)
 	return -1;
 }
 
-/* Has it root among its ids, and can it still do something? */
+/* Is 0 one of its user ids, and is it no zombie? */
 static bool is_root(int proc, pid_t pid)
 {
 	char text[2048];
@@ -161,7 +162,8 @@ static void look_at_child(pid_t pid, struct search *search)
 		done->root_children[done->root_child_count++] = pid;
 }
 
-/* Of one thread (proc_tid_children(5)): numbers with spaces, as many as there are. ENOENT: a kernel without that file. */
+/* The children of one thread (proc_tid_children(5)): numbers, each followed by a space. -1 with ENOENT: this kernel
+ * does not have the file. */
 static int look_at_children_of(pid_t tid, void *context)
 {
 	struct search *search = context;
@@ -190,7 +192,7 @@ static int look_at_children_of(pid_t tid, void *context)
 	return length < 0 ? -1 : 0;
 }
 
-/* The fourth field of proc_pid_stat(5); 0: it has ended. */
+/* The fourth field of proc_pid_stat(5); 0: the process has ended. */
 static pid_t parent_of(int proc, pid_t pid)
 {
 	char text[512];
@@ -238,7 +240,7 @@ struct session {
 	size_t room, count;
 };
 
-/* Is it on the way from this process up to the first? */
+/* Is that process an ancestor of this one, below process 1? */
 static bool is_ancestor(const struct session *session, pid_t pid)
 {
 	for (pid_t above = parent_of(session->proc, session->own); above > 1; above = parent_of(session->proc, above))
@@ -247,7 +249,7 @@ static bool is_ancestor(const struct session *session, pid_t pid)
 	return false;
 }
 
-/* Children, ancestors and what these still have as children, such as the rest of a pipeline, are left out. */
+/* Left out are children, ancestors, and other children of an ancestor, such as the rest of a pipeline. */
 static int look_at_session(pid_t pid, void *context)
 {
 	struct session *session = context;

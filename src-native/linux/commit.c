@@ -1,8 +1,8 @@
 /*
  * commit.c - the one irreversible act, from top to bottom
  *
- * Up to the line a refusal leaves the process as it was. From the line on there is no way back, so there is no error
- * to return either: what fails ends the process, because a half-privileged one must not go on.
+ * Up to the line a refusal leaves the process as it was. From the line on there is no way back, so there is no error to
+ * return either: a failure ends the process, because a half-privileged one must not go on.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -19,7 +19,7 @@
 
 enum { READ_MAX = 1500000 }; /* threads x groups: a second of reading */
 
-/* What the commit reads into, and compares with. Mapped before the line, and not touched by the threads. */
+/* The commit's buffers. Mapped before the line, and not touched by the threads. */
 struct workspace {
 	const struct plan *plan;
 	int tasks;
@@ -27,7 +27,7 @@ struct workspace {
 	struct failure *why;
 	size_t capacity;  /* parked threads */
 	size_t text_size;
-	char *text, *lines; /* one thread's; the lines that are selected from it */
+	char *text, *lines; /* one thread's status; the lines selected from it */
 	struct text before, expected;
 	void *memory;
 	size_t memory_size;
@@ -48,7 +48,7 @@ static int refuse(struct workspace *space, enum step step, int error, pid_t tid)
 	return -1;
 }
 
-/* The lines of a text, written to where they are to stay. */
+/* Write the selected lines of a text to `at`; returns the end of the room that they may need. */
 static char *select_into(struct text *lines, struct text from, bool with_filters, char *at)
 {
 	*lines = (struct text){at, select_lines(from, with_filters, at)};
@@ -94,7 +94,7 @@ void release_commit(struct committed *done)
 	unmap(done->memory, done->memory_size);
 }
 
-/* 0: the thread's lines are these. Else errno, or -1: they differ. */
+/* 0: the thread's lines are these. Else errno, or -1 if they differ. */
 static int compare_text(struct workspace *space, pid_t tid, struct text wanted, bool with_filters)
 {
 	ssize_t length = read_status(space->tasks, tid, space->text, space->text_size);
@@ -111,8 +111,9 @@ static long compare_by_kcmp(const struct plan *plan, pid_t tid, int type)
 	return plan->without_kcmp ? -1 : syscall(SYS_kcmp, this_thread(), tid, type, 0, 0);
 }
 
-/* Unless a thread has unshared it (unshare(2), CLONE_FS). Where kcmp(2) is refused, in a container for one: a umask belongs to
- * the same structure, and every thread's status says its own. No file system is asked. */
+/* false: the thread has unshared it (unshare(2), CLONE_FS). Where kcmp(2) is refused, as in a container: the umask
+ * belongs to the same structure, so this thread changes it and reads the other thread's status. No file system is
+ * asked. */
 static bool shares_root(struct workspace *space, pid_t tid)
 {
 	long differ = compare_by_kcmp(space->plan, tid, KCMP_FS);
@@ -132,8 +133,8 @@ static bool shares_root(struct workspace *space, pid_t tid)
 	return number_in(text, "Umask:", 8, &seen) && seen == probe;
 }
 
-/* A table of its own (unshare(2), CLONE_FILES) would keep open what was not looked at. Without kcmp(2): such a table does not
- * have the descriptor that was opened for this very commit. */
+/* A thread with a table of its own (unshare(2), CLONE_FILES) could keep open what was not examined. Without kcmp(2):
+ * such a table lacks the descriptor that was opened for this very commit. */
 static bool shares_files(struct workspace *space, pid_t tid)
 {
 	long differ = compare_by_kcmp(space->plan, tid, KCMP_FILES);
@@ -156,7 +157,7 @@ static int compare_before(pid_t tid, void *context)
 	return 0;
 }
 
-/* Everything that can still refuse when all threads are parked. */
+/* Every check that can still refuse once all threads are parked. */
 static int prepare(struct workspace *space)
 {
 	*space->why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
@@ -187,7 +188,7 @@ static void keep_thread(struct workspace *space, pid_t tid)
 	memcpy(thread->name, name, length); /* the memory is zero */
 }
 
-/* The line of the wanted text, and of the found one, that is not the same. */
+/* End the process with the first line that differs, as wanted and as found. */
 static _Noreturn void end_by_first_difference(struct workspace *space, pid_t tid)
 {
 	char *wanted = (char *)space->expected.at, *found = space->lines; /* both are the workspace's */
@@ -231,7 +232,7 @@ static int prove_thread(pid_t tid, void *context)
 	return 0;
 }
 
-/* From a listing of its own, so that a thread that the list has missed is read, and found out, too. */
+/* A second listing, so that a thread that parking has missed is read and found out too. */
 static void prove(struct workspace *space)
 {
 	errno = 0;
@@ -245,14 +246,14 @@ static void prove(struct workspace *space)
 		end_unequal(STEP_SIGUSR1, 0, "ignored", "otherwise");
 }
 
-/* What harden() promises, thread by thread; to be called with every thread parked. Does not return from a failure. */
+/* Apply the plan and prove it, with every thread parked. A failure ends the process. */
 static void cross(struct workspace *space, struct timespec *clock)
 {
 	const struct plan *plan = space->plan;
 	struct failure why = {.step = STEP_NONE};
 
-	/* Node opens its inspector on SIGUSR1, and a process of the new user may be sending that already: deaf to it
-	 * before the first thread can be reached from there. */
+	/* Node opens its inspector on SIGUSR1, and a process of the new user may be sending it already: ignore it before
+	 * the first thread can be reached from there. */
 	if (!plan->keep_sigusr1 && ignore_signal(SIGUSR1))
 		end_here(STEP_SIGUSR1);
 	if (change_root(plan, &why) || apply_in_every_thread(plan, &why))
@@ -260,14 +261,14 @@ static void cross(struct workspace *space, struct timespec *clock)
 	space->done->apply_us = microseconds_since(clock);
 
 	prove(space);
-	/* Left open it would be a way out of a chroot. */
+	/* Left open, it would be a way out of a chroot. */
 	if (close(space->tasks))
 		end_here(STEP_READ_BACK);
 	*plan->kept = 1;
 	space->done->read_us = microseconds_since(clock);
 }
 
-/* With signal 33 taken. 0: done. */
+/* Called with signal 33 taken. 0: done. */
 static int park_and_cross(struct workspace *space, struct timespec *clock)
 {
 	bool parked = !park_every_thread(space->tasks, &space->done->park_tries, space->why);
@@ -278,7 +279,7 @@ static int park_and_cross(struct workspace *space, struct timespec *clock)
 		/* ===== The line. Nothing has changed up to here; from here on there is no way back. ===== */
 		cross(space, clock);
 	}
-	/* While all are parked still: no other handler can be set in between. */
+	/* Before the release, so that no thread can install another handler in between. */
 	if (give_park_signal_back())
 		end_here(STEP_SIGNAL);
 	if (parked)

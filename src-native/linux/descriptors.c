@@ -1,8 +1,9 @@
 /*
- * descriptors.c - descriptors of this process that would defeat a plan, or that are worth knowing of
+ * descriptors.c - open descriptors that would defeat a plan, or that become a finding
  *
- * Read early, for a good error, and again while every thread is parked, when no other can be opened. A descriptor that is
- * closed meanwhile is skipped. No call here waits for a file system.
+ * Read early, for a good error, and again while every thread is parked, when no other can be opened. A descriptor that
+ * is closed meanwhile is skipped. No call that the server makes here waits for a file system; the rehearsing child may
+ * wait, because its time is bounded.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -26,7 +27,7 @@ static bool starts(const char *text, const char *head)
 	return !strncmp(text, head, strlen(head));
 }
 
-/* Does this line of an io_uring's fdinfo speak for a thread of the kernel, or for credentials that are kept in it? */
+/* Does this line of an io_uring's fdinfo show a poller, or credentials that are registered in the ring? */
 static long judge_line(const char *line, long so_far)
 {
 	if (starts(line, "Personalities:"))
@@ -36,7 +37,7 @@ static long judge_line(const char *line, long so_far)
 	return so_far;
 }
 
-/* The text can be long, and what matters is at its end. */
+/* Read in pieces: the text can be long, and the lines that matter are at its end. */
 static long judge_ring(int info)
 {
 	char text[1024], line[32];
@@ -57,8 +58,8 @@ static long judge_ring(int info)
 	return length < 0 ? NOT_SAID : result;
 }
 
-/* A poller (io_uring_setup(2), IORING_SETUP_SQPOLL) keeps the credentials of the thread that made the ring, and so do those that
- * are registered in it (io_uring_register(2), IORING_REGISTER_PERSONALITY), as long as the kernel tells of them. */
+/* A poller (io_uring_setup(2), IORING_SETUP_SQPOLL) keeps the credentials of the thread that made the ring. Registered
+ * credentials (io_uring_register(2), IORING_REGISTER_PERSONALITY) stay usable by all. fdinfo shows both. */
 static int ring_kind(int tasks, int descriptor, enum descriptor_kind *kind)
 {
 	static const char head[] = "../fdinfo/";
@@ -106,13 +107,13 @@ static enum descriptor_kind judge_unix(struct descriptor *found, bool listens)
 
 static bool is_bound(int descriptor)
 {
-	struct sockaddr_in6 address = {0}; /* the port is where that of sockaddr_in is */
+	struct sockaddr_in6 address = {0}; /* its port has the offset of the port in sockaddr_in */
 	socklen_t size = sizeof address;
 
 	return !getsockname(descriptor, (struct sockaddr *)&address, &size) && address.sin6_port != 0;
 }
 
-/* socket(7); such a socket stays able to do what it was opened for: raw(7), packet(7), netlink(7), unix(7). */
+/* A socket keeps the access it was opened with: socket(7), raw(7), packet(7), netlink(7), unix(7). */
 static enum descriptor_kind judge_socket(struct descriptor *found)
 {
 	static const int options[] = {SO_ACCEPTCONN, SO_DOMAIN, SO_TYPE, SO_PROTOCOL, SO_REUSEPORT};
@@ -132,7 +133,7 @@ static enum descriptor_kind judge_socket(struct descriptor *found)
 	if (answers[1] == AF_PACKET)
 		return DESCRIPTOR_PACKET;
 	if (answers[1] == AF_NETLINK)
-		/* getaddrinfo(3) opens one of this protocol for an instant; it takes no privilege */
+		/* getaddrinfo(3) opens one of this protocol for an instant; it needs no privilege */
 		return answers[3] == NETLINK_ROUTE ? DESCRIPTOR_PLAIN : DESCRIPTOR_NETLINK;
 	if (answers[2] == SOCK_DGRAM)
 		return is_bound(found->number) ? DESCRIPTOR_DATAGRAM : DESCRIPTOR_PLAIN;
@@ -158,7 +159,7 @@ static int read_link(int folder, int descriptor, char path[PATH_MAX])
 	return 0;
 }
 
-/* O_PATH: a handle that reads and writes nothing. A file that was removed is opened by no name any more. */
+/* Not O_PATH, which neither reads nor writes, nor a removed file, which has no name to be opened by. */
 static bool judge_file(struct descriptor *found)
 {
 	struct statx file;
@@ -188,7 +189,7 @@ static int judge_descriptor(int tasks, int folder, int descriptor, struct descri
 }
 
 struct survey {
-	int tasks, folder; /* the two that are open for it, and closed afterwards */
+	int tasks, folder; /* the two descriptors that the survey itself opens */
 	const struct plan *plan;
 	struct descriptor *found;
 	size_t room, count;
@@ -196,7 +197,7 @@ struct survey {
 	struct failure *why;
 };
 
-/* Call visit() for each descriptor but those two. As each_number(). */
+/* Call visit() for each descriptor; it must skip those two (is_ours()). As each_number(). */
 static int each_descriptor(struct survey *survey, int (*visit)(int descriptor, void *context))
 {
 	int result;
@@ -259,7 +260,7 @@ long list_descriptors(struct descriptor *found, size_t room, struct failure *why
 
 /* ---- the chroot: an open directory outside the new root leads back out of it (openat(2), fchdir(2)) ---- */
 
-/* 0: it is a directory, and this is which. 1: it is not a directory, or has been closed. -1: errno. */
+/* 0: it is a directory, and *which says which. 1: it is not a directory, or has been closed. -1 with errno. */
 static int which_directory(int tasks, int descriptor, struct directory *which)
 {
 	static const char head[] = "../fdinfo/";
@@ -287,8 +288,8 @@ static int which_directory(int tasks, int descriptor, struct directory *which)
 	return -1;
 }
 
-/* By the rehearsing child, in the new root: what getcwd(2) cannot say with a path from the root is outside. Climbing ".." would
- * not tell: a bind mount of the new root looks inside and leads out. */
+/* In the rehearsing child, inside the new root: a directory is outside if getcwd(2) has no path to it from the root.
+ * Climbing ".." would not tell: a bind mount of the new root looks inside and leads out. */
 static int list_if_inside(int descriptor, void *context)
 {
 	struct survey *survey = context;
@@ -302,12 +303,12 @@ static int list_if_inside(int descriptor, void *context)
 	if ((result = which_directory(survey->tasks, descriptor, &which)))
 		return result < 0 ? -1 : 0;
 	survey->why->item = descriptor;
-	survey->why->call = "getcwd"; /* if it is the last call, because a filter kills */
+	survey->why->call = "getcwd"; /* in case a filter kills the child here */
 	if (!syscall(SYS_fchdir, descriptor) && (length = syscall(SYS_getcwd, path, sizeof path)) < 0 && errno != ENOENT)
-		return -1; /* nothing is known: ENOENT alone says that the directory has been removed */
+		return -1; /* getcwd() did not tell; ENOENT does: a removed directory */
 	survey->why->call = NULL;
 	if (length <= 0 || path[0] != '/' || survey->count == survey->room) {
-		errno = 0; /* no call has failed that matters */
+		errno = 0; /* no call has failed: this is the answer */
 		return 1;
 	}
 	survey->inside[survey->count++] = which;
@@ -349,7 +350,7 @@ static bool is_same(const struct directory *a, const struct directory *b)
 	       a->inode == b->inode && a->mount == b->mount;
 }
 
-/* Parked: nothing is looked up in a file system any more. */
+/* While parked: no file system is asked any more, only the child's list. */
 static int refuse_unless_inside(int descriptor, struct survey *survey)
 {
 	const struct plan *plan = survey->plan;
@@ -433,12 +434,12 @@ int type_of_path(const char *path)
 	return syscall(SYS_statx, AT_FDCWD, path, 0, STATX_TYPE, &found) ? -1 : found.stx_mode & S_IFMT;
 }
 
-/* faccessat(2) does not count retained capabilities, and takes the real ids; faccessat2(2) is Linux 5.8. */
+/* faccessat2(2), since Linux 5.8: faccessat(2) uses the real ids and does not count retained capabilities. */
 int may_access(const char *path, int mode)
 {
 	int result = (int)syscall(SYS_faccessat2, AT_FDCWD, path, mode, AT_EACCESS);
 
-	/* An older kernel, or a filter that is older: by the real ids, which are the same by now. */
+	/* An older kernel or filter: by the real ids, which equal the effective ones by now. */
 	if (result && (errno == ENOSYS || errno == EPERM))
 		result = (int)syscall(SYS_faccessat, AT_FDCWD, path, mode);
 	return result;

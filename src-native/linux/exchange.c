@@ -1,13 +1,14 @@
 /*
  * exchange.c - could another process of the new user put something else in the place of what a path names?
  *
- * The process that answers is a child of the rehearsing child, made before the chroot. It shares the memory, so that no map
- * is copied, and the open files, so that its end closes none of them, which may wait for a dead file system; its parent is the
- * server, which can end and reap it when such a file system holds it. Its real ids are the new ones and its groups all that the
- * new user has; its effective user stays, to reach what root reaches. access(2) answers for the real ids, without capabilities.
+ * The process that answers is a child of the rehearsing child, made before the chroot. It shares the memory, so that no
+ * map is copied, and the open files, so that its end closes none of them: a close may wait for a dead file system. Its
+ * parent is the server, which can end and reap it when such a file system holds it. Its real ids are the new ones and
+ * its groups all that the new user has; its effective user stays, to reach what root reaches. access(2) answers for the
+ * real ids, without capabilities.
  *
- * A component can be exchanged in a folder that the new user can write and search (in a sticky one: only by the owner of the
- * component), or that belongs to him, for he can change its mode.
+ * A component can be exchanged in a folder that the new user can write and search (in a sticky one: only by the owner
+ * of the component), or that belongs to the new user, who can change its mode.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -22,7 +23,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
-/* ECHILD: a process of the new user may kill the one that answers, for its real user is the same. */
+/* ECHILD: a process of the new user may kill the one that answers, because their real user is the same. */
 enum { NOT_ANSWERED = ECHILD, OVERFLOW_ID = 65534, SECBIT_NO_SETUID_FIXUP = 1 << 2 };
 
 struct asking {
@@ -31,22 +32,22 @@ struct asking {
 	struct answer *answers;
 };
 
-/* What has been found out of a folder on the way. */
+/* A folder on the way. */
 struct folder {
-	unsigned serial;          /* of the folder that it was */
-	bool is_users, is_others; /* by its owner; */
-	bool writable;            /* by the new user, who can search it too; */
-	bool shared;              /* by other users than its owner */
+	unsigned serial;          /* which folder this is: struct walk */
+	bool is_users, is_others; /* the new user owns it; a user other than root does */
+	bool writable;            /* by the new user, who can search it too */
+	bool shared;              /* its group or all users may write */
 	bool sticky;
 };
 
-/* What judge() is given. */
+/* The context of judge(). */
 struct inquiry {
 	const struct plan *plan;
 	bool last_too;
 	struct exchange *exchange;
 	struct answer *answer;
-	int unknown; /* errno of a call that did not tell: then it is not known whether a component can be exchanged */
+	int unknown; /* errno of a call that failed, so that the question stays open */
 	struct folder folders[WALK_DEPTH_MAX];
 };
 
@@ -62,7 +63,7 @@ int is_on_proc(int folder)
 	return fstatfs(folder, &system) ? -1 : system.f_type == PROC_SUPER_MAGIC;
 }
 
-/* The first user namespace does, in one line (user_namespaces(7)). */
+/* The first user namespace maps them all in one line (user_namespaces(7)). */
 static bool maps_every_id(void)
 {
 	char text[64] = "";
@@ -70,8 +71,8 @@ static bool maps_every_id(void)
 	return read_file(AT_FDCWD, "/proc/self/uid_map", text, sizeof text - 1) > 0 && strstr(text, " 4294967295");
 }
 
-/* In a user namespace an id that is not mapped looks like this one (user_namespaces(7)). open(2), O_NOATIME, is for the owner,
- * or for a capability that counts where the owner is mapped: it tells the two apart. */
+/* An id that is not mapped in this user namespace looks like OVERFLOW_ID (user_namespaces(7)). open(2) with O_NOATIME
+ * is for the owner, or for a capability that counts only where the owner is mapped: so it tells the two apart. */
 static bool is_unmapped(int folder, const char *name, uid_t owner)
 {
 	int file;
@@ -136,7 +137,7 @@ static enum exchanged_by judge_folder(const struct plan *plan, const struct fold
 	return EXCHANGED_BY_NONE;
 }
 
-/* Can the new user write to what it is, or change its mode as its owner? */
+/* Can the new user write to the file itself, or change its mode as its owner? */
 static bool is_users_own(struct inquiry *inquiry, int folder, const char *name, uid_t owner)
 {
 	return belongs_to_user(inquiry->plan, folder, name, owner) || is_writable(inquiry, folder, name, W_OK);
@@ -148,13 +149,13 @@ static int keep_found(struct exchange *exchange, const char *text)
 	int at = exchange->found_size;
 
 	if (at + size > FOUND_SIZE)
-		return -1; /* there are more than anybody will read */
+		return -1; /* no room: the answer stands without its path */
 	memcpy(exchange->found + at, text, (size_t)size);
 	exchange->found_size += size;
 	return at;
 }
 
-/* The first component that others can exchange is kept, unless the new user can exchange one further on. */
+/* Records the first component that others can exchange, unless the new user can exchange a later one. */
 static bool judge(struct walk *walk, const char *name, bool last)
 {
 	struct inquiry *inquiry = walk->context;
@@ -165,10 +166,10 @@ static bool judge(struct walk *walk, const char *name, bool last)
 
 	if (!judged || syscall(SYS_statx, folder, name, AT_SYMLINK_NOFOLLOW, STATX_UID | STATX_TYPE, &component)) {
 		inquiry->unknown = errno;
-		return false; /* of what is not there the walk says so, too */
+		return false; /* if the component does not exist, the walk fails too */
 	}
 	by = judge_folder(inquiry->plan, judged, folder, name, component.stx_uid);
-	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
+	/* A file is the last component, or an archive that holds the rest (app.zip/lib/index.js). */
 	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.stx_mode) &&
 	    (last || !S_ISDIR(component.stx_mode)) && is_users_own(inquiry, folder, name, component.stx_uid))
 		by = EXCHANGED_BY_WRITER;
@@ -193,16 +194,17 @@ static void ask_about(struct walk *walk, const struct question *question, struct
 	answer->error = how == WALK_FAILED ? errno : inquiry->unknown; /* no longer NOT_ANSWERED */
 }
 
-/* A death by signal in it takes the child along before Linux 5.16, where both have the same memory: *now has the step. */
+/* Before Linux 5.16 a signal that kills this process also kills the rehearsing child, which has the same memory: *now
+ * has the step. */
 static int become_another_process(const struct plan *plan, struct failure *now)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
 	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
-	/* An effective user that is not mapped owns what is_unmapped() asks about. */
+	/* An unmapped effective user would own the very files that is_unmapped() asks about. */
 	uid_t effective = !maps_every_id() && geteuid() == OVERFLOW_ID ? plan->uid : (uid_t)-1;
 
-	/* A call that neither the plan needs nor this process may make is left out: a filter may kill for it. A process that may not
-	 * change its groups is asked with those that it has. */
+	/* A call is left out if the plan does not have it and this process may not make it: a filter may kill for it. A
+	 * process that may not change its groups answers with those it has. */
 	now->step = STEP_SETGROUPS;
 	if (plan->held.effective >> CAP_SETGID & 1)
 		syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);
@@ -213,7 +215,7 @@ static int become_another_process(const struct plan *plan, struct failure *now)
 	if (has_step(plan->steps, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, effective, -1))
 		return -1;
 	now->step = STEP_CAPSET;
-	/* With this bit access(2) counts capabilities. */
+	/* With this bit set, access(2) counts capabilities. */
 	return plan->securebits & SECBIT_NO_SETUID_FIXUP ? (int)syscall(SYS_capset, &header, none) : 0;
 }
 
@@ -260,10 +262,11 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 	          CLONE_VM | CLONE_FILES | CLONE_VFORK | CLONE_PARENT | CLONE_PARENT_SETTID, &asking,
 	          (pid_t *)&exchange->helper) < 0)
 		return -1;
-	/* Where it was killed before it began to answer, a filter kills this process in the same call, and that says more. */
+	/* If the helper was killed before it began to answer, the filter kills this process at the same call, which says
+	 * more. */
 	if (exchange->now.step != STEP_EXCHANGE)
 		return 0;
-	/* Here and not later, for what it had open is open here. */
+	/* Here and not later: the helper's folders are still open in this process. */
 	errno = NOT_ANSWERED;
 	for (size_t i = 0; i < plan->question_count; i++)
 		if (plan->questions[i].kind == STEP_EXCHANGE && answers[i].error == NOT_ANSWERED)
@@ -282,9 +285,9 @@ int open_root(const char *path, char *walked, struct failure *why)
 	*why = (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
 	if (walk.on_proc)
 		*why = (struct failure){.step = STEP_LINK};
-	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of the same size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
+	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of equal size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
 	if (how == WALKED_TO_FOLDER)
-		root = walk.folders[walk.depth--]; /* it stays; the folders on the way go */
+		root = walk.folders[walk.depth--]; /* stays open; end_walk() closes the folders on the way */
 	end_walk(&walk);
 	return root;
 }

@@ -1,18 +1,19 @@
 /*
- * park.c - stop every thread of the process in a signal handler, have each run the list, let them go
+ * park.c - park every thread of the process in a signal handler, have each apply the plan's steps, release all
  *
  * Why not one call after the other in all threads, as glibc and libpsx do: between two calls every thread would run
- * with a credential that was not asked for, a thread born in between would inherit it, and a refusal in the middle
- * could not be told from success elsewhere. Here no thread runs any other code until all are done.
+ * with credentials that are neither the old ones nor the new ones, a thread created in between would inherit them, and
+ * a call that is refused in one thread alone would leave the threads different. Here no thread runs any other code
+ * until all are done.
  *
  * The signal is 33, the only one that no thread of a Node process blocks (V8's threads block SIGUSR1, the inspector's
- * blocks everything else). glibc broadcasts setuid(3) by it; both can share it: glibc ignores what is not SI_TKILL, and
- * the handler here hands on what is. musl cancels threads by it, and unblocks it in each new one; its handler asks nothing of
- * the signal, but of the thread whether it was cancelled.
+ * blocks everything else). glibc uses it to call setuid(3) in every thread. Both can share it: glibc's handler ignores
+ * a signal whose si_code is not SI_TKILL, and the handler here hands SI_TKILL on. musl uses it to cancel threads, and
+ * unblocks it in each new one; its handler does not examine the signal, only whether the thread was cancelled.
  *
- * All are parked when the kernel counts exactly as many tasks as are parked here: then no thread is left that could create
- * another. A thread that is about to exit may wait for a lock whose holder is parked already, so no wait is without a bound:
- * all are released, and it is tried again.
+ * All are parked when the kernel counts exactly as many tasks as are parked here: then no thread is left that could
+ * create another. A thread that is about to exit may wait for a lock whose holder is parked already, so every wait is
+ * bounded: all threads are released, and parking is tried again.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -30,28 +31,28 @@
 enum {
 	PARK_SIGNAL = 33,
 	TRIES = 10,
-	QUIET_MS = 100,      /* a try is given up after so long without another thread parked */
-	ALL_TRIES_MS = 2000, /* and no other is begun after this */
+	QUIET_MS = 100,      /* a try ends after so long without another thread parked */
+	ALL_TRIES_MS = 2000, /* and no other begins after this */
 	APPLY_QUIET_MS = 10000,
 	LEAVE_MS = 1000
 };
 
 enum order { STAY, APPLY, LEAVE };
 
-/* What the threads meet when the signal reaches them. The table lives as long as any thread may look at it: a late
- * one counts itself in, then looks whether the generation on its signal is still the present one. */
-static _Atomic uint32_t generation; /* 0: no thread is called */
+/* Shared with the handler. The table stays mapped as long as any thread may read it: a thread that the signal reaches
+ * late first counts itself in, then compares the generation on its signal with the present one. */
+static _Atomic uint32_t generation; /* 0: no thread is to park */
 static _Atomic uint32_t inside;     /* threads in the handler */
 static _Atomic uint32_t order;
-static _Atomic uint32_t done;       /* how many have parked, later how many have applied the list */
-static _Atomic uint32_t awaited;    /* the thread that makes `done` this many wakes the coordinator */
+static _Atomic uint32_t done;       /* threads that have parked; later, that have applied the steps */
+static _Atomic uint32_t awaited;    /* the thread that raises `done` to this wakes the coordinator */
 
-/* What is known of one thread. */
+/* One thread: the coordinator, or one that was sent the signal. */
 struct thread_slot {
 	pid_t tid;
-	int call_error;      /* errno of the signal to it; only the coordinator writes it */
-	_Atomic bool parked; /* it stands in the handler and has said its securebits */
-	int64_t securebits;  /* -1: it could not say */
+	int call_error;      /* errno of sending it the signal; written by the coordinator alone */
+	_Atomic bool parked; /* it is in the handler and has read its securebits */
+	int64_t securebits;  /* -1: it could not read them */
 	struct failure now;  /* the step under way */
 	_Atomic bool applied;
 };
@@ -93,7 +94,7 @@ static void stay_while(enum order present)
 		futex_wait(&order, present, 0);
 }
 
-/* No text of the kernel has them: the thread has to be asked. */
+/* /proc does not have them: each thread reads its own. */
 static int64_t own_securebits(void)
 {
 	return syscall(SYS_prctl, PR_GET_SECUREBITS, 0, 0, 0, 0);
@@ -135,7 +136,7 @@ static void on_signal(int signo, siginfo_t *info, void *context)
 		uint64_t ticket = (uintptr_t)info->si_value.sival_ptr; /* generation, index of the slot */
 		size_t index = (uint32_t)ticket;
 
-		/* Another process may send anything: only the thread that a slot is for takes it, and only once. */
+		/* Another process can queue any value: a slot is taken only by the thread that it is for, and only once. */
 		atomic_fetch_add(&inside, 1);
 		if (ticket >> 32 && ticket >> 32 == atomic_load(&generation) && index < table.capacity &&
 		    table.slots[index].tid == this_thread() && !atomic_load(&table.slots[index].parked))
@@ -166,7 +167,7 @@ static void call_thread(size_t index)
 
 static struct thread_slot *slot_of(pid_t tid)
 {
-	/* The listing keeps its order: the one looked for is nearly always the next. */
+	/* /proc lists tasks in a stable order: the slot is nearly always the next one. */
 	for (size_t tried = 0; tried < table.count; tried++) {
 		size_t index = (table.last_found + 1 + tried) % table.count;
 
@@ -179,11 +180,11 @@ static struct thread_slot *slot_of(pid_t tid)
 }
 
 struct roll_call {
-	uint32_t here;                    /* tasks listed that are parked, the coordinator among them */
-	const struct thread_slot *absent; /* one that is listed and is not */
+	uint32_t here;                    /* listed tasks that are parked, the coordinator among them */
+	const struct thread_slot *absent; /* a listed task that is not parked */
 };
 
-/* each_number(): see that this task is called. */
+/* For each_number(): send this task the signal if it has not been sent yet. */
 static int call_task(pid_t tid, void *context)
 {
 	struct roll_call *roll = context;
@@ -196,7 +197,7 @@ static int call_task(pid_t tid, void *context)
 		slot->tid = tid;
 		call_thread(table.count++);
 	} else if (slot->call_error == EAGAIN) {
-		call_thread((size_t)(slot - table.slots)); /* RLIMIT_SIGPENDING was reached; by now others have taken theirs */
+		call_thread((size_t)(slot - table.slots)); /* RLIMIT_SIGPENDING was reached; others have taken theirs by now */
 	}
 	if (atomic_load(&slot->parked))
 		roll->here++;
@@ -205,7 +206,7 @@ static int call_task(pid_t tid, void *context)
 	return 0;
 }
 
-/* Wait until `done` is `wanted`; no longer than this without any progress. */
+/* Wait until `done` is `wanted`, or until it has not grown for this long. */
 static void await(uint32_t wanted, unsigned quiet_ms)
 {
 	uint32_t seen;
@@ -233,12 +234,13 @@ uint32_t count_parked_threads(void)
 	return parked;
 }
 
-/* 0: every task of the process is parked. 1: not all of them came. -1: errno. */
+/* 0: every task of the process is parked. 1: some are not. -1 with errno. */
 static int gather(struct roll_call *roll, uint64_t deadline_us)
 {
 	for (unsigned quiet_ms = 0; quiet_ms < QUIET_MS && now_us() < deadline_us;) {
-		/* In this order: the tasks that are parked before the kernel counts, and are listed afterwards, are those that it
-		 * counts, if no other has parked meanwhile. A parked one may be killed, with a newborn to make up the number. */
+		/* The order matters: count the parked threads, let the kernel count the tasks, list them, count the parked
+		 * again. Equal numbers alone do not suffice: a parked thread may be killed while a new one makes up the
+		 * number. */
 		uint32_t present = count_parked_threads();
 		long tasks = count_tasks(table.tasks);
 		int result;
@@ -248,7 +250,7 @@ static int gather(struct roll_call *roll, uint64_t deadline_us)
 			return -1;
 		if (result == ENOSPC)
 			return 1;
-		/* `done` too: what a thread adds later would be taken for the list that it has applied. */
+		/* `done` too: a thread that adds to it later would count as one that has applied the steps. */
 		if (tasks == (long)present && roll->here == present && atomic_load(&done) == present &&
 		    count_parked_threads() == present)
 			return 0;
@@ -258,7 +260,7 @@ static int gather(struct roll_call *roll, uint64_t deadline_us)
 	return 1;
 }
 
-/* Sized by what there is now; a try that meets more threads than fit is followed by one with a larger table. */
+/* Room for half as many threads again as there are now; if that is not enough, the next try maps a larger table. */
 static int map_table(long present, struct failure *why)
 {
 	if (present < 0) {
@@ -278,7 +280,7 @@ static int map_table(long present, struct failure *why)
 	return 0;
 }
 
-/* The coordinator is in slot 0; the others may come. */
+/* The coordinator takes slot 0; from the new generation on, other threads can park. */
 static void open_table(void)
 {
 	static uint32_t serial;
@@ -304,7 +306,7 @@ int take_park_signal(struct failure *why)
 	ours.flags |= 0x04000000; /* SA_RESTORER, which no user-space header defines */
 	ours.restorer = return_from_signal;
 #endif
-	/* Two calls, for the handler must not run before it is known where to hand on to. */
+	/* Two calls: foreign_action must be set before the handler can run and hand a signal on. */
 	if (!signal_action(PARK_SIGNAL, NULL, &foreign_action) && !signal_action(PARK_SIGNAL, &ours, &foreign_action))
 		return 0;
 	*why = (struct failure){.step = STEP_SIGNAL, .error = errno};
@@ -329,9 +331,9 @@ int give_park_signal_back(void)
 	const struct kernel_sigaction ignore = {.handler = SIG_IGN};
 	int result = 0;
 
-	/* A failed try may leave our signal pending. glibc's handler ignores it, as all that is not SI_TKILL; the default action
-	 * would end the process, so discard it. Not where there is a handler: that would also take from glibc what it may just
-	 * have sent. */
+	/* A failed try may leave our signal pending. glibc's handler ignores it, like all that is not SI_TKILL; the default
+	 * action would end the process, so discard it. Not where there is a handler: SIG_IGN would also discard a signal
+	 * that glibc may just have sent. */
 	if (foreign_action.handler == SIG_DFL)
 		result = replace_ours(&ignore);
 	if (!result)
@@ -339,8 +341,8 @@ int give_park_signal_back(void)
 	return result < 0 ? -1 : 0;
 }
 
-/* Between the order to leave and the end of the handler nothing can block: a thread that never leaves was ended there by a
- * seccomp filter of its own. */
+/* Between the order to leave and the end of the handler nothing can block: a thread that never leaves was killed there
+ * by its own seccomp filter. */
 static bool have_all_left(void)
 {
 	uint32_t still = 0;
@@ -358,7 +360,7 @@ bool release_every_thread(void)
 	atomic_store(&generation, 0);
 	atomic_store(&order, LEAVE);
 	futex_wake_all(&order);
-	/* The table stays while a thread may look at it. */
+	/* The table stays mapped while a thread may read it. */
 	if ((all_left = have_all_left()))
 		munmap(table.slots, table.size);
 	return all_left;
@@ -372,7 +374,7 @@ int park_every_thread(int tasks, uint32_t *tries, struct failure *why)
 	table.tasks = tasks;
 	*why = (struct failure){.step = STEP_PARK, .error = ETIMEDOUT};
 	if (!have_all_left())
-		return -1; /* a thread that an earlier call has released would be counted in this one */
+		return -1; /* a thread still in the handler since an earlier call would be counted in this one */
 	for (*tries = 1; *tries <= TRIES && now_us() < deadline_us; ++*tries) {
 		struct roll_call roll = {0};
 		int result;
@@ -390,7 +392,7 @@ int park_every_thread(int tasks, uint32_t *tries, struct failure *why)
 		}
 		if (!release_every_thread())
 			return -1; /* a thread that is still there would be counted in the next try */
-		nanosleep(&pause, NULL); /* a thread that waited for a lock of a parked one gets on now */
+		nanosleep(&pause, NULL); /* a thread that waited for a lock of a parked one can go on */
 	}
 	return -1;
 }
@@ -416,8 +418,8 @@ int apply_in_every_thread(const struct plan *plan, struct failure *why)
 	atomic_store(&order, APPLY);
 	futex_wake_all(&order);
 	apply_here(&table.slots[0]);
-	/* Nothing in the list can block, but a seccomp filter may kill one thread alone: that one never reports. Short
-	 * waits: a process that was stopped meanwhile must not take the time of that for silence. */
+	/* No step can block, but a seccomp filter may kill one thread alone, which then never reports. The waits are short
+	 * so that time in which the process was stopped does not count as silence. */
 	for (int quiet_ms = 0; quiet_ms < APPLY_QUIET_MS && atomic_load(&done) < parked - 1; quiet_ms += 100)
 		await(parked - 1, 100);
 
@@ -425,7 +427,7 @@ int apply_in_every_thread(const struct plan *plan, struct failure *why)
 		if (atomic_load(&table.slots[i].parked) && !atomic_load(&table.slots[i].applied)) {
 			*why = table.slots[i].now;
 			if (why->step == STEP_NONE)
-				why->step = STEP_PARK; /* it has not even begun */
+				why->step = STEP_PARK; /* it has not begun */
 			why->tid = table.slots[i].tid;
 			return -1;
 		}

@@ -1,9 +1,9 @@
 /*
  * proc.c - what the kernel says in /proc about this process
  *
- * It shares no code with what changes credentials. /proc must be that of our own pid namespace, else its task numbers are
- * those of other processes; it is opened once and read through that descriptor, which goes on working after a chroot and under
- * hidepid=2.
+ * It shares no code with what changes credentials. /proc must be that of our own pid namespace, else its task numbers
+ * are those of other processes. It is opened once and read through that descriptor, which keeps working after a chroot
+ * and under hidepid=2.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -44,8 +44,8 @@ int open_tasks(struct failure *why)
 	if (tasks < 0)
 		return -1;
 
-	/* A file system of another kind, or the /proc of a pid namespace in which this thread has another number. Not by
-	 * faccessat(3): that is faccessat2(2), which older seccomp filters refuse. */
+	/* A file system of another kind, or the /proc of a pid namespace in which this thread has another number. Not
+	 * faccessat(3): it calls faccessat2(2), which older seccomp filters refuse. */
 	decimal(tid, this_thread());
 	why->call = "fstatfs";
 	if (fstatfs(tasks, &system)) {
@@ -96,7 +96,7 @@ int each_number(int folder, int (*visit)(int number, void *context), void *conte
 
 			at += *(const unsigned short *)(entry + 16);
 			if (*digit < '0' || *digit > '9')
-				continue; /* the folder, the one above, and what else /proc has */
+				continue; /* ".", ".." and the named entries of /proc */
 			while (*digit >= '0' && *digit <= '9')
 				number = number * 10 + (*digit++ - '0');
 			if ((result = visit(number, context)))
@@ -122,7 +122,7 @@ ssize_t read_file(int folder, const char *path, char *text, size_t size)
 
 size_t status_size(size_t group_count)
 {
-	/* Without the groups a status has well under 2 KB up to the last line that is compared, names and sets included; a
+	/* Without the groups, a status text up to the last compared line is well under 2 KB, names and sets included; a
 	 * group takes at most ten digits and a space. */
 	return 4096 + group_count * 11;
 }
@@ -143,7 +143,7 @@ ssize_t read_status(int tasks, pid_t tid, char *text, size_t size)
 	return read_file(tasks, task_path(path, tid, "/status"), text, size);
 }
 
-/* The length of the line at `from`, its end included; 0: it does not end here. */
+/* The length of the line at `from`, newline included; 0: there is no newline. */
 static size_t line_length(struct text text, size_t from)
 {
 	const char *end = from < text.length ? memchr(text.at + from, '\n', text.length - from) : NULL;
@@ -160,7 +160,7 @@ static bool begins(const char *line, size_t length, const char *label)
 
 size_t select_lines(struct text status, bool with_filters, char *lines)
 {
-	/* in the kernel's order; the last two where there are any */
+	/* in the kernel's order; the last two are not in every kernel */
 	static const char *const labels[] = {"Uid:", "Gid:", "Groups:", "CapInh:", "CapPrm:", "CapEff:", "CapBnd:",
 		"CapAmb:", "NoNewPrivs:", "Seccomp:", "Seccomp_filters:"};
 	unsigned count = with_filters ? sizeof labels / sizeof *labels : SELECTED_LINES;
@@ -168,7 +168,7 @@ size_t select_lines(struct text status, bool with_filters, char *lines)
 	size_t written = 0, length;
 
 	for (size_t at = 0; next < count && (length = line_length(status, at)) > 0; at += length) {
-		/* a kernel without seccomp filters has no line for them, and one without seccomp none of the two */
+		/* without seccomp filters the kernel leaves out the last line, without seccomp the last two */
 		unsigned is = next;
 
 		while (is < count && !begins(status.at + at, length, labels[is]))
@@ -200,7 +200,7 @@ bool number_in(struct text text, const char *label, unsigned base, uint64_t *num
 	return false;
 }
 
-/* Does this path, from the folder of the tasks, lead to the directory that is open there? */
+/* Does this path below `tasks` lead to the directory that is open there? */
 static bool leads_to(int tasks, const char *path, int directory)
 {
 	struct statx wanted, found;

@@ -1,10 +1,10 @@
 /*
- * rehearse.c - the list, tried out in a child that is thrown away
+ * rehearse.c - the plan's steps, tried in a child that is thrown away
  *
  * Whatever the kernel would refuse in the commit it refuses here first: container limits, user namespaces, seccomp
  * filters, security modules. The child is a copy of the calling thread, made by a raw clone(2): no atfork handlers, no
- * SIGCHLD, no memory, file table or root shared. It makes system calls only, and stores each step before it takes it, so that
- * a death by signal has a place too.
+ * SIGCHLD, no memory, file table or root shared. It makes system calls only, and stores each step before it takes it,
+ * so that the step is known even if a signal kills the child.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -21,15 +21,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Shared between the two: what the child leaves behind; then the answers, the directories and the status text. */
+/* Shared by parent and child: what the child leaves behind; then the answers, the directories and the status text. */
 struct stage {
-	struct failure now; /* its step under way */
+	struct failure now; /* the child's step under way */
 	struct exchange exchange;
 	uint32_t securebits;
 	int dumpable;
 	bool jailed;
 	size_t length, inside_count;
-	size_t inside_room, text_room, size; /* the parent's to write */
+	size_t inside_room, text_room, size; /* written by the parent */
 	struct answer answers[];
 };
 
@@ -43,8 +43,9 @@ static char *text_of(const struct plan *plan, struct stage *stage)
 	return (char *)(inside_of(plan, stage) + stage->inside_room);
 }
 
-/* Is this copy of the calling thread what the plan was made for? The C library may be changing the ids of all threads meanwhile:
- * what is rehearsed in one state and committed in another is not rehearsed. 0, or -1, with errno 0 if it differs. */
+/* Compare this copy of the calling thread with the plan's `before`. The C library may be changing the ids of all
+ * threads meanwhile, and a rehearsal in one state says nothing about a commit in another. 0; -1 with errno, which is 0
+ * if they differ. */
 static int compare_with_plan(const struct plan *plan, int tasks, struct failure *now)
 {
 	size_t room = status_size(plan->held_group_count);
@@ -64,8 +65,8 @@ static int compare_with_plan(const struct plan *plan, int tasks, struct failure 
 	return selected && selected == select_lines(plan->before, false, wanted) && !memcmp(own, wanted, selected) ? 0 : -1;
 }
 
-/* Every system call that the commit makes between parking and release and that the rest of the rehearsal does not: a filter
- * that kills kills this child. */
+/* Make every system call that the commit makes between parking and release and that the rest of the rehearsal does not:
+ * a filter that kills for one kills this child. */
 static int practise(const struct plan *plan, int tasks, struct failure *now)
 {
 	struct kernel_sigaction present;
@@ -76,7 +77,7 @@ static int practise(const struct plan *plan, int tasks, struct failure *now)
 
 	now->step = STEP_SHARED;
 	kcmp = plan->without_kcmp ? 0 : syscall(SYS_kcmp, getpid(), getpid(), KCMP_FILES, 0, 0);
-	(void)kcmp; /* what is refused is known in another way */
+	(void)kcmp; /* if it is refused, the commit has another way */
 	now->step = STEP_SIGNAL;
 	if (signal_action(33, NULL, &present))
 		return -1;
@@ -93,7 +94,7 @@ static int practise(const struct plan *plan, int tasks, struct failure *now)
 		return -1;
 	now->step = STEP_SHARED;
 	now->call = "umask";
-	umask(umask(077)); /* its own: nothing is shared */
+	umask(umask(077)); /* the child's own: it shares none */
 	now->step = STEP_PROC;
 	now->call = "statx";
 	if (count_tasks(tasks) < 0)
@@ -102,7 +103,7 @@ static int practise(const struct plan *plan, int tasks, struct failure *now)
 	return 0;
 }
 
-/* Is there a way back that the plan does not itself leave open? None of these may succeed. */
+/* Is there a way back to root that the plan does not leave open? None of these calls may succeed. */
 static bool regains_root(const struct plan *plan)
 {
 	static const gid_t root_group;
@@ -117,7 +118,8 @@ static bool regains_root(const struct plan *plan)
 	       (plan->held.permitted & ~plan->sets.permitted && !apply_steps(&back, &now));
 }
 
-/* Into the new root, and which open directories lead out of it? Still as root: the new identity might not enter them. */
+/* Enter the new root, and find the open directories that lead out of it. Still as root: the new identity might not be
+ * able to enter them. */
 static int rehearse_root(const struct plan *plan, int tasks, struct stage *stage)
 {
 	if (!has_step(plan->steps, STEP_CHROOT))
@@ -138,13 +140,13 @@ static int rehearse_identity(const struct plan *plan, struct failure *now)
 		return -1;
 	now->step = STEP_REGAIN;
 	if (!plan->without_regain && regains_root(plan)) {
-		errno = 0; /* no call has failed: that is the trouble */
+		errno = 0; /* no call has failed; one has succeeded that must not */
 		return -1;
 	}
 	return 0;
 }
 
-/* Returns when it is through, or at the step that has failed, with errno. */
+/* Returns when all is done, or at the step that has failed, with errno. */
 static void rehearse_here(const struct plan *plan, struct stage *stage, int end_of_child)
 {
 	struct failure *now = &stage->now;
@@ -185,7 +187,7 @@ static _Noreturn void rehearse_as_child(const struct plan *plan, struct stage *s
 	exit_now(0);
 }
 
-/* Where it has ended, or is held: in the process that it waits for, if that is what it does. */
+/* Where the child ended or is held: if it waits for the helper of exchange.c, where that one is. */
 static struct failure place_of(const struct stage *stage)
 {
 	struct failure now = stage->now;
@@ -198,8 +200,8 @@ static struct failure place_of(const struct stage *stage)
 	return now;
 }
 
-/* clone(2) of a child that does not run this process's handlers. The parent hears again before it waits: another thread may
- * have to park it. */
+/* clone(2) of a child with all signals blocked, so that it does not run this process's handlers. The parent unblocks
+ * them before it waits: another thread may have to park it. */
 static long clone_deaf(struct failure *why)
 {
 	uint64_t mask;
@@ -234,7 +236,7 @@ static int run_child(const struct plan *plan, struct stage *stage, struct failur
 	if (child > 0) {
 		result = await_child((pid_t)child, ends[0], why);
 		end_helper(stage->exchange.helper);
-		/* It is through: what it waits for is a file system of which it has a file, to close that. */
+		/* The child is done; only its exit is held, while it closes a file of a dead file system. */
 		if (result && why->error == ETIMEDOUT && stage->now.step == STEP_NONE && stage->length)
 			result = 0;
 	}
@@ -249,12 +251,12 @@ static int run_child(const struct plan *plan, struct stage *stage, struct failur
 		why->error = error;
 		why->signo = signo;
 	} else if (child > 0 && result && why->error && why->error != ETIMEDOUT) {
-		why->call = "wait4"; /* any other error is that of the wait */
+		why->call = "wait4"; /* any other error comes from the wait */
 	}
 	return result;
 }
 
-/* How many descriptors are open, for the list of those inside; 0 without a new root. -1 with *why. */
+/* How many descriptors are open, which is room for the list of those inside; 0 without a new root. -1 with *why. */
 static long count_open(const struct plan *plan, struct failure *why)
 {
 	long open;
@@ -291,7 +293,7 @@ static struct stage *map_stage(const struct plan *plan, struct failure *why)
 	return stage;
 }
 
-/* A copy: the child that left it may still be there. */
+/* Copy what the child left: a child that is held may still be there. */
 static int keep(const struct plan *plan, const struct stage *stage, struct rehearsal *rehearsal, struct failure *why)
 {
 	struct stage *copy = mmap(NULL, stage->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -1,8 +1,8 @@
 /*
  * signals.c - signal dispositions and masks by raw system calls, and Linux's part in the end of the process
  *
- * glibc's sigaction() refuses the signal that we need (park.c), and its sigprocmask() leaves that one
- * unblocked; its abort() takes a lock. Hence the system calls themselves (rt_sigaction(2), rt_sigprocmask(2)).
+ * glibc's sigaction() refuses the signal that we need (park.c), and its sigprocmask() leaves that one unblocked; its
+ * abort() takes a lock. Hence the raw system calls (rt_sigaction(2), rt_sigprocmask(2)).
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -19,7 +19,7 @@ __asm__(".text\n"
         ".hidden return_from_signal\n"
         ".type return_from_signal, @function\n"
         "return_from_signal:\n"
-        "	mov $15, %rax\n" /* SYS_rt_sigreturn; unwinders know the frame by these very bytes */
+        "	mov $15, %rax\n" /* SYS_rt_sigreturn; unwinders recognize the frame by these very bytes */
         "	syscall\n"
         ".size return_from_signal, . - return_from_signal\n");
 #endif
@@ -31,7 +31,7 @@ int signal_action(int signo, const struct kernel_sigaction *new_action, struct k
 
 int ignore_signal(int signo)
 {
-	/* This also discards what is pending of it (signal(7)). */
+	/* This also discards a pending signal (signal(7)). */
 	struct kernel_sigaction ignore = {.handler = SIG_IGN};
 
 	return signal_action(signo, &ignore, NULL);
@@ -49,14 +49,14 @@ int restore_signals(uint64_t before)
 	return (int)syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, NULL, sizeof before);
 }
 
-/* How libuv installs a handler, and nothing else in Node: the inspector's own has no SA_RESTART (src/node.cc, deps/uv/src/unix/
- * signal.c). */
+/* Did libuv install it? Nothing else in Node sets SA_RESTART; the inspector's handler does not (src/node.cc,
+ * deps/uv/src/unix/signal.c). */
 static bool is_of_libuv(const struct kernel_sigaction *action)
 {
 	return action->handler != SIG_DFL && action->handler != SIG_IGN && action->flags & SA_RESTART;
 }
 
-static struct kernel_sigaction sigusr1; /* what it did before hold_sigusr1() */
+static struct kernel_sigaction sigusr1; /* its action before hold_sigusr1() */
 static bool holds_sigusr1;
 
 int hold_sigusr1(bool listened)
@@ -77,7 +77,7 @@ int give_sigusr1_back(void)
 
 	if (!holds_sigusr1)
 		return 0;
-	/* What has been installed meanwhile stays. */
+	/* A handler that was installed meanwhile stays. */
 	if (signal_action(SIGUSR1, NULL, &present) ||
 	    (present.handler == SIG_IGN && signal_action(SIGUSR1, &sigusr1, NULL)))
 		return -1;
@@ -121,7 +121,7 @@ _Noreturn void exit_now(int status)
 
 pid_t wait_for(pid_t child, int *status, int options)
 {
-	return waitpid(child, status, options | __WALL); /* it sends no SIGCHLD */
+	return waitpid(child, status, options | __WALL); /* such a child sends no SIGCHLD */
 }
 
 static int run_writer(void *write_line)

@@ -1,9 +1,9 @@
 /*
- * steps.c - the lists that turn a process, and then each of its threads, into what the plan says
+ * steps.c - the steps that make the process, and then each of its threads, what the plan says
  *
- * Linux credentials belong to threads (nptl(7), "C library/kernel differences"): the raw system calls below change
- * the calling thread alone. Called in the rehearsing child first, then in every thread of the process while all the
- * others are parked. The plan has decided which steps are due; here is only their order.
+ * Linux credentials belong to threads (nptl(7), "C library/kernel differences"): the raw system calls below change the
+ * calling thread alone. Called in the rehearsing child first, then in every thread of the process while all the others
+ * are parked. The plan has decided which steps are due; only their order is decided here.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -53,7 +53,7 @@ static long set_capabilities(const struct capability_sets *sets)
 }
 
 /* Once for all threads: they share one root and one working directory (clone(2), CLONE_FS). By the descriptor that was
- * looked at when the plan was made, not by its path, which may lead elsewhere by now. */
+ * checked when the plan was made, not by its path, which may lead elsewhere by now. */
 int change_root(const struct plan *plan, struct failure *now)
 {
 	if (!due(plan, now, STEP_CHROOT))
@@ -64,8 +64,8 @@ int change_root(const struct plan *plan, struct failure *now)
 	now->step = STEP_CHROOT;
 	if (syscall(SYS_chroot, "."))
 		return refused(now);
-	/* A working directory outside would be the way out (chroot(2)). fchdir has brought it inside already; this makes
-	 * sure of it by the new root's own path, which must be there to be used. */
+	/* A working directory outside would be the way out (chroot(2)). fchdir has moved it inside already; chdir("/") also
+	 * makes sure that the new root can be entered by its own path. */
 	now->step = STEP_CHDIR;
 	if (syscall(SYS_chdir, "/"))
 		return refused(now);
@@ -76,8 +76,8 @@ int change_root(const struct plan *plan, struct failure *now)
 /* The sets come last because every step before them needs one of root's: CAP_SETPCAP, CAP_SETGID, CAP_SETUID. */
 int apply_steps(const struct plan *plan, struct failure *now)
 {
-	/* First, too: while the ids stay what they are it is its capabilities alone that keep the user's other processes from
-	 * tracing this one, until they go (ptrace(2), "Ptrace access mode checking"). */
+	/* Before the others, too: where the ids already are the user's, only its capabilities keep the user's other
+	 * processes from tracing this thread, and they are about to go (ptrace(2), "Ptrace access mode checking"). */
 	now->step = STEP_DUMPABLE;
 	if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))
 		return refused(now);
@@ -89,7 +89,7 @@ int apply_steps(const struct plan *plan, struct failure *now)
 			    syscall(SYS_prctl, PR_CAPBSET_DROP, capability, 0, 0, 0))
 				return refused(now);
 
-	/* Groups before the user: afterwards nobody may change them. */
+	/* Groups before the user: afterwards the thread may not change them. */
 	if (due(plan, now, STEP_SETGROUPS) && syscall(SYS_setgroups, plan->group_count, plan->groups))
 		return refused(now);
 	if (due(plan, now, STEP_SETRESGID) && syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid))
@@ -102,7 +102,7 @@ int apply_steps(const struct plan *plan, struct failure *now)
 	if (due(plan, now, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, plan->uid, plan->uid))
 		return refused(now);
 
-	/* Never left out, not even to retain nothing: under SECBIT_NO_SETUID_FIXUP, or when no id was 0, setresuid has
+	/* Never left out, even if nothing is retained: under SECBIT_NO_SETUID_FIXUP, or when no id was 0, setresuid has
 	 * left the sets as they were. */
 	if (due(plan, now, STEP_CAPSET) && set_capabilities(&plan->sets))
 		return refused(now);
@@ -121,7 +121,7 @@ int apply_steps(const struct plan *plan, struct failure *now)
 	if (due(plan, now, STEP_NO_NEW_PRIVS) && syscall(SYS_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
 		return refused(now);
 
-	/* And last, in each thread: a change of ids has set it anew, for all, to fs.suid_dumpable (prctl(2),
+	/* Again at the end of each thread: a change of ids sets it, for the whole process, to fs.suid_dumpable (prctl(2),
 	 * PR_SET_DUMPABLE). */
 	now->step = STEP_DUMPABLE;
 	if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))

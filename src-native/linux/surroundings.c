@@ -1,5 +1,5 @@
 /*
- * surroundings.c - files on which the next start of this program rests. It only reads.
+ * surroundings.c - files on which the next start of this program depends; read-only
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -22,7 +22,7 @@ static int add_library(struct dl_phdr_info *info, size_t size, void *context)
 	char *larger;
 
 	(void)size;
-	if (info->dlpi_name[0] != '/') /* the program itself has no name, nor has what the kernel gives */
+	if (info->dlpi_name[0] != '/') /* the program itself has no name, the kernel's vdso no path */
 		return 0;
 	if (!(larger = realloc(list->text, list->size + length)))
 		return 1;
@@ -49,7 +49,7 @@ uint64_t file_capabilities(const char *path, bool *effective)
 	*effective = false;
 	if (size < (ssize_t)XATTR_CAPS_SZ_2)
 		return 0; /* there are none, or those of Linux 2.6.24 */
-	/* The kernel keeps it with the least byte first, and so do the two machines that this is for. */
+	/* The attribute is little-endian, as are the two machines that this is built for. */
 	*effective = data.magic_etc & VFS_CAP_FLAGS_EFFECTIVE;
 	return data.data[0].permitted | (uint64_t)data.data[1].permitted << 32;
 }

@@ -12,8 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* One call from JavaScript. `broken`: Node has refused something, which it does to a Worker that is being terminated; what comes
- * after that means nothing, and nobody is left to be told. */
+/* One call from JavaScript. `broken`: Node has refused a request, as it does in a Worker that is being terminated; what
+ * follows has no meaning, and its result reaches nobody. */
 struct call {
 	napi_env env;
 	napi_value arguments[2];
@@ -265,7 +265,7 @@ static uint32_t length_of(struct call *call, napi_value array)
 	return length;
 }
 
-/* The place of a name in step_names, from there on. One that does not exist is a broken contract. */
+/* The index of a name in step_names, from `step` on. An unknown name is a broken contract. */
 static enum step step_of(struct call *call, napi_value value, enum step step, enum step last)
 {
 	char *name = copy_text(call, value);
@@ -299,7 +299,8 @@ static const gid_t *ids_of(struct call *call, napi_value value, size_t *count)
 	return memory;
 }
 
-/* The text has been read before, so what fails is memory. null: `kept`. Never as names what is kept: a set has bits that have none. */
+/* null: the set `kept` as it is, and never by its names, because it may have bits without one. A text has been parsed
+ * before, so only memory can fail. */
 static priv_set_t *read_set(struct call *call, napi_value from, const char *name, unsigned kept, struct failure *why)
 {
 	napi_value value = get(call, from, name);
@@ -325,7 +326,8 @@ static priv_set_t *read_set(struct call *call, napi_value from, const char *name
 
 static volatile uint8_t kept; /* 1 from the commit on */
 
-/* The memory of the groups and of the directories stays JavaScript's, and outlives the call. release_plan() in any case. -1: *why. */
+/* Groups and directories stay in JavaScript's memory, which outlives the call. release_plan() in any case. -1 with
+ * *why. */
 static int read_plan(struct call *call, struct plan *plan, struct failure *why)
 {
 	napi_value from = call->arguments[0];
@@ -349,7 +351,7 @@ static int read_plan(struct call *call, struct plan *plan, struct failure *why)
 	plan->keep_sigusr1 = boolean_of(call, get(call, from, "keepSigusr1"));
 	plan->permitted = read_set(call, from, "permitted", SET_PERMITTED, why);
 	plan->limit = read_set(call, from, "limit", SET_LIMIT, why);
-	/* root that is set aside comes back with all that is permitted */
+	/* null: root that was set aside (seteuid(2)) comes back, with all that is permitted */
 	plan->effective = read_set(call, from, "effective", has_step(plan->steps, STEP_EFFECTIVE) ? SET_PERMITTED : SET_EFFECTIVE, why);
 	plan->before = copy_text(call, get(call, from, "before"));
 	plan->expected = copy_text(call, get(call, from, "expected"));
@@ -391,7 +393,7 @@ static napi_value observe(napi_env env, napi_callback_info info)
 	return result;
 }
 
-/* (text) => names | the place of a token that is not known | -errno */
+/* (text) => names | the offset of an unknown name | -errno */
 static napi_value privileges_from(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
@@ -498,13 +500,13 @@ static napi_value open_new_root(napi_env env, napi_callback_info info)
 	return result;
 }
 
-/* (plan) => what the child has left | failure */
+/* (plan) => what the child has left behind | failure */
 static napi_value rehearse_plan(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
 	struct plan plan;
 	struct rehearsal rehearsal;
-	struct failure why = {.step = STEP_NONE}; /* of a call that is broken nothing is known */
+	struct failure why = {.step = STEP_NONE}; /* stays so if the call is broken */
 	napi_value result = NULL;
 
 	if (read_plan(&call, &plan, &why) || (!call.broken && rehearse(&plan, &rehearsal, &why))) {
@@ -556,7 +558,7 @@ static napi_value give_back(napi_env env, napi_callback_info info)
 
 static _Atomic(char *) promised;
 
-/* (text) => undefined: what recall() answers from the commit on. It is never freed, for a Worker may be reading it. */
+/* (text) => undefined: what recall() returns from the commit on. Never freed, because a Worker may be reading it. */
 static napi_value promise(napi_env env, napi_callback_info info)
 {
 	struct call call = begin(env, info);
@@ -608,8 +610,8 @@ static napi_value account(struct call *call, int found, const uid_t *uid, gid_t 
 	return result;
 }
 
-/* With nscd getpwnam_r(3C) says the same of a name that is in no directory and of a directory that is down: 0 and NULL, errno 0.
- * What could be an id besides must not become one by that. */
+/* With nscd, getpwnam_r(3C) answers the same for a name that is in no directory and for a directory that is down: 0 and
+ * NULL, errno 0. A text that could be an id must not be taken for one because of that. */
 static int absent_for_sure(const char *name, int found, int *error)
 {
 	if (found || name[strspn(name, "0123456789")])

@@ -1,8 +1,8 @@
 /*
  * commit.c - the one irreversible act, from top to bottom
  *
- * Up to the line a refusal leaves the process as it was. From the line on there is no way back, so there is no error to return
- * either: what fails ends the process, because a half-privileged one must not go on.
+ * Up to the line a refusal leaves the process as it was. From the line on there is no way back, so there is no error to
+ * return either: a failure ends the process, because a half-privileged one must not go on.
  */
 #include "sunos.h"
 
@@ -12,7 +12,7 @@
 #include <string.h>
 #include <sys/time.h>
 
-/* What the commit reads into. Allocated before the line. */
+/* The commit's buffers. Allocated before the line. */
 struct workspace {
 	const struct plan *plan;
 	size_t size; /* of each of these */
@@ -20,7 +20,7 @@ struct workspace {
 	char *text;
 };
 
-/* The line of the wanted text, and of the found one, that is not the same. */
+/* End the process with the first line that differs, as wanted and as found. */
 static _Noreturn void end_by_first_difference(char *found, const char *expected)
 {
 	static char wanted[512];
@@ -59,7 +59,7 @@ static void prove(struct workspace *space)
 		end_unequal(STEP_SIGUSR1, 0, "ignored", "otherwise");
 }
 
-/* What harden() promises. Does not return from a failure. */
+/* Apply the plan and prove it. A failure ends the process. */
 static void cross(struct workspace *space, struct committed *done)
 {
 	const struct plan *plan = space->plan;
@@ -75,7 +75,7 @@ static void cross(struct workspace *space, struct committed *done)
 	done->read_us = (uint32_t)((gethrtime() - applied) / 1000);
 }
 
-/* Everything that can still refuse. */
+/* Every check that can still refuse. */
 static int prepare(struct workspace *space, struct failure *why)
 {
 	const struct plan *plan = space->plan;

@@ -1,8 +1,8 @@
 /*
- * descriptors.c - open descriptors that would defeat a plan, or that are worth knowing of
+ * descriptors.c - open descriptors that would defeat a plan, or that become a finding
  *
- * What is closed meanwhile is skipped. fstat(2) may wait for a file system: so it is asked by the rehearsing child first, whose time is
- * bounded, and by the process only for a chroot, a moment later.
+ * A descriptor that is closed meanwhile is skipped. fstat(2) may wait for a file system: outside the rehearsing child,
+ * whose time is bounded, it is called only for a chroot.
  */
 #include "sunos.h"
 
@@ -14,10 +14,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A hundredth of a second of fdwalk(3C) where it has no /proc and tries each number. */
+/* The most numbers that fdwalk(3C) may try where there is no /proc: a hundredth of a second. */
 enum { MOST_TRIED = 65536 };
 
-/* fdwalk(3C), which tries each number up to the hard limit where there is no /proc: only where that is bounded. */
+/* fdwalk(3C). Without /proc it tries each number up to the hard limit, so it is called only where that is bounded. */
 static int walk(int (*visit)(void *, int), void *context, struct failure *why)
 {
 	struct rlimit limit;
@@ -49,12 +49,12 @@ struct listeners {
 	size_t room, count;
 };
 
-/* Each of these three is called by fdwalk(3C), which stops at the first answer that is not 0, and returns it. */
+/* Each of these three is called by fdwalk(3C), which stops at the first result that is not 0, and returns it. */
 static int keep_listener(void *context, int descriptor)
 {
 	struct listeners *listeners = context;
 
-	if (socket_option(descriptor, SO_ACCEPTCONN) <= 0) /* no file is asked */
+	if (socket_option(descriptor, SO_ACCEPTCONN) <= 0) /* asks no file system */
 		return 0;
 	if (listeners->count < listeners->room)
 		listeners->found[listeners->count] = descriptor;
@@ -82,13 +82,13 @@ static int fail(struct directories *directories, int descriptor)
 	return -1;
 }
 
-/* A directory that is open leads out of the new root (fchdir(2), openat(2)). The root itself, opened twice, does not. */
+/* An open directory leads out of the new root (fchdir(2), openat(2)). The root itself, opened twice, does not. */
 static int keep_directory(void *context, int descriptor)
 {
 	struct directories *directories = context;
 	struct stat found;
 
-	/* closed since; or of an NFS server that does not know it any more, and leads nowhere */
+	/* closed since, or removed on its NFS server, and leads nowhere */
 	if (fstat(descriptor, &found))
 		return errno == EBADF || errno == ESTALE ? 0 : fail(directories, descriptor);
 	if (!S_ISDIR(found.st_mode) || (found.st_dev == directories->root.st_dev && found.st_ino == directories->root.st_ino))
@@ -115,7 +115,8 @@ static int refuse(struct failure *why, int descriptor)
 	return 1;
 }
 
-/* Of a directory outside getcwd(2) has no path, or one that leads elsewhere here. Any error is outside. */
+/* For a directory outside, getcwd(2) has no path, or one that leads elsewhere in the new root. Any error counts as
+ * outside. */
 static bool is_inside(const struct directory *directory)
 {
 	char path[WALK_PATH_MAX];
@@ -164,7 +165,7 @@ int refuse_directories(const struct plan *plan, struct failure *why)
 
 /* ---- for the rehearsing child, and for end.c ---- */
 
-/* Without a question to a file: a pipe is a stream here, and so is a terminal. */
+/* Asks no file system. A pipe is a stream here, and so is a terminal. */
 int type_of_descriptor(int descriptor)
 {
 	if (socket_option(descriptor, SO_TYPE) >= 0)
@@ -205,10 +206,10 @@ int type_of_path(const char *path)
 
 int may_access(const char *path, int mode)
 {
-	return access(path, mode); /* by the real ids, which are the effective ones by now */
+	return access(path, mode); /* by the real ids, which equal the effective ones by now */
 }
 
-/* Here a descriptor is nothing that is asked about. */
+/* On this system no question is about a descriptor. */
 int may_reopen(int descriptor)
 {
 	(void)descriptor;

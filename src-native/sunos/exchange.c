@@ -1,8 +1,8 @@
 /*
  * exchange.c - could another process of the new user put something else in the place of what a path names?
  *
- * A child answers that becomes such a process for good: its ids, and its groups, all that the new user has. To reach what root
- * reaches it keeps its privileges, and takes no more than the basic ones for each question.
+ * A child becomes such a process for good, with the ids and all groups of the new user, and answers. To reach what root
+ * reaches it keeps its privileges, and reduces them to the basic ones for each question.
  *
  * A component can be exchanged in a folder that the new user can write and search (in a sticky one: only by the owner of the
  * component), or that belongs to that user, who can change its mode.
@@ -16,15 +16,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What judge() is given. */
+/* The context of judge(). */
 struct inquiry {
 	const struct plan *plan;
 	bool last_too;
 	struct found *found;
 	struct answer *answer;
 	priv_set_t *all, *basic; /* of the child */
-	struct stat folder;      /* the one that was judged last, */
-	unsigned serial;         /* which was this, */
+	struct stat folder;      /* the folder that was judged last; */
+	unsigned serial;         /* which folder that is: struct walk */
 	bool writable;           /* by the new user, who can search it too */
 };
 
@@ -40,13 +40,13 @@ int is_on_proc(int folder)
 	return fstat(folder, &found) ? -1 : !strcmp((const char *)found.st_fstype, "proc");
 }
 
-/* As a process that has the basic privileges. */
+/* Asks as a process that has the basic privileges alone. */
 static bool is_writable(const struct inquiry *inquiry, int folder, const char *name, int mode)
 {
 	bool yes;
 
 	if (setppriv(PRIV_SET, PRIV_EFFECTIVE, inquiry->basic))
-		return true; /* what cannot be found out is no reassurance */
+		return true; /* in doubt it counts as writable */
 	yes = !faccessat(folder, name, mode, 0);
 	return setppriv(PRIV_SET, PRIV_EFFECTIVE, inquiry->all) || yes;
 }
@@ -60,7 +60,7 @@ static enum exchanged_by judge_folder(struct inquiry *inquiry, int descriptor, u
 
 	if (inquiry->serial != serial) {
 		if (fstat(descriptor, &inquiry->folder))
-			return EXCHANGED_BY_NONE; /* the walk says so */
+			return EXCHANGED_BY_NONE; /* the walk fails too */
 		inquiry->serial = serial;
 		inquiry->writable = is_writable(inquiry, descriptor, ".", W_OK | X_OK);
 	}
@@ -78,13 +78,13 @@ static int keep_found(struct found *found, const char *text)
 	int at = found->size;
 
 	if (at + size > FOUND_SIZE)
-		return -1; /* there are more than anybody will read */
+		return -1; /* no room: the answer stands without its path */
 	memcpy(found->text + at, text, (size_t)size);
 	found->size += size;
 	return at;
 }
 
-/* The first component that others can exchange is kept, unless the new user can exchange one further on. */
+/* Records the first component that others can exchange, unless the new user can exchange a later one. */
 static bool judge(struct walk *walk, const char *name, bool last)
 {
 	struct inquiry *inquiry = walk->context;
@@ -93,9 +93,9 @@ static bool judge(struct walk *walk, const char *name, bool last)
 	enum exchanged_by by;
 
 	if (fstatat(folder, name, &component, AT_SYMLINK_NOFOLLOW))
-		return false; /* it is not there: the walk says so */
+		return false; /* if the component does not exist, the walk fails too */
 	by = judge_folder(inquiry, folder, walk->serials[walk->depth], component.st_uid);
-	/* A file is the last, or what a package is kept in (app.zip/lib/index.js). */
+	/* A file is the last component, or an archive that holds the rest (app.zip/lib/index.js). */
 	if (by != EXCHANGED_BY_USER && inquiry->last_too && !S_ISLNK(component.st_mode) && (last || !S_ISDIR(component.st_mode)) &&
 	    (component.st_uid == inquiry->plan->uid || is_writable(inquiry, folder, name, W_OK)))
 		by = EXCHANGED_BY_WRITER;
@@ -106,7 +106,7 @@ static bool judge(struct walk *walk, const char *name, bool last)
 	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER;
 }
 
-/* Aware of privileges first, which keeps them over the change of ids. */
+/* Privilege-aware first, so that the change of ids keeps the privileges. */
 static int become_another_process(const struct plan *plan, struct inquiry *inquiry)
 {
 	const char *bad;
@@ -115,7 +115,7 @@ static int become_another_process(const struct plan *plan, struct inquiry *inqui
 	    !(inquiry->basic = privileges_from_text("basic", &bad)))
 		return -1;
 	priv_intersect(inquiry->all, inquiry->basic);
-	/* Refused where the process may not change its groups: then they are what every process of the user starts with. */
+	/* Refused where the process may not change its groups; it then answers with those it has. */
 	setgroups((int)plan->account_group_count, plan->account_groups);
 	return setgid(plan->gid) || setuid(plan->uid) || setppriv(PRIV_SET, PRIV_EFFECTIVE, inquiry->all) ? -1 : 0;
 }
@@ -155,9 +155,9 @@ int open_root(const char *path, char *walked, struct failure *why)
 	*why = (struct failure){.step = STEP_CHROOT, .error = errno, .call = "openat"};
 	if (walk.on_proc)
 		*why = (struct failure){.step = STEP_LINK};
-	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of the same size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
+	strcpy(walked, walk.at[0] ? walk.at : "/"); /* of equal size: NOLINT(clang-analyzer-security.insecureAPI.strcpy) */
 	if (how == WALKED_TO_FOLDER)
-		root = walk.folders[walk.depth--]; /* it stays; the folders on the way go */
+		root = walk.folders[walk.depth--]; /* stays open; end_walk() closes the folders on the way */
 	end_walk(&walk);
 	return root;
 }

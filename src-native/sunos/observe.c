@@ -1,9 +1,9 @@
 /*
  * observe.c - what the kernel says of this process
  *
- * Shares no code with what changes it. The ids come from ucred_get(3C), the one interface that has the saved ones, too; the
- * sets from getppriv(2). Both allocate: no thread stands still here meanwhile, and a child of forkx(2) may, because libc's
- * malloc is safe across it.
+ * Shares no code with what changes it. The ids come from ucred_get(3C), the one interface that has the saved ones too;
+ * the sets from getppriv(2). Both allocate, which is safe: no thread is stopped meanwhile, and libc's malloc works in a
+ * child of forkx(2).
  */
 #include "sunos.h"
 
@@ -40,7 +40,7 @@ static size_t names_size(void)
 	return size;
 }
 
-/* Of the state, and of its text: an id has at most ten digits, and each line a name and an end. */
+/* Of a state and its text: an id has at most ten digits, and each line a name and a newline. */
 enum { ID_SIZE = 11, LINES_SIZE = 256 };
 
 size_t state_size(void)
@@ -173,7 +173,7 @@ bool has_sets(const struct plan *plan)
 	return equal;
 }
 
-/* A system that does not know a flag (EINVAL) does not have what it stands for. */
+/* A system that rejects a flag (EINVAL) does not have the feature either. */
 static int observe_flags(struct state *state)
 {
 	static const uint_t flags[] = {PRIV_AWARE, PRIV_XPOLICY, PRIV_PFEXEC};
@@ -216,7 +216,7 @@ int compare_process(struct state *state, size_t size, char *text, const char *wa
 	return strcmp(text, wanted) ? -1 : 0;
 }
 
-/* Does this path lead to the directory that is open there? */
+/* Does this path lead to that directory? */
 static bool leads_to(const char *path, const struct stat *directory)
 {
 	struct stat found;
@@ -235,6 +235,6 @@ bool has_children(void)
 {
 	siginfo_t info;
 
-	/* WNOWAIT: a thread that waits for them goes on doing so. */
+	/* WNOWAIT: the child stays for a thread that waits for it. */
 	return !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) || errno != ECHILD;
 }

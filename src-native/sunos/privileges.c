@@ -8,12 +8,12 @@
 
 priv_set_t *privileges_from_text(const char *text, const char **bad)
 {
-	/* A set of separators: runs of them, and those at either end, mean nothing. */
+	/* A set of separators: runs of them, and those at either end, are skipped. */
 	return priv_str_to_set(text, " \t\r\n,", bad);
 }
 
 char *privileges_to_text(const priv_set_t *set)
 {
-	/* Of the empty set priv_set_to_str(3C) makes a word, "none", which is not the name of a privilege. */
+	/* priv_set_to_str(3C) writes the empty set as "none", which is not the name of a privilege. */
 	return priv_isemptyset(set) ? calloc(1, 1) : priv_set_to_str(set, ',', PRIV_STR_LIT);
 }

@@ -1,9 +1,10 @@
 /*
- * rehearse.c - the list, tried out in a child that is thrown away
+ * rehearse.c - the plan's steps, tried in a child that is thrown away
  *
- * Whatever the kernel would refuse in the commit it refuses here first: a zone's limits, the limit set, auditing. The child is one of
- * forkx(2): the calling thread alone, without a SIGCHLD, and found by no wait but that for its own pid. It stores each step before
- * it takes it in memory that both share, so that a death by signal has a place too, and leaves there what it has become.
+ * Whatever the kernel would refuse in the commit it refuses here first: a zone's limits, the limit set, auditing. The
+ * child comes from forkx(2): it has the calling thread alone, sends no SIGCHLD, and is found only by a wait for its own
+ * pid. It stores each step before it takes it, in memory that both share, so that the step is known even if a signal
+ * kills the child, and leaves its last state there.
  */
 #include "sunos.h"
 
@@ -16,9 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* What the child leaves behind; then the answers, the directories inside of the new root, the state. */
+/* What the child leaves behind; then the answers, the directories inside the new root, the state. */
 struct stage {
-	struct failure now; /* its step under way */
+	struct failure now; /* the child's step under way */
 	struct found found;
 	bool jailed;
 	size_t inside_room, inside_count;
@@ -51,7 +52,7 @@ static struct state *state_of(const struct plan *plan, struct stage *stage)
 	return (struct state *)((char *)stage + offset_of_state(plan, stage->inside_room));
 }
 
-/* Is there a way back that the plan does not itself leave open? None of these may succeed. */
+/* Is there a way back to root that the plan does not leave open? None of these calls may succeed. */
 static bool regains_root(const struct plan *plan, const priv_set_t *held)
 {
 	static const gid_t root_group;
@@ -62,7 +63,8 @@ static bool regains_root(const struct plan *plan, const priv_set_t *held)
 	       (!priv_issubset(held, plan->permitted) && !setppriv(PRIV_SET, PRIV_PERMITTED, held));
 }
 
-/* What is open is listed before, because in the new root there may be no /proc; and entered in it while the process is root. */
+/* Directories are listed before the chroot, because the new root may have no /proc, and entered after it, while the
+ * child is still root. */
 static int rehearse_root(const struct plan *plan, struct stage *stage)
 {
 	struct directory *inside = inside_of(plan, stage);
@@ -88,12 +90,12 @@ static int rehearse_steps(const struct plan *plan, struct stage *stage)
 	now->step = STEP_REGAIN;
 	if (!regains_root(plan, held))
 		return 0;
-	errno = 0; /* no call has failed: that is the trouble */
+	errno = 0; /* no call has failed; one has succeeded that must not */
 	return -1;
 }
 
-/* Is this copy of the process what the plan was made for? What changed since is refused here, and not only by the commit: what is
- * rehearsed in one state and committed in another is not rehearsed. */
+/* Compare this copy of the process with the plan's `before`. A change since then is refused here, and not only by the
+ * commit: a rehearsal in one state says nothing about a commit in another. */
 static int compare_with_plan(const struct plan *plan, struct stage *stage)
 {
 	struct state *state = state_of(plan, stage);
@@ -102,7 +104,7 @@ static int compare_with_plan(const struct plan *plan, struct stage *stage)
 	return compare_process(state, stage->state_size, (char *)state + stage->state_size, plan->before);
 }
 
-/* Returns when it is through, or at the step that has failed, with errno. */
+/* Returns when all is done, or at the step that has failed, with errno. */
 static void rehearse_here(const struct plan *plan, struct stage *stage)
 {
 	if (compare_with_plan(plan, stage))
@@ -126,7 +128,7 @@ static void exchange_here(const struct plan *plan, struct stage *stage)
 		stage->now.step = STEP_NONE;
 }
 
-/* In the child. That of a dead file system must hold no listener. */
+/* In the child, which must hold no listener if a dead file system holds it. */
 static _Noreturn void run_here(void (*part)(const struct plan *, struct stage *), const struct plan *plan, struct stage *stage, int end)
 {
 	stage->now = (struct failure){.step = STEP_DESCRIPTORS};
@@ -136,7 +138,7 @@ static _Noreturn void run_here(void (*part)(const struct plan *, struct stage *)
 	exit_now(0);
 }
 
-/* One part in a child. */
+/* Run one part in a child. */
 static int run_child(void (*part)(const struct plan *, struct stage *), const struct plan *plan, struct stage *stage, struct failure *why)
 {
 	int ends[2], result = -1;
@@ -163,7 +165,7 @@ static int run_child(void (*part)(const struct plan *, struct stage *), const st
 	} else if ((why->signo || why->error == ETIMEDOUT) && stage->now.step) {
 		int error = why->error, signo = why->signo;
 
-		*why = stage->now; /* it was ended there; any other error is that of a call made here */
+		*why = stage->now; /* it was ended there; any other error comes from a call made here */
 		why->error = error;
 		why->signo = signo;
 	}
@@ -178,7 +180,7 @@ static bool asks_exchange(const struct plan *plan)
 	return false;
 }
 
-/* Before the chroot, by a process of its own; then the list. */
+/* First the questions about exchange, in a child of their own; then the steps, in another. */
 static int run_children(const struct plan *plan, struct stage *stage, struct failure *why)
 {
 	sigset_t all, before;

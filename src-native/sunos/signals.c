@@ -10,14 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* How libuv installs a handler, and nothing else in Node: the inspector's own has no SA_RESTART (src/node.cc, deps/uv/src/unix/
- * signal.c). */
+/* Did libuv install it? Nothing else in Node sets SA_RESTART; the inspector's handler does not (src/node.cc,
+ * deps/uv/src/unix/signal.c). */
 static bool is_of_libuv(const struct sigaction *action)
 {
 	return action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN && action->sa_flags & SA_RESTART;
 }
 
-static struct sigaction sigusr1; /* what it did before hold_sigusr1() */
+static struct sigaction sigusr1; /* its action before hold_sigusr1() */
 
 int ignore_sigusr1(void)
 {
@@ -39,7 +39,7 @@ int give_sigusr1_back(void)
 {
 	struct sigaction present;
 
-	/* What has been installed meanwhile stays. */
+	/* A handler that was installed meanwhile stays. */
 	if (sigaction(SIGUSR1, NULL, &present) || present.sa_handler != SIG_IGN)
 		return 0;
 	return sigaction(SIGUSR1, &sigusr1, NULL);
@@ -100,7 +100,7 @@ _Noreturn void exit_now(int status)
 		_exit(status);
 }
 
-/* Without proc_fork there is none. */
+/* Fails without proc_fork. */
 pid_t start_writer(void (*write_line)(void))
 {
 	pid_t child = forkx(FORK_NOSIGCHLD | FORK_WAITPID);

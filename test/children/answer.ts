@@ -1,4 +1,4 @@
-/** The side of a test program that is told what to do: { action, args } in, { value } or { error } out. */
+/** The test program's side of the conversation with its test: { action, args } in, { value } or { error } out. */
 export function answer(actions: object): void {
   process.on('message', async ({ action, args }: { action: string; args: unknown[] }) => {
     try {

@@ -1,4 +1,5 @@
-/** What starts and ends without pause, each loop in a Worker, so that it goes on while main is busy. */
+/** Threads and processes that start and end without pause, each loop in a Worker, so that it goes on while main is
+ * busy. */
 import { once } from 'node:events'
 import { Worker } from 'node:worker_threads'
 

@@ -3,9 +3,10 @@
  *
  *     fuse FOLDER
  *
- * In a mount namespace of its own it mounts itself on FOLDER and says "mounted"; the file in it is 'file', anybody's. From
- * SIGUSR1 on it answers nothing: it says "dead", and for each request that is left waiting afterwards "asked". It ends when its
- * standard input does, and what waits for it gets ENOTCONN. Compiled by the test that uses it.
+ * In a mount namespace of its own it mounts itself on FOLDER and prints "mounted"; its one file is 'file', which
+ * anybody may use. From SIGUSR1 on it answers nothing: it prints "dead", and "asked" for each request that is left
+ * waiting afterwards. It ends when its standard input does, and processes that wait for it get ENOTCONN. Compiled by
+ * the test that uses it.
  */
 #define _GNU_SOURCE
 #include <errno.h>

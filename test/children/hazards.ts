@@ -1,4 +1,4 @@
-/** The subject of test/live/hazards.test.ts, a cluster worker or primary, too. */
+/** The subject of test/live/hazards.test.ts; also a cluster worker or primary. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import cluster from 'node:cluster'
 import { once } from 'node:events'

@@ -1,7 +1,7 @@
 /**
- * Preloaded into a mail server, which is otherwise as its administrator runs it: it listens and accepts connections, but
- * hears of that ('listening') only with SIGUSR2. What is delivered meanwhile is delivered before it gives up root. When it has, it
- * prints the findings.
+ * Preloaded into a mail server that otherwise runs as its administrator runs it: the server listens and accepts
+ * connections, but gets its 'listening' event only on SIGUSR2. Messages sent before that are delivered before it gives
+ * up root. Afterwards it prints the findings.
  */
 import cluster from 'node:cluster'
 import { subscribe } from 'node:diagnostics_channel'

@@ -1,5 +1,5 @@
 /*
- * open.c - what only root can open, in the hands of a program that knows nothing of it
+ * open.c - sockets and rings that only root can open, open in a program that knows nothing of them
  *
  *     open raw|packet|uevent|route|ring|personality program argument...
  *

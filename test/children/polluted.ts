@@ -1,6 +1,7 @@
 /**
- * Object.prototype is given one property after another, and plan() has to come out as before; then all of them at once, and
- * harden() is called. Standard input: the names, as JSON. It prints the names that change something, and waits to be looked at.
+ * Object.prototype gets one property after another, and plan() must come out as before; then all of them at once, and
+ * harden() is called. Standard input: the names, as JSON. It prints the names that change something, and waits to be
+ * examined from outside.
  */
 import { readFileSync } from 'node:fs'
 import { type HardenOptions, harden, plan } from 'privdrop'

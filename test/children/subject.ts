@@ -1,6 +1,6 @@
 /**
  * The process that is hardened in a live test: one for each case, plain Node on the built package. It does nothing by
- * itself; the test tells it over IPC what to do next (test/live/subject.ts) and looks at it from outside.
+ * itself; the test tells it over IPC what to do next (test/live/subject.ts) and reads its state from outside.
  */
 import { spawnSync } from 'node:child_process'
 import { pbkdf2 } from 'node:crypto'

@@ -1,5 +1,5 @@
 /*
- * threads.c - threads in a Node process of which Node knows nothing, for the tests that need an odd one
+ * threads.c - threads that Node does not know, in a Node process, for the tests that need an odd one
  *
  * Plain N-API; compiled by the test that uses it. One odd thread at a time; it ends with stop().
  */

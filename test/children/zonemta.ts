@@ -1,6 +1,6 @@
 /**
- * What a plugin sees of ZoneMTA 3.10: the process listens, and then calls init() with its configuration. The message
- * goes to the folder SPOOL instead of a database. SIGUSR2, once it is loaded: the listener is closed and opened again.
+ * What a plugin gets from ZoneMTA 3.10: the process listens, and then calls init() with its configuration. Messages go
+ * to the folder SPOOL instead of a database. SIGUSR2, after loading: the listener is closed and opened again.
  */
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 /**
- * Promise: no undefined behaviour in what runs as root. gcc's analyzer, cppcheck and clang-tidy read all of src-native/ and have
- * nothing to say; where a line is excused, it says why itself. And each of them sees what is wrong on purpose.
+ * Promise: no undefined behaviour in the code that runs as root. gcc's analyzer, cppcheck and clang-tidy read all of
+ * src-native/ and report nothing; a line that is excused says why. And each of them finds a planted mistake.
  */
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,5 +1,5 @@
 /*
- * asan.c - how AddressSanitizer has to behave here: in a Node process (REPORTS: where it writes to) and in a program
+ * asan.c - the settings of AddressSanitizer, in a Node process (REPORTS: where it writes to) and in a program
  *
  * __asan_handle_no_return(): it takes a stack that a process was given by clone(2) for one that is 700 GB long, and warns. What does
  * not return here ends its process, so there is nothing to be done to any stack.

@@ -1,6 +1,6 @@
 /**
- * What calls what, from object files that gcc has made with one section for each function: whatever a function's code or a table
- * names counts as called, so what is called by a pointer is there when the pointer is.
+ * The call graph, from object files that gcc made with one section for each function: whatever a function's code or a
+ * table refers to counts as called, which includes calls by pointer.
  */
 import { execFileSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'

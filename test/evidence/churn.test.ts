@@ -1,7 +1,7 @@
 /**
- * Promise: exact in every thread, whatever is born or dies while it happens, and in whoever is born afterwards. Here all
- * of it goes on at once in a thousand fresh processes: Workers, jobs of libuv's pool, child processes of Workers, and
- * threads of which Node knows nothing.
+ * Promise: exact in every thread, including threads that start or end meanwhile, and those that start afterwards. Here
+ * all of that happens at once in a thousand fresh processes: Workers, jobs of libuv's pool, child processes of Workers,
+ * and threads that Node does not know.
  *
  * A process that is busier than harden() has patience for may be refused; then nothing of it has changed. That is
  * counted, as are the pauses, and printed.

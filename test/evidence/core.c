@@ -1,5 +1,5 @@
 /*
- * core.c - the C core in a program of its own, for the sanitizers: every call that it makes fails once
+ * core.c - the C core in a program of its own, for the sanitizers: every call that it makes is made to fail once
  *
  * Linked with --wrap, so that each call of the core into the C library comes by here first. An act of the core is done in a
  * child, once for each of its calls, which then fails; a call of the rehearsing child or of a parked thread, too. What may

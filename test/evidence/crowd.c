@@ -1,5 +1,5 @@
 /*
- * crowd.c - a thousand threads at once of which Node knows nothing, and one that notices how long it has stood still
+ * crowd.c - a thousand threads at once that Node does not know, and one that measures how long it stood still
  *
  * Plain N-API, to be loaded beside test/children/threads.c. None of the threads ever ends: one that a signal has got out
  * of its system call shows by being gone.

@@ -1,5 +1,6 @@
 /*
- * field.c - how others give up root, and what an intruder then tries: for the tests of test/evidence/field.test.ts
+ * field.c - how other programs give up root, and what an intruder then tries: for the tests of
+ * test/evidence/field.test.ts
  *
  * Plain N-API. Each function returns 0, or the errno of what failed; those that end in _here change the calling thread alone,
  * as the system calls do when no C library spreads them.

@@ -1,9 +1,8 @@
 /**
- * Promise: what has gone wrong where others give up root does not go wrong here (Exact, Unchanged or done, Proved, For good).
- * Each bug of the field, and each that was met when this package's own design was attacked, is a test that bears its number.
- * It is able to fail: the same test catches what people do instead of harden(), or a copy of this package into which the bug
- * has been put.
- *
+ * Promise: what goes wrong where other programs give up root does not go wrong here (Exact, Unchanged or done, Proved,
+ * For good). Each bug of the field, and each that was found when this package's own design was attacked, is a test with
+ * its number. Each test can fail: it also catches what people do instead of harden(), or a copy of this package with
+ * that bug.
  * The last test prints the matrix: rows are bugs, columns are ways to give up root.
  */
 import { existsSync, readFileSync, readlinkSync } from 'node:fs'

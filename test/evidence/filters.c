@@ -1,5 +1,5 @@
 /*
- * filters.c - a seccomp filter that a running Node process puts on itself, or on one of its threads (seccomp(2))
+ * filters.c - a seccomp filter that a running Node process installs for itself, or for one of its threads (seccomp(2))
  *
  * Plain N-API; compiled by the test that uses it. Late, because Node could not start under most of these.
  */

@@ -1,7 +1,8 @@
 /**
- * Promise: between parking and release nothing waits for a thread that stands still. What runs there, and in a child that has none of
- * the other threads, makes system calls: no allocation, no lock, no function of the C library that takes one. By the call graph of the
- * objects, for each C library; and in a process whose malloc() and the like end it while its threads are parked.
+ * Promise: between parking and release nothing waits for a parked thread. The code that runs then, and in a child that
+ * has only the calling thread, makes system calls: no allocation, no lock, no C library function that takes one.
+ * Checked by the call graph of the objects, for each C library; and in a process that malloc() and the like end while
+ * its threads are parked.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

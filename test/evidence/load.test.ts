@@ -1,7 +1,7 @@
 /**
- * Promise: unchanged or done, in the middle of the work of a mail server: nothing is lost by it. Hundreds of messages are
- * on their way, connections are becoming TLS, and files are being written, when it is hardened. Every message that was
- * accepted is in the spool afterwards, byte for byte; no connection has been dropped.
+ * Promise: unchanged or done, and nothing is lost, in the middle of a mail server's work. Hundreds of messages are
+ * under way, connections are switching to TLS and files are being written when it is hardened. Afterwards every message
+ * that was accepted is in the spool, byte for byte, and no connection was dropped.
  */
 import { createHash } from 'node:crypto'
 import { readFileSync } from 'node:fs'

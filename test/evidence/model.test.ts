@@ -1,7 +1,8 @@
 /**
- * Promises: Unchanged or done, and Bounded, of the parking protocol (src-native/linux/park.c), in every interleaving: SPIN checks its
- * model, test/model/park.pml, exhaustively. Each line of the protocol that matters has a mutant of the model, which SPIN refutes by
- * the property that the line is for. And the model is about that source: function by function both do the same in the same order.
+ * Promises: Unchanged or done, and Bounded, of the parking protocol (src-native/linux/park.c), in every interleaving:
+ * SPIN checks its model, test/model/park.pml, exhaustively. Each line of the protocol that matters has a mutant of the
+ * model, which SPIN refutes by the property that the line is for. And the model matches the source: function by
+ * function, both do the same in the same order.
  */
 import { execFile, spawnSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

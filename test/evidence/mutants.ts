@@ -1,7 +1,7 @@
 /**
- * Copies of this package, each with one bug put in on purpose: exact text exchanged in src-native/ or in lib/. Most bugs
- * would be found out by the rehearsal or by the proof, and never show; what is to show is let through by a copy that has
- * lost its proof as well. The unchanged part of the addon is compiled once.
+ * Copies of this package, each with one bug put in on purpose: exact text replaced in src-native/ or in lib/. The
+ * rehearsal or the proof would stop most bugs before they show; a copy whose bug must show has lost its proof as well.
+ * The unchanged part of the addon is compiled once.
  */
 import { execFile } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'

@@ -1,7 +1,7 @@
 /**
- * Promises: Exact, and Proved. What a capability text means, and what every thread is, is not for this package to say: here it
- * is asked of others. The texts of libcap as it is installed, by a program of its own (oracle.c) that reads the sets bit by
- * bit; the threads of getpcaps(8) and ps(1). Texts are different each time; SEED repeats them.
+ * Promises: Exact, and Proved. This package is not its own judge of what a capability text means and what every thread
+ * is. The installed libcap judges the texts, in a program that reads the sets bit by bit (oracle.c); getpcaps(8) and
+ * ps(1) judge the threads. Texts are different each time; SEED repeats them.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,6 +1,6 @@
 /**
- * Promise: what another package has put on Object.prototype is no option, no answer of the kernel and no state. Every name that
- * lib/ reads from an object is tried.
+ * Promise: a property that another package has added to Object.prototype does not become an option, an answer of the
+ * kernel or a state. Every name that lib/ reads from an object is tried.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

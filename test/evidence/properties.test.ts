@@ -1,7 +1,7 @@
 /**
- * Promises: Exact, and Plain. What a caller may ask is written down here a second time, in few words, and whatever fast-check
- * comes up with is judged by both. Whatever is thrown is a HardenError with a code and a remedy, unless the value itself has
- * thrown; test/options.test.ts has the cases that people make. Values are different each time; SEED repeats them.
+ * Promises: Exact, and Plain. What a caller may ask for is written down here a second time, briefly, and both judge the
+ * values that fast-check makes. Every error is a HardenError with a code and a remedy, unless the value itself has
+ * thrown; test/options.test.ts has the mistakes that people make. Values are different each time; SEED repeats them.
  */
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * The grammar of a Momentum configuration file, written down a second time: one rule a function, from the top down, as slow
- * and as short as it may be. For one file without includes and local changes.
+ * The grammar of a Momentum configuration file, written down a second time: one function for each rule, top down, as
+ * short as possible and as slow as it likes. For one file without includes and local changes.
  */
 export type Options = Record<string, string | string[]>
 

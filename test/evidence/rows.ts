@@ -1,6 +1,6 @@
 /**
- * The rows of test/evidence/field.test.ts: what has gone wrong where root is given up, in the field and in the making of this
- * package. Each prepares a process in which it would go wrong again, and says how it shows.
+ * The rows of test/evidence/field.test.ts: what has gone wrong where root is given up, in the field and during the
+ * making of this package. Each prepares a process in which it would go wrong again, and says how to tell.
  */
 import { execFile, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,7 +1,7 @@
 /**
- * Promise: unchanged or done, also while the C library changes the ids of all threads by itself, from another thread and by
- * the same signal (nptl(7)): its setgroups, setegid and seteuid are nowhere near one moment for all threads. Whatever moment
- * harden() meets, it ends, and no thread is other than the rest.
+ * Promise: unchanged or done, even while the C library changes the ids of all threads by the same signal from another
+ * thread (nptl(7)): its setgroups, setegid and seteuid do not change all threads at one moment. Whenever harden() runs,
+ * it ends, and no thread differs from the others.
  */
 import { isDeepStrictEqual } from 'node:util'
 import { live } from '../live/live'

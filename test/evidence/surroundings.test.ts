@@ -1,8 +1,8 @@
 /**
- * Promise: unchanged or done, exactly as asked, in whatever surroundings the process was started. Namespaces, the bounding
- * sets of the usual containers, odd /proc file systems, limits. What is to come of each is written down by hand: done, and
- * what an outsider then sees of every thread; or refused, with nothing changed, and where the cause can be taken away, done
- * after that, in the same process. (test/evidence/filters.test.ts: system call filters.)
+ * Promise: unchanged or done, exactly as asked, in whatever surroundings the process starts. Namespaces, the bounding
+ * sets of the usual containers, odd /proc file systems, limits. The expected outcome of each is written by hand: done,
+ * and what an outsider then reads of every thread; or refused, with nothing changed, and where the cause can be
+ * removed, done after that in the same process. (test/evidence/filters.test.ts: system call filters.)
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'

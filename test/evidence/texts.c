@@ -1,8 +1,8 @@
 /*
- * texts.c - the functions that read or write texts, for every input up to a size, against the same said in another way
+ * texts.c - the functions that read or write texts, for every input up to a size, compared with a second implementation
  *
- * Each text lies in memory of exactly its size, for the sanitizers. Prints one line for each function: its name and how many inputs;
- * or, and ends, the first that is wrong.
+ * Each text is in memory of exactly its size, for the sanitizers. Prints one line for each function, its name and the
+ * number of inputs; or the first wrong result, and ends.
  *
  * texts [FUNCTION]; PROC, DESCRIPTORS and END are the sources.
  */

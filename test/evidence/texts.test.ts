@@ -1,6 +1,7 @@
 /**
- * Promise: no text leads astray, neither the kernel's nor one of our own. Each function that takes one apart, or writes one, has every
- * input up to a size, not examples, under the sanitizers (test/evidence/texts.c); and a mistake of one character in it is seen.
+ * Promise: no text misleads, neither the kernel's nor our own. Each function that parses or writes one gets every input
+ * up to a size, not examples, under the sanitizers (test/evidence/texts.c); and a mistake of one character in such a
+ * function is found.
  */
 import { execFileSync, spawnSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'

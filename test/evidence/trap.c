@@ -1,8 +1,9 @@
 /*
  * trap.c - for LD_PRELOAD: while the threads are parked, and in the rehearsing child, malloc() and the like end the process
  *
- * By the system calls of park.c and commit.c, which come by here: from the first signal on it holds for the thread that sends it,
- * from the first comparison of a parked thread for every thread, until the signal is given back. A child of clone(2) has it to its end.
+ * Tells by the system calls of park.c and commit.c, which pass through here: from the first signal on for the thread
+ * that sends it, from the first comparison of a parked thread on for every thread, until the signal is given back. In a
+ * child of clone(2) it applies until the child ends.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

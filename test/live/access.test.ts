@@ -1,5 +1,6 @@
 /**
- * Promise: what `rehearse` names is tried as the new identity before anything changes, and what it could not use refuses.
+ * Promise: what `rehearse` names is tried as the new identity before anything changes; harden() refuses if it cannot be
+ * used.
  */
 
 import { execFileSync } from 'node:child_process'
@@ -144,7 +145,7 @@ live('paths are those in the chroot', ['root'], async (t) => {
     t,
     subject,
     { chroot: root, rehearse: { read: [join(root, 'config')] } },
-    { errno: ENOENT, message: /in the chroot/, remedy: `write '/config', which it is inside the chroot` },
+    { errno: ENOENT, message: /in the chroot/, remedy: `write '/config', which is that path inside the chroot` },
   )
   await hardens(t, subject, { chroot: root, rehearse: { read: ['/config'], write: ['/spool'] } })
 })

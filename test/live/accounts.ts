@@ -1,4 +1,4 @@
-/** Accounts that the machine does not have. */
+/** Starts programs where accounts exist that the machine does not have. */
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

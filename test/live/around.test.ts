@@ -1,6 +1,6 @@
 /**
- * Promise: what surrounds the threads is told, too: other processes that keep root, a copy of the package, the inspector, and
- * whatever is disturbed by the rehearsal, which is nothing.
+ * Promise: what surrounds the threads is reported too: other processes that keep root, a copy of the package, the
+ * inspector. And the rehearsal disturbs nothing.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,4 +1,4 @@
-/** Promise: exact in every thread, also in those that are born or die while it happens. A hundred fresh processes. */
+/** Promise: exact in every thread, including threads that start or end meanwhile. A hundred fresh processes. */
 import type { Test } from 'tap'
 import { live } from './live'
 import { hardened, type Task, tasks } from './outside'

@@ -164,7 +164,7 @@ live('audit: no such process, and one that is hidden', ['root', 'setpriv'], asyn
   await once(ended, 'close')
   t.match(privdrop(['audit', String(ended.pid)]), { status: 3, stdout: '', stderr: /^privdrop: there is no process/ })
   for (const [hidepid, stderr] of [
-    [1, /^privdrop: process 1 may not be read \(EPERM\): ask as root/],
+    [1, /^privdrop: process 1 may not be read \(EPERM\): run this as root/],
     [2, /^privdrop: there is no process 1; .*hidepid/],
   ] as const) {
     // a pid namespace of its own, for the option is one of all its mounts before Linux 5.8; the shell stays process 1
@@ -201,7 +201,7 @@ live('who reads no further has read enough; what cannot be written is said', ['r
       t.notMatch(said, /EPIPE|^ +at /m)
     }
   const full = privdrop(['--help'], ['sh', '-c', 'exec "$@" >/dev/full', 'sh'])
-  t.match(full, { status: 3, stderr: /^privdrop: what was found could not be written: .*ENOSPC/ })
+  t.match(full, { status: 3, stderr: /^privdrop: the output could not be written: .*ENOSPC/ })
   t.match(privdrop(['--help'], ['sh', '-c', 'exec "$@" >/dev/full 2>&1', 'sh']), { status: 3, stdout: '', stderr: '' })
 })
 

@@ -1,4 +1,4 @@
-/** Promise: node:cluster goes on. The primary keeps the capability and binds; the workers keep nothing. */
+/** Promise: node:cluster keeps working. The primary keeps the capability and binds; the workers keep nothing. */
 import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import type { actions } from '../children/cluster'

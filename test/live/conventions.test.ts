@@ -1,4 +1,4 @@
-/** Promise: what harden() has to say is heard where Node's users look for it. */
+/** Promise: what harden() reports appears where Node's users expect it. */
 import { live } from './live'
 import { start } from './subject'
 

@@ -1,7 +1,7 @@
 /**
- * Promise: a state in between ends the process, whatever it is and wherever its last line goes. Faults are injected from
- * outside, into one thread alone, past the rehearsal: strace without -f traces one task. (test/live/faults.test.ts tries
- * them all.)
+ * Promise: a state in between ends the process, whatever the state is and wherever its last line goes. Faults are
+ * injected from outside, into one thread alone, past the rehearsal: strace without -f traces one task.
+ * (test/live/faults.test.ts tries them all.)
  */
 import { closeSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,5 @@
-/** Promise: what will break as the new user, and what of root's next start that user can exchange, is found, and nothing else. */
+/** Promise: what will break as the new user, and what of root's next start that user can exchange, is found, and
+ * nothing else. */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

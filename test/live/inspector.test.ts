@@ -1,4 +1,4 @@
-/** Promise: no process of the new user gets into this one by its inspector. */
+/** Promise: no process of the new user gets into this one through its inspector. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { live } from './live'

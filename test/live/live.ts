@@ -1,5 +1,6 @@
 /**
- * A case for the real kernel. What it needs and the machine lacks leaves it out, visibly; with CI=true that is a failure.
+ * A case for the real kernel. If the machine lacks what it needs, it is skipped, visibly; with CI=true that is a
+ * failure.
  */
 import { existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'

@@ -1,7 +1,7 @@
 /**
- * Promise: the behaviour of Momentum's `security { }` scope, line by line, and its two documented examples as they
- * stand. What has a file of its own is not repeated here: sets.test.ts (retained, exclusive), chroot.test.ts, threads.test.ts
- * (groups by name and id), refusals.test.ts (a second call).
+ * Promise: the behaviour of Momentum's `security { }` scope, line by line, and its two documented examples unchanged.
+ * Behaviour with a test file of its own is not repeated here: sets.test.ts (retained, exclusive), chroot.test.ts,
+ * threads.test.ts (groups by name and id), refusals.test.ts (a second call).
  */
 import { join } from 'node:path'
 import { withAccounts } from './accounts'

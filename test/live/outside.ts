@@ -1,6 +1,6 @@
 /**
- * A process as root sees it from another one. Written for the tests alone: it shares nothing with lib/, so that one
- * mistake cannot hide the other.
+ * A process as root sees it from another one. Written for the tests alone: it shares nothing with lib/, so that no
+ * mistake can hide another.
  */
 import { existsSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 

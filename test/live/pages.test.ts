@@ -1,4 +1,4 @@
-/** Promise: what the pages in docs/ show is what happens: their files, commands and programs, as they stand. */
+/** Promise: the files, commands and programs of the pages in docs/ do what the pages say, unchanged. */
 import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, chownSync, mkdirSync, readFileSync, statSync, symlinkSync, writeFileSync } from 'node:fs'

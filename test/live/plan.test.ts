@@ -1,4 +1,5 @@
-/** Promise: plan() says what harden() would do and whether it would, changes nothing, and works for anybody. */
+/** Promise: plan() says what harden() would do and whether it would be refused, changes nothing, and works for any
+ * user. */
 import { join } from 'node:path'
 import { live } from './live'
 import { common, settled } from './outside'

@@ -1,4 +1,5 @@
-/** Promise: the programs of the README run as they stand, and print what it shows. In a network of their own, where port 25 is free. */
+/** Promise: the programs of the README run unchanged, and print what it shows. In a network of their own, where port 25
+ * is free. */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'

@@ -1,6 +1,6 @@
 /**
- * Promise: the new root is the directory that root has named, and no other process of the new user can make the name lead
- * elsewhere; what is open and leads out of it is refused, whatever its path looks like.
+ * Promise: the new root is the directory that root named, and no other process of the new user can make the name lead
+ * elsewhere; an open directory that leads out of it is refused, whatever its path is.
  */
 import { execFileSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, renameSync, rmSync, symlinkSync } from 'node:fs'

@@ -1,4 +1,5 @@
-/** Promise: smtp-server in a cluster delivers before, after, and when workers were replaced; nobody in it is root then. */
+/** Promise: smtp-server in a cluster delivers before, after, and once workers were replaced; no process in it is root
+ * then. */
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'

@@ -1,6 +1,6 @@
 /**
- * Promise: Haraka with the plugin delivers before, after, and on a port opened again, and nobody in it is root then;
- * beside it Haraka's own user= and group=, in the same test, which keep root's groups and lose the port.
+ * Promise: Haraka with the plugin delivers before, after, and on a port opened again, and none of its processes is root
+ * then; Haraka's own user= and group=, in the same test, keep root's groups and lose the port.
  */
 import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-/** Promise: a server with smtp-server delivers before, after, and after it has closed port 25 and opened it again. */
+/** Promise: a server with smtp-server delivers before, after, and once it has closed port 25 and opened it again. */
 import { readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'

@@ -1,4 +1,5 @@
-/** Promise: the plugin hardens what calls it as ZoneMTA does; ZoneMTA itself, which needs its databases, is not run. */
+/** Promise: the plugin hardens a process that calls it as ZoneMTA does; ZoneMTA itself, which needs its databases, is
+ * not run. */
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { live, type Need } from './live'

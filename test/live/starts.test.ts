@@ -1,4 +1,4 @@
-/** Promise: whatever the process started as, it ends exactly as asked; and what already holds is not asked for again. */
+/** Promise: whatever the process starts as, it ends exactly as asked; a step whose state already holds is not taken. */
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'

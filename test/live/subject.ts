@@ -1,4 +1,4 @@
-/** Starts a process to be hardened (test/children/subject.ts) and speaks with it. */
+/** Starts a process to be hardened (test/children/subject.ts) and exchanges messages with it. */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {

@@ -1,8 +1,7 @@
 /**
- * What a function of the parking protocol does, in its order: its atomic operations, its futexes, the system calls that the
- * protocol consists of, its calls of functions that do such things, and the loops and conditions that these are in. Of park.c;
- * and of its model, where the same is in comments that begin with an equals sign.
- */
+ * What a function of the parking protocol does, in order: its atomic operations, its futexes, the system calls of the
+ * protocol, its calls of functions that do such things, and the loops and conditions around these. Read from park.c;
+ * and from its model, where they are in comments that begin with an equals sign.
 
 /** Of the whole call the text counts; of others only the name. */
 const WHOLE = /^(?:atomic_\w+|futex_\w+|signal_action|munmap|nanosleep|each_number|count_tasks)$/

@@ -1,9 +1,10 @@
 /*
  * park.pml - the parking protocol of src-native/linux/park.c, for SPIN
  *
- * Each inline has the name of the function that it models, and after each step stands, behind an equals sign, the operation
- * of that function which the step is. test/evidence/model.test.ts holds these against the source, checks the properties over
- * all interleavings, and checks that a property is lost with each line of the protocol that matters.
+ * Each inline has the name of the function that it models, and after each step, behind an equals sign, comes the
+ * operation of that function which the step stands for. test/evidence/model.test.ts compares these with the source,
+ * checks the properties over all interleavings, and checks that each line of the protocol that matters is needed for a
+ * property.
  *
  * At any moment a task may create another, exit, block the signal for any time (as an exiting thread does, or one in an
  * uninterruptible wait), install a handler for the signal, get glibc's own signal, get one that another process has forged

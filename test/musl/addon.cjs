@@ -1,4 +1,4 @@
-/** The package in Bun for musl: there is no Node for musl to be had here. As root, LIBC=musl; prints TAP. */
+/** The package in Bun for musl, because no Node for musl can be had here. As root, LIBC=musl; prints TAP. */
 const { strictEqual, throws, rejects, ok } = require('node:assert')
 const { readdirSync, readFileSync, promises } = require('node:fs')
 const { createServer } = require('node:net')

@@ -1,5 +1,5 @@
 /*
- * host.c - the C core in a musl process without JavaScript, looked at from outside
+ * host.c - the C core in a musl process without JavaScript, examined from outside
  *
  * Each case runs in a child: threads that rest, work, wait with all signals blocked that musl lets them block, are born
  * and die; then commit(), and the parent reads /proc/CHILD/task of every thread. Prints TAP. As root.

@@ -89,7 +89,7 @@ function bundledAway(t: Test, file: string) {
     code: 'ERR_HARDEN_UNSUPPORTED_PLATFORM',
     name: 'HardenError',
     message:
-      /^the native addon for linux-\w+ cannot be loaded: privdrop has been bundled away from its folder prebuilds\/ \(.*\)\. /,
+      /^the native addon for linux-\w+ cannot be loaded: privdrop was bundled without its folder prebuilds\/ \(.*\)\. /,
     remedy:
       'leave privdrop out of the bundle and install it beside: --external:privdrop for esbuild, ' +
       "externals: { privdrop: 'commonjs privdrop' } for webpack, --external privdrop for rollup and ncc; see docs/bundles.md",

@@ -23,7 +23,7 @@ exports.hook_init_master = function (next, server) {
     hardened.add(worker.id)
     if (!Object.keys(server.cluster.workers).every((id) => hardened.has(Number(id)))) return
     server.cluster.off('message', heard)
-    // What it throws ends Haraka: nothing catches it here.
+    // An error ends Haraka: nothing here catches it.
     harden({ ...this.identity, capabilities: this.capabilities })
     this.lognotice('the primary is hardened')
   }
@@ -42,7 +42,7 @@ exports.give_up_root = function (next, options) {
   try {
     harden(options)
   } catch (error) {
-    // Haraka logs what a hook throws, and goes on: as root. What is denied ends it.
+    // Haraka logs what a hook throws, and continues as root; a denied hook ends it.
     this.logcrit(error.message)
     return next(DENY, error.message)
   }

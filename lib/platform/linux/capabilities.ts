@@ -1,5 +1,5 @@
 /**
- * Capability sets as masks and as words. libcap does both ways; there is no table of names here.
+ * Capability sets as masks and as names. libcap converts both ways; there is no table of names here.
  */
 import { HardenError, type Run, show, type Values } from '../../errors'
 import { type LinuxAddon, type Masks, native } from '../../native'
@@ -7,7 +7,7 @@ import { nearest } from '../../nearest'
 import type { HardenOptions } from '../../options'
 import { REASONS_MAX, refuseAll } from '../../reasons'
 
-/** No clause that is written by hand is longer. */
+/** No clause written by hand is longer. */
 const CLAUSE_MAX = 256
 
 const bit = (capability: number): bigint => 1n << BigInt(capability)
@@ -28,7 +28,7 @@ export function capabilityNames(mask: bigint): string[] {
   return found
 }
 
-/** The inverse: a name that capabilityNames() gives. */
+/** The inverse: the mask of names that capabilityNames() gives. */
 export function maskOf(held: readonly string[]): bigint {
   const names = allNames()
   let mask = 0n
@@ -45,7 +45,7 @@ export function kernelMask(): bigint {
 }
 
 /**
- * @param run is given each clause at fault, and may throw it
+ * @param run receives the error about each clause at fault, and may throw it
  * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the clause at fault
  */
 export function parseCapabilities(text: string, run: Run = (part) => part()): Masks {
@@ -67,7 +67,7 @@ function notPermitted(text: string, beyond: bigint): HardenError {
   )
 }
 
-/** The text itself, if it is one. */
+/** The text itself, if libcap accepts it. */
 function accepted(text: string): string | undefined {
   const masks = native<LinuxAddon>().capabilitiesFromText(text)
   return typeof masks === 'number' || masks.effective & ~masks.permitted ? undefined : text
@@ -76,8 +76,8 @@ function accepted(text: string): string | undefined {
 /**
  * Names, as libcap writes them, to a mask.
  *
- * @param permitted what they have to be taken from
- * @param run is given each name at fault, and may throw it
+ * @param permitted the set that the names must be in
+ * @param run receives the error about each name at fault, and may throw it
  * @throws HardenError ERR_HARDEN_CAPABILITIES; `found` is the name at fault
  */
 export function parseAmbient(text: string, permitted: bigint, run: Run = (part) => part()): bigint {
@@ -96,7 +96,7 @@ export function parseAmbient(text: string, permitted: bigint, run: Run = (part) 
 function parseAmbientName(name: string, permitted: bigint): bigint {
   const capability = allNames().indexOf(name)
   if (capability < 0) {
-    // it has no flags here
+    // this option takes no flags
     const wanted = nameMeant(name.replace(/[+=][eip]*$/i, ''))
     throw wrong(
       'ambientCapabilities',
@@ -104,8 +104,8 @@ function parseAmbientName(name: string, permitted: bigint): bigint {
       isNone(name)
         ? LEAVE_OUT
         : wanted === undefined
-          ? 'names are written small, e.g. cap_net_admin, separated by spaces or commas'
-          : `did you mean '${wanted}'? Names are written small and without flags, separated by spaces or commas`,
+          ? 'names are in lower case, e.g. cap_net_admin, separated by spaces or commas'
+          : `did you mean '${wanted}'? Names are in lower case and without flags, separated by spaces or commas`,
       { found: name, wanted },
     )
   }
@@ -122,14 +122,14 @@ function parseAmbientName(name: string, permitted: bigint): bigint {
 /** The kernel's name that is nearest to a word. */
 const nameMeant = (word: string): string | undefined => nearest(word, [...allNames(), 'all'])
 
-/** What is ambient and not permitted is another matter: it rests on both. */
+/** Whether the ambient set is permitted is checked later, when both texts are right. */
 export function readTexts({ capabilities = '', ambientCapabilities = '' }: HardenOptions, run: Run): boolean {
   const masks = run(() => parseCapabilities(capabilities, run))
   const ambient = run(() => parseAmbient(ambientCapabilities, kernelMask(), run))
   return masks !== undefined && ambient !== undefined
 }
 
-/** What is given as a list, as the text that the option takes. */
+/** The text that an option takes, from a list of words; undefined: there is none. */
 export function textOf(option: string, words: readonly string[]): string | undefined {
   if (option === 'ambientCapabilities')
     return words.every((word) => allNames().includes(word)) ? words.join(' ') : undefined
@@ -139,7 +139,7 @@ export function textOf(option: string, words: readonly string[]): string | undef
   return names.includes(undefined) ? mended(words.join(' ')) : accepted(`${names.join(',')}+ep`)
 }
 
-/** libcap says no more than EINVAL; each clause stands for itself, so what it refuses alone is at fault. */
+/** libcap says no more than EINVAL; clauses are independent, so each that is refused alone is at fault. */
 function refuseText(text: string, run: Run): never {
   const errors: HardenError[] = []
   for (const { 0: clause, index } of text.matchAll(/\S+/g)) {
@@ -150,7 +150,7 @@ function refuseText(text: string, run: Run): never {
   throw wrongCapabilities(`capabilities ${show(text)} is not understood`, 'see cap_from_text(3)', { found: text })
 }
 
-/** How other programs write that there are none. */
+/** How other programs write the empty set. */
 const isNone = (word: string): boolean => /^(?:none|null|-all)$/i.test(word)
 const LEAVE_OUT = 'leave the option out: then there are none'
 
@@ -162,19 +162,19 @@ function wrongClause(clause: string, index: number): HardenError {
   if (wanted === undefined)
     return wrongCapabilities(
       `${where} is not understood`,
-      'see cap_from_text(3), e.g. cap_net_bind_service+ep; the names are in capabilities(7), and flags are written small',
+      'see cap_from_text(3), e.g. cap_net_bind_service+ep; the names are in capabilities(7), and flags are in lower case',
       values,
     )
   if (wanted.includes(' ')) return wrongCapabilities(`${where} is more than one clause`, remedyForComma(wanted), values)
   if (wanted === `${clause}+ep`) return wrongCapabilities(`${where} names no flags`, `write '${wanted}'`, values)
   return wrongCapabilities(
     `${where} is not understood`,
-    `did you mean '${wanted}'? The names are in capabilities(7); flags are written small`,
+    `did you mean '${wanted}'? The names are in capabilities(7); flags are in lower case`,
     values,
   )
 }
 
-/** Clauses that all have the same flags are also one. */
+/** Clauses with equal flags can also be one clause. */
 function remedyForComma(wanted: string): string {
   const clauses = wanted.split(' ').map(partsOf)
   const [{ flags }] = clauses as [Clause]
@@ -185,17 +185,17 @@ function remedyForComma(wanted: string): string {
 
 interface Clause {
   readonly names: string
-  /** With the operators: '+ep', '=p+e'; '' if there are none. */
+  /** With their operators: '+ep', '=p+e'; '' if there are none. */
   readonly flags: string
 }
 
-/** The shortest names after which there is nothing but operators and flags: a hyphen may be meant as either. */
+/** The shortest names that are followed by operators and flags alone: a hyphen may belong to either. */
 function partsOf(clause: string): Clause {
   const [, names = '', flags = ''] = /^(.*?)((?:[+=-][eip]*)*)$/is.exec(clause) ?? []
   return { names, flags }
 }
 
-/** The clause, or the clauses, that may be meant by one that is refused; undefined: it cannot be said. */
+/** The clause or clauses that a refused one probably means; undefined: it cannot be said. */
 function mended(clause: string): string | undefined {
   if (clause.length > CLAUSE_MAX) return undefined
   const clauses = clause

@@ -1,5 +1,5 @@
 /**
- * Linux: what weakens a plan without being a reason to refuse it. What is refused is looked for in src-native/linux.
+ * Linux: what weakens a plan without being a reason to refuse it. src-native/linux finds the reasons to refuse.
  */
 import type { Finding, Hazard, Scene } from '../../contract'
 import { errnoName, showPath } from '../../errors'
@@ -46,21 +46,21 @@ export const hazards: readonly Hazard[] = [
 
 const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined => look(scene, path, () => readText(path))
 
-/** A field of proc_pid_stat(5), from the third on; the second is a name that may look like anything. */
+/** A field of proc_pid_stat(5), from the third on; the second is a name with any characters. */
 function statField(stat: string | undefined, field: number): number | undefined {
   return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[field - 3])
 }
 
-/** With root among its ids, and not a zombie, which can do nothing any more. */
+/** Whether 0 is among its user ids; a zombie does not count, because it can do nothing any more. */
 function isRoot(scene: Scene, pid: number): boolean {
   const status = read(scene, `/proc/${pid}/status`) ?? ''
-  // by line feeds, and not by the flag m: a name may have a carriage return
+  // line feeds, not the flag m: a name may contain a carriage return
   return /\nUid:.*\t0\b/.test(status) && !/\nState:\tZ/.test(status)
 }
 
 /**
- * capabilities(7) of each; 'False Boundaries and Arbitrary Code Execution' (grsecurity, 2011) works them out. Not in the
- * list is what disturbs or listens, but does not lead to root by itself: cap_net_admin, cap_net_raw, cap_kill, ...
+ * capabilities(7), and 'False Boundaries and Arbitrary Code Execution' (grsecurity, 2011). Capabilities that disturb or
+ * listen, but do not lead to root by themselves, are left out: cap_net_admin, cap_net_raw, cap_kill, ...
  */
 const rootBy: Readonly<Record<string, string>> = {
   cap_chown: 'owns any file',
@@ -82,7 +82,7 @@ const rootBy: Readonly<Record<string, string>> = {
 
 function rootByCapability({ plan }: Scene): Finding | undefined {
   const { user, sets } = plan.wanted
-  if (user.real === 0) return undefined // HARDEN_USER_ROOT says it
+  if (user.real === 0) return undefined // HARDEN_USER_ROOT covers it
   const found = waysToRoot([...sets.permitted, ...sets.inheritable])
   if (found.length === 0) return undefined
   return danger(
@@ -92,13 +92,13 @@ function rootByCapability({ plan }: Scene): Finding | undefined {
   )
 }
 
-/** [names, reason] of what among them amounts to root. */
+/** [names, reason] for each entry that amounts to root. */
 export function waysToRoot(capabilities: readonly string[]): [string, string][] {
   const held = new Set(capabilities)
   return Object.entries(rootBy).filter(([names]) => names.split(' ').every((name) => held.has(name)))
 }
 
-/** Children that are root, as they were found while every thread was stopped. */
+/** The root children that the commit found while every thread was parked. */
 export function rootChildren(pids: readonly number[]): Finding | undefined {
   if (pids.length === 0) return undefined
   return danger(
@@ -108,10 +108,10 @@ export function rootChildren(pids: readonly number[]): Finding | undefined {
   )
 }
 
-/** TIOCSTI(2const): a process that has the terminal open types into the shell that started it. */
+/** TIOCSTI(2const): a process that has the terminal open can type into the shell that started it. */
 function terminal(scene: Scene): Finding | undefined {
   if (!statField(read(scene, '/proc/self/stat'), 7)) return undefined
-  // where there is no such file, Linux before 6.2, it is always accepted
+  // Linux before 6.2 has no such file, and always accepts TIOCSTI
   if (read(scene, '/proc/sys/dev/tty/legacy_tiocsti')?.trim() === '0') return undefined
   return danger(
     'HARDEN_TIOCSTI',
@@ -130,19 +130,19 @@ function suidDumpable(scene: Scene): Finding | undefined {
   )
 }
 
-/** Where the primary has ended, the parent is another process. */
+/** If the primary has ended, the parent is another process. */
 function rootPrimary(scene: Scene): Finding | undefined {
   if (!isClusterWorker() || !isRoot(scene, process.ppid)) return undefined
   return note(
     'HARDEN_PRIMARY_ROOT',
     `the primary of this cluster worker, process ${process.ppid}, is still root, and does for its workers what they ask`,
     process.env.pm_id === undefined
-      ? 'call harden() in the primary, too, when its workers have done so: the other way round it could not signal them'
+      ? 'call harden() in the primary, too, when its workers have done so: in the other order it could not signal them'
       : 'run it in the fork mode of pm2 (exec_mode: fork), whose daemon is no part of the server; in cluster mode that daemon stays root',
   )
 }
 
-/** raw(7), packet(7), netlink(7), unix(7): power that was checked when they were opened, or connected. */
+/** raw(7), packet(7), netlink(7), unix(7): access that was checked when they were opened or connected. */
 function sockets({ descriptors }: Scene): Finding | undefined {
   const found = (descriptors ?? []).filter(({ descriptor, kind }) => powers.has(kind) && !isStandard(descriptor))
   if (found.length === 0) return undefined
@@ -160,7 +160,7 @@ function isStandard(descriptor: number): boolean {
   return descriptor < 3 || `${descriptor}` === process.env.NODE_CHANNEL_FD
 }
 
-/** credentials(7), "Session ID", "Process group ID": what shares a terminal or a signal with this process. */
+/** credentials(7), "Session ID", "Process group ID": processes that share a terminal or signals with this one. */
 function sessionRoot(scene: Scene): Finding | undefined {
   const found = native<LinuxAddon>().sessionRoot()
   if (typeof found === 'number') {
@@ -171,12 +171,12 @@ function sessionRoot(scene: Scene): Finding | undefined {
   if (pids.length === 0) return undefined
   return note(
     'HARDEN_SESSION_ROOT',
-    `processes of this session or process group are root, and no ancestors: ${listSome(pids.map(describeProcess))}`,
+    `processes of this session or process group are root, and are not its ancestors: ${listSome(pids.map(describeProcess))}`,
     'end them if they are helpers of an earlier start; start the server as a service, or with setsid(1)',
   )
 }
 
-/** HARDEN_PRIMARY_ROOT says already that the workers' primary is root. */
+/** HARDEN_PRIMARY_ROOT already says that the workers' primary is root. */
 function isFellowWorker(scene: Scene, pid: number): boolean {
   if (!isClusterWorker() || !isRoot(scene, process.ppid)) return false
   return statField(read(scene, `/proc/${pid}/stat`), 4) === process.ppid
@@ -187,7 +187,8 @@ function describeProcess(pid: number): string {
   return name ? `${pid} (${name})` : `${pid}`
 }
 
-/** capabilities(7), "Safety checking for capability-dumb binaries": what the file gives must be in the bounding set. */
+/** capabilities(7), "Safety checking for capability-dumb binaries": the file's capabilities must be in the bounding
+ * set. */
 function fileCapabilities({ plan }: Scene): Finding | undefined {
   const beyond = native<LinuxAddon>().fileCapabilities(process.execPath) & ~maskOf(plan.wanted.sets.bounding ?? [])
   if (beyond === 0n) return undefined
@@ -199,7 +200,7 @@ function fileCapabilities({ plan }: Scene): Finding | undefined {
 }
 
 /**
- * RLIMIT_NPROC, getrlimit(2): counts the threads of all processes of a real user, and none of root's. libuv's pool alone
+ * RLIMIT_NPROC, getrlimit(2), counts the threads of all processes of a real user, but not root's. libuv's pool alone
  * may have 1024 (UV_THREADPOOL_SIZE).
  */
 function processLimit(scene: Scene): Finding | undefined {
@@ -216,7 +217,8 @@ function processLimit(scene: Scene): Finding | undefined {
   )
 }
 
-/** A folder by the descriptor of the new root, and not by the path: a link there would be followed from the old one. */
+/** Compares mount points only: a path below the new root is not looked up, because a link in it would be followed from
+ * the old root. */
 function procInChroot(scene: Scene): Finding | undefined {
   const { root } = scene.plan
   if (!root || !isMountOfProc(scene, root.path)) return undefined

@@ -1,4 +1,4 @@
-/** Linux: the native addon's answers as states. */
+/** Linux: the native addon's answers as states of threads. */
 import type { Avoid, Committed, Observation, Plan, Platform, Question, Rehearsal } from '../../contract'
 import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, native } from '../../native'
 import type { State } from '../../state'
@@ -49,7 +49,7 @@ function stateOf(status: string, securebits: number, jailed: boolean): State {
   }
 }
 
-/** What both the rehearsal and the commit are given. */
+/** The plan for both the rehearsal and the commit. */
 function nativePlan(plan: Plan, questions: readonly Question[], avoid: Avoid): LinuxPlan {
   const { wanted, steps, before, root } = plan
   const { sets } = before.state

@@ -1,4 +1,4 @@
-/** What audit() sees: every thread of this process, by its own /proc. */
+/** What audit() reads: every thread of this process, from its own /proc. */
 import { statfsSync } from 'node:fs'
 import { constants } from 'node:os'
 import type { Look } from '../../contract'
@@ -9,7 +9,7 @@ import { noProc } from './refusal'
 const PROC_SUPER_MAGIC = 0x9fa0
 
 /**
- * Every thread of this process.
+ * The state of every thread of this process.
  *
  * @throws HardenError ERR_HARDEN_PROC
  */
@@ -30,12 +30,13 @@ function refuseForeignProc(status: string): void {
   if (pids !== `${process.pid}`) throw new Error(`it shows this process as ${pids}, not as ${process.pid}`)
 }
 
-/** One for each pid namespace from that of this /proc down to the process's own. Before Linux 4.1 there is no such line. */
+/** The process's number in each pid namespace, from that of this /proc down to its own. Linux before 4.1 has no such
+ * line. */
 function idsOf(status: string): string {
   return lineOf(status, 'NStgid') ?? `${process.pid}`
 }
 
-/** In SigIgn and SigCgt of proc_pid_status(5) bit N-1 is signal N. Dispositions are the process's (signal(7)). */
+/** proc_pid_status(5), SigIgn and SigCgt: bit N-1 is signal N. Dispositions belong to the process (signal(7)). */
 function dispositionOf(status: string): Look['sigusr1'] {
   const bit = 1n << BigInt(constants.signals.SIGUSR1 - 1)
   const has = (label: string) => (BigInt(`0x${lineOf(status, label) ?? '0'}`) & bit) !== 0n

@@ -1,5 +1,5 @@
 /**
- * Linux: what becomes of the groups and the capability sets, and the steps by which each thread comes to it.
+ * Linux: the expected groups and capability sets, and the steps by which each thread gets there.
  */
 import type { Decision, Finding, Observation, Request } from '../../contract'
 import { dueSteps } from '../../debug'
@@ -57,7 +57,7 @@ function chooseGroups(
   findings: Finding[],
 ): readonly number[] {
   if (groups || present.length === 0 || sets.permitted.includes('cap_setgid')) return groups ?? []
-  const others = present.filter((group) => group !== gid) // podman --user has the primary group among them
+  const others = present.filter((group) => group !== gid) // podman --user lists the primary group too
   if (others.length === 0) return present
   findings.push(
     note(
@@ -69,7 +69,7 @@ function chooseGroups(
   return present
 }
 
-/** A process that may call chroot(2) again gets out of it. */
+/** A process that may call chroot(2) again can leave the new root. */
 function refuseEscape({ jailed, sets }: State): void {
   if (!jailed || ![...sets.permitted, ...sets.inheritable].includes('cap_sys_chroot')) return
   throw new HardenError({
@@ -83,7 +83,7 @@ function refuseEscape({ jailed, sets }: State): void {
 
 const NONE: Masks = { permitted: 0n, effective: 0n, inheritable: 0n }
 
-/** Exclusive, not cumulative: with a text it is exactly the text, for root too; without one root alone keeps its own. */
+/** Exclusive, not cumulative: a text is the whole set, for root too; without a text, root alone keeps its own. */
 function chooseSets({ capabilities }: HardenOptions, uid: number, before: State, findings: Finding[]): Masks {
   if (uid === 0)
     findings.push(
@@ -124,7 +124,7 @@ function noteNotEffective(mask: bigint, findings: Finding[]): void {
   const names = capabilityNames(mask)
   const fails = names.includes('cap_net_bind_service')
     ? 'bind(2) to a port below 1024 fails'
-    : 'what needs it is refused'
+    : 'calls that need it are refused'
   findings.push(
     note(
       'HARDEN_NOT_EFFECTIVE',
@@ -134,7 +134,7 @@ function noteNotEffective(mask: bigint, findings: Finding[]): void {
   )
 }
 
-/** What is executed later cannot have more than this set (capabilities(7)). To trim it takes CAP_SETPCAP. */
+/** Programs that are executed later cannot have more than this set (capabilities(7)). Trimming it takes CAP_SETPCAP. */
 function chooseBounding(
   { capabilities, noNewPrivileges }: HardenOptions,
   uid: number,
@@ -159,7 +159,7 @@ function chooseBounding(
   return present
 }
 
-/** @param areAsked whether the groups are the option's, and not those that cannot be given up */
+/** @param areAsked whether the groups come from the option, not from what the process cannot give up */
 function chooseSteps(wanted: State, before: State, areAsked: boolean): Step[] {
   const uid = wanted.user.real
   const losesRoot = isAny(before.user, 0) && uid !== 0
@@ -189,8 +189,8 @@ function chooseSteps(wanted: State, before: State, areAsked: boolean): Step[] {
 }
 
 /**
- * In a user namespace every id that is not mapped looks like 65534, so that "it is that already" proves nothing, whether 65534 itself is
- * mapped or not: there the call is made, which needs no privilege and is refused for an unmapped id (user_namespaces(7)).
+ * In a user namespace an unmapped id looks like 65534, whether or not 65534 itself is mapped, so finding that id proves
+ * nothing: the call is made there; it needs no privilege and is refused for an unmapped id (user_namespaces(7)).
  */
 function holds(wanted: Ids, present: Ids, map: 'uid_map' | 'gid_map'): boolean {
   const id = wanted.real
@@ -200,11 +200,11 @@ function holds(wanted: Ids, present: Ids, map: 'uid_map' | 'gid_map'): boolean {
 
 const OVERFLOW_ID = 65534
 
-/** The first user namespace does, in one line: the first id inside, the first outside, how many. */
+/** The first user namespace does, in one line: first id inside, first id outside, count. */
 function mapsEveryId(map: 'uid_map' | 'gid_map'): boolean {
   try {
     return /^ *0 +0 +4294967295\n$/.test(readText(`/proc/self/${map}`))
   } catch {
-    return false // then the kernel is asked
+    return false // then the step is taken
   }
 }

@@ -1,5 +1,5 @@
 /**
- * The threads of a process as /proc shows them, read from outside: no thread is stopped; one that exits meanwhile is skipped.
+ * The threads of a process as /proc shows them. No thread is stopped; one that exits meanwhile is skipped.
  */
 import { closeSync, openSync, readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import type { Kind } from '../../contract'
@@ -8,8 +8,8 @@ import type { Ids, State } from '../../state'
 import { capabilityNames } from './capabilities'
 
 /**
- * Paths and names of threads are bytes, and mostly UTF-8. By hand, for readFileSync() of a path leaves it open when fstat(2)
- * fails or, with this encoding, ends the process when close(2) does.
+ * Paths and names of threads are bytes, mostly UTF-8. The file is opened and closed here: given a path, readFileSync()
+ * leaves it open if fstat(2) fails, and with this encoding ends the process if close(2) fails.
  */
 export function readText(path: string): string {
   const descriptor = openSync(path, 'r')
@@ -23,7 +23,7 @@ export function readText(path: string): string {
 /**
  * What proc_pid_status(5) says of a thread's credentials.
  *
- * @throws Error if a field is missing or malformed: what the kernel did not say is not assumed
+ * @throws Error if a field is missing or malformed: nothing is assumed
  */
 export function parseStatus(status: string): Omit<State, 'securebits' | 'jailed'> {
   const field = (name: string): string => {
@@ -54,7 +54,7 @@ export function parseStatus(status: string): Omit<State, 'securebits' | 'jailed'
   return {
     user: ids('Uid'),
     group: ids('Gid'),
-    // the kernel's order is that of its own ids, which a user namespace may map to others
+    // the kernel sorts by its own ids, which a user namespace may map to another order
     groups: numbers('Groups').sort((a, b) => a - b),
     sets: {
       permitted: set('CapPrm'),
@@ -74,7 +74,7 @@ export function nameIn(status: string): string {
   return status.slice('Name:\t'.length, status.indexOf('\n'))
 }
 
-/** Whether a line that begins so is there, and the rest of it. */
+/** The rest of the line with this label; undefined: there is no such line. */
 export function lineOf(status: string, label: string): string | undefined {
   const start = status.indexOf(`\n${label}:\t`)
   return start < 0 ? undefined : status.slice(start + label.length + 3, status.indexOf('\n', start + 1))
@@ -85,7 +85,8 @@ interface Mount {
   readonly type: string
 }
 
-/** proc_pid_mountinfo(5): field 5 and, behind a hyphen, the type. Octal escapes stand for white space. No file system is asked. */
+/** proc_pid_mountinfo(5): field 5, and the type after a hyphen. Octal escapes stand for white space. No file system is
+ * asked. */
 export function listMounts(): Mount[] {
   return readText('/proc/self/mountinfo')
     .trimEnd()
@@ -100,7 +101,7 @@ export function listMounts(): Mount[] {
     })
 }
 
-/** Of the file system on which this path is, as far as it has no links; '': not known. */
+/** The type of the file system that holds this path, if it has no links; '': unknown. */
 export function typeOfMount(path: string): string {
   try {
     const isAbove = (mount: Mount) =>
@@ -113,11 +114,11 @@ export function typeOfMount(path: string): string {
 }
 
 /**
- * Threads whose texts are alike, together; first those that are as the main thread is.
+ * Threads grouped by their texts, the main thread's group first.
  *
- * @param root the place of the root directory that they should have
- * @param extra what else of a status tells threads apart
- * @throws Error one of them cannot be read, or not understood; ENOENT, if there is no such process, or it is hidden
+ * @param root placeOf() the root directory that they should have
+ * @param extraOf another part of a status that tells threads apart
+ * @throws Error if a thread cannot be read or parsed; ENOENT if there is no such process, or it is hidden
  */
 export function readKinds(
   pid: number | 'self',
@@ -147,13 +148,13 @@ export function readKinds(
   return [...kinds.values()]
 }
 
-/** From one line to another: what stands between them is not compared, and changes with no credentials. */
+/** From one line to another: the lines in between belong to credentials too, or do not differ between threads. */
 function partOf(status: string, first: string, last: string): string {
   const start = status.indexOf(`\n${first}:`)
   return status.slice(start, status.indexOf('\n', status.indexOf(`\n${last}:`, start) + 1))
 }
 
-/** First the main thread, whose number is the process's. */
+/** The main thread, whose number is the process's, comes first. */
 function listThreads(pid: number | 'self'): number[] {
   const main = pid === 'self' ? process.pid : pid
   // readdirSync() sorts by letters, and numbers begin anew after the highest (pid_max)

@@ -1,5 +1,5 @@
 /**
- * Linux: what the native code says of a step that failed, as an error that says what to do about it. Nothing has changed.
+ * Linux: the native code's failures as errors with remedies. Nothing has changed.
  */
 import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -14,7 +14,7 @@ import { lineOf, parseStatus, readText, typeOfMount } from './proc'
 export function explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError {
   const { step, syscall, errno } = failure
   const where = whereOf(failure)
-  // wherever it was: it has found nothing out
+  // at whatever step: a killed child has no answer
   if (failure.signal) return killed(failure, where)
   const asked = errno === constants.errno.ETIMEDOUT ? heldQuestion(failure, questions) : undefined
   if (asked) return heldBy(asked, failure)
@@ -54,7 +54,8 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
   })
 }
 
-/** The path on which a file system held the child; an open directory is not among the questions. */
+/** The question whose path held the child; for an open directory, which is not among the questions, one about its
+ * descriptor. */
 function heldQuestion({ step, item }: Failure, questions: readonly Question[]): Question | undefined {
   const reopen = { kind: 'reopen', path: '', number: item, option: undefined, role: '' } as const
   const asked = step === 'descriptors' ? reopen : questions.at(item)
@@ -84,7 +85,7 @@ function ofDescriptor({ syscall, errno, item }: Failure, where: Where): HardenEr
     return new HardenError({
       ...where,
       code: 'ERR_HARDEN_PROC',
-      message: `the open descriptors of this process cannot be looked at: ${syscall}: ${errnoName(errno)}`,
+      message: `the open descriptors of this process cannot be examined: ${syscall}: ${errnoName(errno)}`,
       remedy: isRefusal(errnoName(errno)) ? findRefuser(syscall) : `mount procfs on /proc, and ${moreFiles}`,
     })
   if (syscall === 'io_uring_setup')
@@ -153,11 +154,11 @@ function remedyForThread(status: string, errno: string): string {
     return `allow the process to signal itself: in a security module (AppArmor: signal peer=@{profile_name},) or a seccomp filter (${filterOf('rt_tgsigqueueinfo')})`
   const state = lineOf(status, 'State') ?? ''
   if (state.startsWith('D'))
-    return `it waits for a disk or a file system (${state}), and no signal interrupts that: call harden() again when it is through`
+    return `it waits for a disk or a file system (${state}), and no signal interrupts that: call harden() again when it is done`
   const blocked = BigInt(`0x${lineOf(status, 'SigBlk') ?? '0'}`) & (1n << 32n)
   return blocked !== 0n
     ? 'find the native module whose thread blocks signal 33, and load it after harden()'
-    : 'call harden() again; if it stays so, a debugger or a seccomp filter stops that thread'
+    : 'call harden() again; if that does not help, a debugger or a seccomp filter stops that thread'
 }
 
 function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | undefined): HardenError {
@@ -166,14 +167,15 @@ function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | un
       ...where,
       code: 'ERR_HARDEN_NOT_PERMITTED',
       option: 'supplementalGroups',
-      message: 'to compare so many supplementary groups of so many threads would stop the process for over a second',
+      message:
+        'comparing so many supplementary groups in so many threads would stop the process for more than a second',
       remedy: 'have fewer groups, now and afterwards, or call harden() before the threads are started',
     })
   if (syscall === 'read' && !tid && !errno)
     return new HardenError({
       ...where,
       code: 'ERR_HARDEN_THREAD_DIFFERS',
-      message: 'the calling thread is not as the main thread was a moment before',
+      message: 'the credentials of the calling thread have changed since the plan was made',
       remedy:
         'find what changes credentials meanwhile (process.setuid(), setuid(3) in a native module, a system call in one thread), and call again when it is done',
     })
@@ -195,7 +197,7 @@ function differs({ syscall, errno, tid }: Failure, where: Where, plan: Plan | un
   })
 }
 
-/** Compared with the main thread as it was when the plan was made. */
+/** Compares with the state of the thread that made the plan. */
 function firstDifference(status: string, { before }: Plan) {
   try {
     const { securebits, jailed } = before.state
@@ -217,7 +219,7 @@ function nameThread(tid: number): { status: string; name?: string; thread: strin
   try {
     status = readText(`/proc/self/task/${tid}/status`)
   } catch {
-    // it has ended, or it is not known which it was
+    // the thread has ended, or is unknown
   }
   const name = /^Name:\t(.*)/.exec(status)?.[1]
   const unnamed = tid ? 'a thread that has ended since' : 'one of the threads'
@@ -236,7 +238,7 @@ function killed({ step, syscall, signal }: Failure, where: Where): HardenError {
   })
 }
 
-/** As src-native/plan.h has them. */
+/** The calls of src-native/plan.h (EACH_STEP). */
 const calls: Readonly<Record<QuestionKind, string>> = {
   read: 'open',
   write: 'faccessat2',
@@ -261,13 +263,13 @@ export function remedyForAnswer(question: Question, errno: number, plan: Plan): 
     return plan.wanted.sets.effective.includes('cap_net_bind_service')
       ? 'find what refuses the port: the capability is retained, but the network namespace belongs to another user namespace (sysctl net.ipv4.ip_unprivileged_port_start=0 there), or a security module says no'
       : `retain cap_net_bind_service ('cap_net_bind_service+ep' in 'capabilities')`
-  // such a file system is for the user alone that has mounted it
+  // by default a FUSE file system is open only to the user that mounted it
   if (typeOfMount(path).startsWith('fuse'))
     return 'mount that FUSE file system with allow_other, or use it before harden()'
   return remedyForPath(question, plan)
 }
 
-/** Where the three usual managers grant capabilities to root; to another user they come as ambient ones alone. */
+/** How the three usual managers grant capabilities to root; another user gets them only as ambient ones. */
 function grant(names: readonly string[], user: number): string {
   const list = names.join(', ')
   const short = names.map((name) => name.replace('cap_', '').toUpperCase())
@@ -280,7 +282,7 @@ const moreFiles = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
 
 /** Where the usual managers allow a system call. In systemd a later line adds to the earlier ones (systemd.exec(5)). */
 function filterOf(syscall: string): string {
-  const name = syscall === 'open' ? 'openat' : syscall // which is how C libraries open
+  const name = syscall === 'open' ? 'openat' : syscall // which C libraries use for open(3)
   return `Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=${name} as the last of these lines`
 }
 
@@ -298,7 +300,7 @@ function remedyFor(failure: Failure, plan: Plan | undefined): string {
     return 'raise the limit on processes or memory (pids.max; RLIMIT_NPROC; memory.max), and call harden() again'
   if (errno === 'EINVAL' && idOf.has(step) && plan) return unmapped(step, plan)
   if (errno === 'EINVAL' && syscall === 'prctl')
-    return 'run it on a Linux kernel: one that does not know this prctl(2) is not quite Linux (an lx zone, gVisor), and the promise cannot be kept there'
+    return 'run it on a Linux kernel: a system without this prctl(2) (an lx zone, gVisor) cannot keep the promise'
   if (syscall === 'chdir' && errno === 'EACCES') return 'let the new user enter that directory (chmod o+x)'
   if (errno === 'EACCES' && syscall === 'rt_tgsigqueueinfo')
     return `allow the process to signal itself in its security module (AppArmor: signal peer=@{profile_name})`
@@ -317,7 +319,7 @@ function unmapped(step: Step, { wanted }: Plan): string {
   return `map ${idOf.get(step)?.(wanted)} in the user namespace of the process (/proc/self/${map}; newuidmap, newgidmap)`
 }
 
-/** What the plan's steps need, and the process does not have: all of it, not one a restart. */
+/** All capabilities that the plan's steps need and the process lacks: not one for each restart. */
 function remedyForCapability(step: Step, plan: Plan): string | undefined {
   const { user, sets, securebits } = plan.before.state
   const fixup = `start the process without securebits (now 0x${(securebits ?? 0).toString(16)}; systemd: SecureBits=)`

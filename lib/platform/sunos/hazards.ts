@@ -1,4 +1,4 @@
-/** Solaris and illumos: which hazards are looked for. None of them reads /proc, which is another one there. */
+/** Solaris and illumos: the hazards. They do not read /proc, which has another format there. */
 import type { Hazard, Scene } from '../../contract'
 import { danger, environment, groupZero, note, notListening, signalReport } from '../../hazards'
 import { native, type SunosAddon } from '../../native'
@@ -15,8 +15,8 @@ export const hazards: readonly Hazard[] = [
 ]
 
 /**
- * privileges(7) of each. For what belongs to user 0 the kernel asks for all privileges, whichever is used: so these do not
- * lead to root by themselves, with the exceptions of file_dac_read, sys_devices and dtrace_kernel, but past the new user.
+ * privileges(7). For objects of user 0 the kernel requires all privileges, whichever is used: so these lead past the
+ * new user, but not to root by themselves, except file_dac_read, sys_devices and dtrace_kernel.
  */
 const past: Readonly<Record<string, string>> = {
   file_dac_read: 'reads any file',
@@ -45,7 +45,7 @@ const unsafe = ['proc_setid', 'proc_audit', 'sys_resource']
 
 function escalation({ plan }: Scene) {
   const { user, sets } = plan.wanted
-  if (user.real === 0) return undefined // HARDEN_USER_ROOT says it
+  if (user.real === 0) return undefined // HARDEN_USER_ROOT covers it
   const found = Object.keys(past).filter((name) => sets.permitted.includes(name))
   const ways = found.map((name) => `${name} (${past[name]})`)
   if (unsafe.every((name) => sets.limit?.includes(name)))

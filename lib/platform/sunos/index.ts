@@ -1,5 +1,5 @@
 /**
- * Solaris and illumos: the native addon's answers as states. Credentials belong to the process there, so the process stands for
+ * Solaris and illumos: the native addon's answers as states. Credentials belong to the process there, which stands for
  * all its threads.
  */
 import { statSync } from 'node:fs'

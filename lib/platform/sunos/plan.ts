@@ -1,5 +1,5 @@
 /**
- * Solaris and illumos: what becomes of the groups and the privilege sets, and the steps by which the process comes to it.
+ * Solaris and illumos: the expected groups and privilege sets, and the steps by which the process gets there.
  */
 import type { Decision, Finding, Observation, Request } from '../../contract'
 import { dueSteps } from '../../debug'
@@ -41,7 +41,7 @@ function chooseGroups({ groups }: Request, { state, groupsMax }: Observation, fi
       `this system takes ${groupsMax} (getconf NGROUPS_MAX; ngroups_max in /etc/system)`,
     )
   if (groups || state.sets.permitted.includes('proc_setid')) return groups ?? []
-  // initgroups(3C) lists the primary group as well, by which the process gains nothing
+  // initgroups(3C) lists the primary group too, which the process has anyway
   const kept = state.groups.filter((group) => group !== state.group.effective)
   if (kept.length > 0)
     findings.push(
@@ -54,7 +54,7 @@ function chooseGroups({ groups }: Request, { state, groupsMax }: Observation, fi
   return state.groups
 }
 
-/** Exclusive, not cumulative: with a text it is exactly the text, for root too; without one root alone keeps its own. */
+/** Exclusive, not cumulative: a text is the whole set, for root too; without a text, root alone keeps its own. */
 const keepsPrivileges = ({ options, uid }: Request): boolean => uid === 0 && options.privileges === undefined
 
 function choosePrivileges(request: Request, before: State, findings: Finding[]): Sets {
@@ -75,7 +75,7 @@ function choosePrivileges(request: Request, before: State, findings: Finding[]):
   return { ...sets, permitted: retained, limit: retained, effective: retained }
 }
 
-/** privileges(7), of what a server may miss; systems differ in which of these are basic. */
+/** privileges(7): what a server without them cannot do. Systems differ in which of these are basic. */
 const without: Readonly<Record<string, string>> = {
   file_read: 'opens no file to read',
   file_write: 'opens no file to write',
@@ -91,7 +91,7 @@ function noteBasic(retained: readonly string[], findings: Finding[]): void {
   findings.push(
     note(
       'HARDEN_BASIC_GONE',
-      `without what every process has by default, the basic privileges, it goes on with what is open: ${names.join(', ')}`,
+      `these basic privileges, which every process has by default, are not retained: ${names.join(', ')}`,
       `begin 'privileges' with basic, e.g. 'basic net_privaddr', unless that is meant`,
     ),
   )
@@ -115,7 +115,7 @@ function noteFlags(flags: readonly string[], findings: Finding[]): void {
   )
 }
 
-/** A process that may call chroot(2) again gets out of it. */
+/** A process that may call chroot(2) again can leave the new root. */
 function refuseEscape({ jailed, sets }: State): void {
   if (!jailed || !sets.permitted.includes('proc_chroot')) return
   throw new HardenError({
@@ -127,7 +127,8 @@ function refuseEscape({ jailed, sets }: State): void {
   })
 }
 
-/** Aware before setuid(2), which takes what root has otherwise; the sets after it, for it needs proc_setid (privileges(7)). */
+/** Privilege-aware before setuid(2), which otherwise takes root's privileges; the sets after it, because it needs
+ * proc_setid (privileges(7)). */
 function chooseSteps(wanted: State, before: State, privileges: string | null): Step[] {
   const differ = (wanted: Ids, { real, effective, saved }: Ids) =>
     [real, effective, saved].some((id) => id !== wanted.real)
@@ -147,7 +148,7 @@ function chooseSteps(wanted: State, before: State, privileges: string | null): S
   ])
 }
 
-/** Root that has been set aside does not have in effect what it is permitted. */
+/** Root that was set aside (seteuid(2)) has not all that is permitted in its effective set. */
 function keptSets({ user }: State): PrivilegeSet[] {
   return user.effective === 0 ? ['permitted', 'limit', 'effective'] : ['permitted', 'limit']
 }

@@ -1,12 +1,13 @@
 /**
- * Privileges as text and as names. The system's own priv_str_to_set(3C) does both ways; there is no table of names here.
+ * Privileges as text and as names. The system's priv_str_to_set(3C) converts both ways; there is no table of names
+ * here.
  */
 import { errnoName, HardenError, type Run, show } from '../../errors'
 import { native, type PrivilegeSet, type SunosAddon } from '../../native'
 import { nearest } from '../../nearest'
 import type { HardenOptions } from '../../options'
 
-/** What every process used to be allowed; which these are differs between systems (privileges(7)). */
+/** The privileges that every process has by default; systems differ in which these are (privileges(7)). */
 export const basicPrivileges = (): string[] => parsePrivileges('basic')
 
 /**
@@ -27,7 +28,7 @@ export function parsePrivileges(text: string): string[] {
     option: 'privileges',
     found: word.slice(0, 64),
     wanted,
-    message: `privileges: ${show(word)} at character ${before.length + 1} is no privilege that this system knows`,
+    message: `privileges: ${show(word)} at character ${before.length + 1} is not a privilege of this system`,
     remedy: wanted === undefined ? remedy : `did you mean '${wanted}'? For their names see ppriv -l`,
   })
 }
@@ -41,14 +42,14 @@ export function allPrivileges(): string[] {
 export const readTexts = ({ privileges = '' }: HardenOptions, run: Run): boolean =>
   run(() => parsePrivileges(privileges)) !== undefined
 
-/** What is given as a list, as the text that the option takes. */
+/** The text that an option takes, from a list of words; undefined: there is none. */
 export function textOf(option: string, words: readonly string[]): string | undefined {
   const text = words.join(' ')
   return option === 'privileges' && typeof native<SunosAddon>().privilegesFromText(text) !== 'number' ? text : undefined
 }
 
 /**
- * @returns the sets of the process that are exactly what the text says, bits without a name among them
+ * @returns the sets of the process that equal the text's set, bits without a name included
  * @throws HardenError ERR_HARDEN_PRIVILEGES
  */
 export function setsHeld(text: string): PrivilegeSet[] {

@@ -1,6 +1,5 @@
 /**
- * Solaris and illumos: what the native code says of a step that failed, as an error that says what to do about it. Nothing
- * has changed.
+ * Solaris and illumos: the native code's failures as errors with remedies. Nothing has changed.
  */
 import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
@@ -15,7 +14,7 @@ import { basicPrivileges, setsHeld } from './privileges'
 export function explain(failure: Failure, plan: Plan | undefined, questions: readonly Question[]): HardenError {
   const { step, syscall, errno, signal } = failure
   const where = whereOf(failure)
-  // wherever it was: it has found nothing out
+  // at whatever step: a killed child has no answer
   if (signal)
     return new HardenError({
       ...where,
@@ -44,7 +43,7 @@ export function explain(failure: Failure, plan: Plan | undefined, questions: rea
     message:
       `the kernel refuses step '${step}': ${syscall}: ${errnoName(errno)}` +
       (lacking.length || unnamed
-        ? `, for the process lacks ${unnamed ? 'privileges without a name' : lacking.join(', ')}`
+        ? `, because the process lacks ${unnamed ? 'privileges without a name' : lacking.join(', ')}`
         : ''),
     remedy: remedyFor(failure, lacking, plan),
   })
@@ -63,7 +62,7 @@ function unobservable(failure: Failure): HardenError {
   })
 }
 
-/** Bits of a set that have no name, or something that has changed since the plan was made. */
+/** A set has bits without a name, or something has changed since the plan was made. */
 function differs(failure: Failure): HardenError {
   return new HardenError({
     ...whereOf(failure),
@@ -73,7 +72,7 @@ function differs(failure: Failure): HardenError {
   })
 }
 
-/** fdwalk(3C) would try each number up to the limit, which is a large one. */
+/** fdwalk(3C) would try each number up to the hard limit, which is large. */
 function noProc(failure: Failure): HardenError {
   return new HardenError({
     ...whereOf(failure),
@@ -101,11 +100,11 @@ function pathOf(descriptor: number): string | undefined {
   try {
     return readlinkSync(`/proc/self/path/${descriptor}`)
   } catch {
-    return undefined // it has been closed, or its name is not known
+    return undefined // it has been closed, or its path is unknown
   }
 }
 
-/** What the step needs, and the process has not: by name, for a zone may never have had it. */
+/** The privileges that a step needs and the process lacks: by name, because a zone may never have had them. */
 function privilegesLacking(step: string, { wanted, before }: Plan): string[] {
   const { permitted, limit = [], effective } = before.state.sets
   switch (step) {
@@ -126,26 +125,26 @@ function privilegesLacking(step: string, { wanted, before }: Plan): string[] {
   }
 }
 
-/** zonecfg(8): limitpriv cannot name these. */
+/** zonecfg(8): privileges that limitpriv cannot name. */
 const neverInZone = [
   ...['dtrace_kernel', 'proc_zone', 'sys_config', 'sys_devices', 'sys_linkdir', 'sys_net_config', 'sys_res_config'],
   ...['sys_suser_compat', 'virt_manage', 'xvm_control'],
 ]
 
-/** Where the two usual managers grant a privilege. */
+/** How the two usual managers grant a privilege. */
 function grant(names: readonly string[]): string {
   const [never, possible] = [true, false].map((is) => names.filter((name) => neverInZone.includes(name) === is).join())
   const zone = [possible && `zonecfg, set limitpriv="default,${possible}"`, never && `no zone can have ${never}`]
   return `${names.join(', ')} (in a zone: ${zone.filter(Boolean).join('; ')}. Under SMF: privileges= of the method_credential)`
 }
 
-/** They tell which privilege is missing, and nothing else. */
+/** These tools show which privilege is missing. */
 const findPrivilege = 'see which privilege is missing: ppriv -De node ..., or dtrace -n sdt:::priv-err'
 
-/** For any other errno. */
+/** The remedy for any other errno. */
 const follow = (syscall: string): string => `see with truss -f -t ${syscall} node ... what it is asked for`
 
-/** 'all' as a word of its own: more than a zone has, and more than there are names. */
+/** 'all' as a word: more than a zone has, and more than there are names for. */
 const asksForAll = (plan: Plan | undefined): boolean =>
   /(^|[\s,])all([\s,]|$)/i.test((plan as (Plan & SunosDecision) | undefined)?.privileges ?? '')
 
@@ -173,13 +172,13 @@ function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[]
   return name === 'EPERM' || name === 'EACCES' ? findPrivilege : follow(syscall)
 }
 
-/** Ports of services that have a privilege of their own (privileges(7)). */
+/** Some ports have privileges of their own (privileges(7)). */
 function neededFor(port: number): string {
   if (port === 2049 || port === 4045) return 'sys_nfs'
   return [137, 138, 139, 445].includes(port) ? 'sys_smb' : 'net_privaddr'
 }
 
-/** Without these nothing else helps (privileges(7)), where they are basic privileges. */
+/** Where these are basic privileges, nothing works without them (privileges(7)). */
 const basicFor: ReadonlyMap<string, string> = new Map([
   ['read', 'file_read'],
   ['write', 'file_write'],
@@ -202,7 +201,7 @@ export function remedyForAnswer(question: Question, number: number, plan: Plan):
     : `retain ${neededFor(port)} ('basic ${neededFor(port)}' in 'privileges')`
 }
 
-/** As src-native/plan.h has them. */
+/** The calls of src-native/plan.h (EACH_STEP). */
 const calls: Readonly<Record<QuestionKind, string>> = {
   read: 'open',
   write: 'access',

@@ -1,4 +1,4 @@
-// The server of scripts/places/systemd: it tells the FIFO what has become of it, and on SIGHUP binds its port again.
+// The server of scripts/places/systemd: it writes its state to the FIFO, and on SIGHUP binds its port again.
 const { execFileSync } = require('node:child_process')
 const { openSync, writeSync } = require('node:fs')
 const { createServer } = require('node:net')

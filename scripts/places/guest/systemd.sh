@@ -20,7 +20,7 @@ next() { # the next line that the server, or its end, says
   read -r -t 900 -u 3 line
   echo "$line"
 }
-# as root sees each thread of the server: its kinds
+# each thread of the server as root sees it, grouped by kind
 threads() {
   cat "/proc/$(systemctl show --value -p MainPID smtp)"/task/*/status |
     awk '/^(Uid|CapInh|CapPrm|CapEff|CapBnd|CapAmb|NoNewPrivs):/ { line = line " " $2 } /^NoNewPrivs/ { print line; line = "" }' | sort -u
@@ -129,7 +129,7 @@ filters() {
 
 others() {
   options=$as_user
-  # an account of that name would be taken instead
+  # an account of that name would be used instead
   unit "$PLAIN" -- User=smtp-dynamic DynamicUser=yes
   systemctl start smtp
   check 'DynamicUser' "$(next)" '^HARDENED'
