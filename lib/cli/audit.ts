@@ -25,15 +25,15 @@ export const audit: Command = {
   help: `Usage: privdrop audit [--json] PID
 
 What the kernel says of every thread of a process: ids, groups, capability
-sets, no_new_privs, seccomp mode; and what is dangerous in it. It may be any
-process on Linux whose /proc you may read, in any language. Threads
-that are alike are shown together, and of those that differ from the first
-thread what differs.
+sets, no_new_privs, seccomp mode; and what is dangerous in it. The process may
+be any on Linux whose /proc you may read, in any language. Threads that are
+alike are shown together; of a thread that differs from the first, only the
+difference is shown.
 
-The names beside ids are those of /etc/passwd and /etc/group here.
+Names beside ids come from this machine's /etc/passwd and /etc/group.
 
-There is something to mend if the threads differ, or a danger is found; notes
-do not count. The last line says it.
+Something has to be mended if the threads differ or a danger is found, not for
+a note. The last line is the verdict.
 `,
 
   run(args, terminal) {
