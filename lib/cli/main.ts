@@ -35,7 +35,7 @@ Every command also takes --help, -h and --version.
 const statuses = `
 Exit status:
   0  fine
-  1  harden() would refuse, or something has to be mended
+  1  plan: harden() would refuse; audit: there is a danger; demo: it failed
   2  the command line is wrong
   3  a file, an account in a file, or a process cannot be read or is wrong; or
      the output cannot be written
