@@ -27,6 +27,7 @@ export interface HardenOptions {
   /**
    * Linux: the capabilities to retain, in the notation of cap_from_text(3), e.g. 'cap_net_bind_service+ep'. Exclusive:
    * what it does not name is lost, for user root too. Default: none; user root without it stays as privileged as it is.
+   * Ignored on Solaris.
    */
   capabilities?: string | undefined
   /**
@@ -36,18 +37,18 @@ export interface HardenOptions {
    */
   privileges?: string | undefined
   /**
-   * A new root directory, as an absolute path, e.g. '/srv/mail' (chroot(2)). Whatever is needed from outside has to be loaded before.
+   * A new root directory, as an absolute path, e.g. '/srv/mail' (chroot(2)). Load what lives outside it first.
    * Default: none.
    */
   chroot?: string | undefined
   /**
    * Linux: names of capabilities, separated by white space or commas, that child processes keep too, e.g. 'cap_net_raw'; each must be
-   * permitted in `capabilities`. Default: none.
+   * permitted in `capabilities`. Default: none. Ignored on Solaris.
    */
   ambientCapabilities?: string | undefined
   /**
    * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
-   * or not. Default: true. On Solaris there is no such thing: there what is retained bounds that, too (the limit set).
+   * or not. Default: true. Ignored on Solaris, which has no such flag: the limit set, which is what is retained, bounds the privileges there.
    */
   noNewPrivileges?: boolean | undefined
   /**
