@@ -66,8 +66,8 @@ ${readingHelp('  --config FILE           '.length)}
   --allow-inspector       accept an inspector that is open
   --json                  the plan, or the error, as JSON
 
---supplemental-groups, --search-path, --read, --write, --bind and --next-start
-can be repeated.
+--supplemental-groups, --ambient-capabilities, --search-path, --read, --write,
+--bind and --next-start can be repeated.
 
 This command is another process than the server. It does not know the server's
 threads, open descriptors, children, environment, limits and terminal, and
