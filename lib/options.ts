@@ -28,6 +28,7 @@ export interface HardenOptions {
   /**
    * Linux: the capabilities to retain, in the notation of cap_from_text(3), e.g. 'cap_net_bind_service+ep'. Exclusive:
    * what it does not name is lost, for user root too. Default: none; user root without it stays as privileged as it is.
+   * Ignored on Solaris.
    */
   capabilities?: string | undefined
   /**
@@ -43,13 +44,12 @@ export interface HardenOptions {
   chroot?: string | undefined
   /**
    * Linux: names of capabilities, separated by white space or commas, that child processes keep too, e.g. 'cap_net_raw'; each must be
-   * permitted in `capabilities`. Default: none.
+   * permitted in `capabilities`. Default: none. Ignored on Solaris.
    */
   ambientCapabilities?: string | undefined
   /**
-   * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything,
-   * set-user-ID or not. Default: true. Solaris has no such flag; there the limit set, which is what is retained, bounds
-   * those programs.
+   * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
+   * or not. Default: true. Ignored on Solaris, which has no such flag: the limit set, which is what is retained, bounds the privileges there.
    */
   noNewPrivileges?: boolean | undefined
   /**
