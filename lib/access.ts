@@ -59,7 +59,7 @@ function closedFolder(path: string, wanted: State): string | undefined {
 }
 
 /** The folders above a path, from the top. */
-function foldersAbove(path: string): string[] {
+export function foldersAbove(path: string): string[] {
   return path === '/' ? [] : [...foldersAbove(dirname(path)), dirname(path)]
 }
 

@@ -7,6 +7,7 @@ import { errnoName, HardenError, type Run, show, wrongValue } from './errors'
 import type { Addon } from './native'
 import { nearest } from './nearest'
 import { type HardenOptions, LARGEST_ID, showList, WHOLE_ID, wordsOf } from './options'
+import { REASONS_MAX } from './reasons'
 
 /** The ids of the options; undefined where an option is missing. Every field is an own property. */
 export interface Identity {
@@ -36,9 +37,6 @@ export function resolve(
       : run(() => findGroups(supplementalGroups, account?.uid, gid, addon, run))
   return { uid: account?.uid, gid, groups }
 }
-
-/** A list with more wrong names than this has no more of them reported. */
-const REASONS_MAX = 16
 
 function findGroups(
   groups: HardenOptions['supplementalGroups'],

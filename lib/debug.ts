@@ -1,9 +1,8 @@
 /** What was decided and why, on standard error under NODE_DEBUG=privdrop. docs/command-line.md describes the lines. */
 import { debuglog } from 'node:util'
 import type { Question } from './contract'
-import { errnoName, showPath } from './errors'
+import { errnoName, showPath, visible } from './errors'
 import type { Answer, Failure, Step } from './native'
-import { visible } from './table'
 
 export const debug = debuglog('privdrop')
 

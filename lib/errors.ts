@@ -144,8 +144,12 @@ export function show(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`
 }
 
-/** Text that cannot control a terminal; tabs stay. */
-export const visible = (text: string): string => text.replace(/(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, '\ufffd')
+/** A character that moves the cursor, changes colours or reverses the direction of text. Tabs stay. */
+export const UNPRINTABLE = /(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu
+
+/** Text that cannot control a terminal. */
+export const visible = (text: string): string =>
+  text.replace(UNPRINTABLE, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
 
 /** A path for a message. Of a long one the end is shown, which says most. */
 export function showPath(path: string): string {

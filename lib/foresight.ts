@@ -4,7 +4,8 @@
  */
 import { existsSync, readlinkSync, statSync } from 'node:fs'
 import { constants } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
+import { foldersAbove } from './access'
 import type { Finding, Question, Scene } from './contract'
 import { errnoName, showPath } from './errors'
 import { attempt, danger, exchangedThrough, listSome, note } from './hazards'
@@ -37,7 +38,7 @@ const question = (kind: Question['kind'], path: string, number: number, role: st
 /** What root runs or reads when this program starts again. */
 function nextStart({ platform }: Scene): Question[] {
   const main = process.argv[1] ?? ''
-  const folders = isPath(main) ? foldersAbove(main) : []
+  const folders = isPath(main) ? foldersAbove(main).reverse() : []
   const own = folders.find((folder) => existsSync(join(folder, 'package.json')))
   const paths = new Set([
     ...(isPath(main) ? [main] : []),
@@ -57,14 +58,6 @@ function nextStart({ platform }: Scene): Question[] {
 }
 
 const isPath = (path: string): boolean => path.startsWith('/') && !path.includes('\0')
-
-function foldersAbove(path: string): string[] {
-  const folders: string[] = []
-  for (let folder = dirname(path); ; folder = dirname(folder)) {
-    folders.push(folder)
-    if (folder === '/') return folders
-  }
-}
 
 /** CommonJS modules and addons. ECMAScript modules are not listed. */
 function modules(): string[] {

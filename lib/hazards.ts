@@ -118,11 +118,16 @@ export function environment({ plan }: Scene): Finding | undefined {
   )
 }
 
+/** OpenShift gives such user ids to containers, each in group 0. */
+export function isArbitrary(uid: number): boolean {
+  return uid >= 1_000_000_000
+}
+
 /** Many of root's files are open to its group (credentials(7)). */
 export function groupZero({ plan: { wanted } }: Scene): Finding | undefined {
   const { user, group, groups } = wanted
   if (user.real === 0 || (group.real !== 0 && !groups.includes(0))) return undefined
-  return note(
+  return (isArbitrary(user.real) ? note : danger)(
     'HARDEN_GROUP_ZERO',
     `group 0, root's, is ${group.real === 0 ? 'the group' : 'among the supplementary groups'} of the process`,
     `name a group of the server's own, and 0 not among 'supplementalGroups'`,

@@ -7,7 +7,7 @@ import { types } from 'node:util'
 import { type HardenError, type Run, show, wrongType, wrongValue } from './errors'
 import { nearest } from './nearest'
 import { namingPlaces } from './places'
-import { refuseAll } from './reasons'
+import { REASONS_MAX, refuseAll } from './reasons'
 import { listWords, meant, optionWords, type Words } from './words'
 
 /** What harden() and plan() take. Any other property is refused: a misspelt option must not become a default. */
@@ -28,6 +28,7 @@ export interface HardenOptions {
   /**
    * Linux: the capabilities to retain, in the notation of cap_from_text(3), e.g. 'cap_net_bind_service+ep'. Exclusive:
    * what it does not name is lost, for user root too. Default: none; user root without it stays as privileged as it is.
+   * Ignored on Solaris.
    */
   capabilities?: string | undefined
   /**
@@ -43,13 +44,12 @@ export interface HardenOptions {
   chroot?: string | undefined
   /**
    * Linux: names of capabilities, separated by white space or commas, that child processes keep too, e.g. 'cap_net_raw'; each must be
-   * permitted in `capabilities`. Default: none.
+   * permitted in `capabilities`. Default: none. Ignored on Solaris.
    */
   ambientCapabilities?: string | undefined
   /**
-   * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything,
-   * set-user-ID or not. Default: true. Solaris has no such flag; there the limit set, which is what is retained, bounds
-   * those programs.
+   * Linux: set no_new_privs (PR_SET_NO_NEW_PRIVS(2const)): no program that is executed later gains anything, set-user-ID
+   * or not. Default: true. Ignored on Solaris, which has no such flag: the limit set, which is what is retained, bounds the privileges there.
    */
   noNewPrivileges?: boolean | undefined
   /**
@@ -98,9 +98,6 @@ export const WHOLE_ID = `an id is a whole number from 0 to ${LARGEST_ID}`
 const ATTEMPTS_MAX = 1024
 /** The kernel's limit (getgroups(2), NGROUPS_MAX); it has been a constant since Linux 2.6.4. */
 export const NGROUPS_MAX = 65536
-
-/** A list with more wrong elements than this has no more of them reported. */
-const REASONS_MAX = 16
 
 /** The call: the function's name, and its arguments after the options. */
 interface Call {

@@ -59,6 +59,9 @@ function extended(error: HardenError, more: string): HardenError {
 /** The error's own properties, and its message, which is not enumerable. */
 export const fieldsOf = ({ message, ...fields }: HardenError): HardenErrorFields => ({ message, ...fields })
 
+/** A list or text with more mistakes than this has no more of them reported. */
+export const REASONS_MAX = 16
+
 /** Gives each error to `run`, then throws the first: the option is wrong as a whole. */
 export function refuseAll(errors: readonly unknown[], run: Run): void {
   const raise = (error: unknown) => {

@@ -1,5 +1,6 @@
 /** Rows as text: each as one line for a log or a pipe, folded at the width of a terminal. */
 import { isatty } from 'node:tty'
+import { visible } from './errors'
 
 /** A name, and the lines beside it. */
 export type Row = readonly [name: string, ...lines: string[]]
@@ -29,14 +30,6 @@ function fold(text: string, width: number): string[] {
     else lines.push(word)
   }
   return lines
-}
-
-/** Replaces what would move the cursor, change colours or reverse the direction of text. */
-export function visible(text: string): string {
-  return text.replace(
-    /(?!\t)[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu,
-    (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`,
-  )
 }
 
 /** Freezes a report, and makes its string a table, folded if standard output is a terminal. */

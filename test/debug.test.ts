@@ -60,7 +60,7 @@ t.test('questions, and their answers', async (t) => {
       {},
       "question 'reopen' 3 (/x\\u{1b}[2J\\u{a}): yes",
     ],
-    [{ ...read, path: '/\x1b\u202e' }, {}, "question 'read' '/\\x1B\ufffd' (rehearse.read[0]): yes"],
+    [{ ...read, path: '/\x1b\u202e' }, {}, "question 'read' '/\\x1B\\u{202e}' (rehearse.read[0]): yes"],
   ]
   for (const [question, answer, line] of table) {
     debugAnswer(question, { ...yes, ...answer })

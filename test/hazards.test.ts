@@ -188,10 +188,11 @@ t.test('the environment', async (t) => {
 
 t.test('group 0', async (t) => {
   const found = (set: Partial<Masked>) => list(groupZero(sceneOf(set)))
-  const finding = { code: 'HARDEN_GROUP_ZERO' as const, level: 'note' as const, remedy: /'supplementalGroups'$/ }
+  const finding = { code: 'HARDEN_GROUP_ZERO' as const, level: 'danger' as const, remedy: /'supplementalGroups'$/ }
   alone(t, found({ group: allFour(0) }), { ...finding, message: /^group 0, root's, is the group of the process$/ })
   const message = /^group 0, root's, is among the supplementary groups of the process$/
   alone(t, found({ groups: [0, 8] }), { ...finding, message })
+  alone(t, found({ groups: [0], user: allFour(1_000_680_000) }), { ...finding, level: 'note', message })
   t.same(found({ groups: [8] }), [])
   t.same(found({ group: allFour(0), groups: [0], user: allFour(0) }), [], 'user root')
 })

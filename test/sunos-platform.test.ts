@@ -905,7 +905,7 @@ t.test('findings', async (t) => {
   t.strictSame(codes(find(alone, root, { descriptors: () => [] })), ['HARDEN_NOT_LISTENING note'])
   t.strictSame(codes(find(alone, root, { hasChildren: () => true })), ['HARDEN_CHILDREN note'])
   t.strictSame(find(alone, mail, { hasChildren: () => true }), [], 'which were never root')
-  t.strictSame(codes(find({ ...alone, supplementalGroups: [0] })), ['HARDEN_GROUP_ZERO note'])
+  t.strictSame(codes(find({ ...alone, supplementalGroups: [0] })), ['HARDEN_GROUP_ZERO danger'])
   const worst: Faults = {
     descriptors: () => [],
     hasChildren: () => true,

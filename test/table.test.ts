@@ -1,6 +1,7 @@
 /** Promise: a table is one line a row where no terminal is, fits the terminal where one is, and nothing in it speaks to a terminal. */
 import t, { type Test } from 'tap'
-import { finish, type Row, rowText, TIED, visible } from '../lib/table'
+import { visible } from '../lib/errors'
+import { finish, type Row, rowText, TIED } from '../lib/table'
 
 t.test('a row: its name, and each of its lines beside it', async (t) => {
   t.equal(rowText(['one', 'two']), `one${' '.repeat(19)}two`)

@@ -30,10 +30,10 @@ process on Linux whose /proc you may read, in any language. Threads that are
 alike are shown together; of threads that differ from the first one, only the
 differences are shown.
 
-The names beside ids are those of /etc/passwd and /etc/group here.
+Names beside ids come from this machine's /etc/passwd and /etc/group.
 
-There is something to mend if the threads differ or a danger is found; notes
-do not count. The last line gives the verdict.
+Something has to be mended if the threads differ or a danger is found, not for
+a note. The last line is the verdict.
 `,
 
   run(args, terminal) {

@@ -30,7 +30,7 @@ export function readingHelp(column: number): string {
       'where includes are looked for; default: that of',
       'EC_CONF_SEARCH_PATH, else of Momentum',
     ],
-    ['--nodename NAME', 'what {NODENAME} is; default: of this host'],
+    ['--nodename NAME', "what {NODENAME} is; default: this host's name"],
   ]
   return rows
     .flatMap(([option, ...lines]) =>
@@ -44,7 +44,7 @@ export const config: Command = {
 
 What readSecurityConfig() reads in the security scope of an ecelerity.conf,
 its includes and its local changes: each value, and where it stands. Accounts
-and capabilities are not looked up: for that, privdrop plan --config FILE.
+and capabilities are not looked up: privdrop plan --config FILE does that.
 
 ${readingHelp('  --search-path DIR:...  '.length)}
   --json                 options, places and files, or the error, as JSON

@@ -5,7 +5,7 @@
 import { readlinkSync } from 'node:fs'
 import { ascending } from '../accounts'
 import type { Finding } from '../contract'
-import { wayOfGroup } from '../hazards'
+import { isArbitrary, wayOfGroup } from '../hazards'
 import { native } from '../native'
 import { waysToRoot } from '../platform/linux/hazards'
 import type { CredentialsReport } from '../report'
@@ -59,13 +59,17 @@ const rules: readonly Rule[] = [
     code: 'AUDIT_GROUP_ROOT',
     level: 'danger',
     look: (thread) =>
-      !mayBeRoot(thread) && !isArbitrary(thread) && hasRootGroup(thread) && "is in root's group, 0, without being root",
+      !mayBeRoot(thread) &&
+      !isArbitrary(thread.user.effective) &&
+      hasRootGroup(thread) &&
+      "is in root's group, 0, without being root",
     remedy: 'call setgroups(2) and setresgid(2) before setresuid(2)',
   },
   {
     code: 'AUDIT_GROUP_ROOT',
     level: 'note',
-    look: (thread) => isArbitrary(thread) && hasRootGroup(thread) && "is in root's group, 0, as OpenShift has it",
+    look: (thread) =>
+      isArbitrary(thread.user.effective) && hasRootGroup(thread) && "is in root's group, 0, as OpenShift has it",
     remedy: "see that what is open to root's group in the image is meant for the server",
   },
   {
@@ -104,11 +108,6 @@ const rules: readonly Rule[] = [
 
 function hasRootGroup({ group, groups }: Thread): boolean {
   return [...Object.values(group), ...groups].includes(0)
-}
-
-/** OpenShift gives such user ids to containers, each in group 0. */
-function isArbitrary({ user }: Thread): boolean {
-  return user.effective >= 1_000_000_000
 }
 
 function waysOfGroups({ group, groups }: Thread): [string, string][] {

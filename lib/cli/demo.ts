@@ -6,8 +6,8 @@ import { type Command, UsageError, WRONG } from './terminal'
 export const demo: Command = {
   help: `Usage: privdrop demo
 
-As root, on Linux: a small mail server on 127.0.0.1:25 gives up root, and each
-line says what was tried and what the system answered, before and after. Port
+As root, on Linux: a small mail server on 127.0.0.1:25 gives up root. Each
+line says what was tried, and what the system answered, before and after. Port
 25 must be free.
 `,
 

@@ -26,19 +26,19 @@ const help = `Usage: privdrop COMMAND [ARGUMENT]...
   audit    what the kernel says of every thread of a running process, and what
            is dangerous in it
   config   what the security scope of an ecelerity.conf says, and where
-  demo     a mail server gives up root, and shows that it is gone
-  help     this text, or with the name of a command the help for it
+  demo     as root: a mail server gives up root, and shows that it is gone
+  help     this text; help COMMAND shows the options of that command
 
-  --help, -h and --version work with every command.
+Every command also takes --help, -h and --version.
 `
 
 const statuses = `
 Exit status:
-  0  all is well
-  1  it would be refused, or there is something to mend
+  0  fine
+  1  plan: harden() would refuse; audit: there is a danger; demo: it failed
   2  the command line is wrong
-  3  what it names could not be read, or is wrong: a file, an account in the
-     file, a process
+  3  a file, an account in a file, or a process cannot be read or is wrong; or
+     the output cannot be written
 `
 
 /** @returns the exit status */

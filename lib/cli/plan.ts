@@ -25,7 +25,7 @@ const options = {
   capabilities: text,
   privileges: text,
   chroot: text,
-  'ambient-capabilities': text,
+  'ambient-capabilities': texts,
   'allow-new-privileges': flag,
   read: texts,
   write: texts,
@@ -38,43 +38,43 @@ const options = {
 export const plan: Command = {
   help: `Usage: privdrop plan [OPTION]...
 
-What harden() would do with these options, and whether the kernel would let
-it: rehearsed in a child process. Nothing changes. Run it as the server is
+What harden() would do with these options, and whether the kernel would refuse
+it: a child process rehearses it. Nothing changes. Run it as the server is
 started: as the same user, in the same container or unit.
 
-  --config FILE           an ecelerity.conf, whose security scope has the
-                          options; what is named here overrides it
+  --config FILE           options from the security scope of an ecelerity.conf;
+                          options on the command line override them
 ${readingHelp('  --config FILE           '.length)}
   --user NAME|ID          the identity to assume
-  --group NAME|ID         default: the primary group of the user, if that is
-                          named here, else what the file says
+  --group NAME|ID         default: with --user its primary group, else the
+                          group in the file
   --supplemental-groups NAME|ID,...
                           exactly these; default: none
-  --capabilities TEXT     what to retain (cap_from_text(3)), such as
+  --capabilities TEXT     Linux: what to retain (cap_from_text(3)), such as
                           cap_net_bind_service+ep; default: none
-  --privileges TEXT       the same on Solaris; ignored on Linux
+  --privileges TEXT       Solaris: what to retain (priv_str_to_set(3C))
   --chroot PATH           a new root directory
   --ambient-capabilities NAME,...
-                          what child processes keep too
+                          Linux: what child processes keep too
   --allow-new-privileges  noNewPrivileges: false
-  --read PATH             what the new user must be able to read, and
-  --write PATH            to write to, after the chroot
+  --read PATH             what the new user must be able to read,
+  --write PATH            and to write to, as a path in the chroot
   --bind PORT,...         TCP ports that it must be able to bind
-  --next-start PATH       a program, file or folder that root uses when the
-                          server is started again: can the new user exchange
-                          it? Asked of FILE and of node as well
+  --next-start PATH       a program, file or folder that root uses at the next
+                          start: can the new user exchange it? FILE and node
+                          are examined without being named
   --allow-inspector       accept an inspector that is open
   --json                  the plan, or the error, as JSON
 
---supplemental-groups, --read, --write, --bind and --next-start may be given
-several times.
+--supplemental-groups, --ambient-capabilities, --search-path, --read, --write,
+--bind and --next-start can be repeated.
 
-The command is a process of its own: it does not see the server's threads,
-open descriptors, children, environment, limits and terminal, so findings
-about them are left out. For those, call plan() in the server.
+This command is another process than the server. It does not know the server's
+threads, open descriptors, children, environment, limits and terminal, and
+leaves out the findings about them. For those, call plan() in the server.
 
-Refusals and dangers come first, the verdict last. The names beside ids are
-those of /etc/passwd and /etc/group, and those that were given.
+Reasons for a refusal and dangers come first, the verdict last. Names beside
+ids come from /etc/passwd, /etc/group and the command line.
 `,
 
   run(args, terminal) {
@@ -115,7 +115,7 @@ type Values = Omit<
 
 /** Not checked here: validate() does that, and names each option. */
 function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
-  const groups = values['supplemental-groups']
+  const { 'supplemental-groups': groups, 'ambient-capabilities': ambient } = values
   return {
     user: values.user,
     group: values.group,
@@ -123,7 +123,7 @@ function optionsOf({ read, write, bind, ...values }: Values): HardenOptions {
     capabilities: values.capabilities,
     privileges: values.privileges,
     chroot: values.chroot,
-    ambientCapabilities: values['ambient-capabilities'],
+    ambientCapabilities: ambient?.join(','),
     noNewPrivileges: values['allow-new-privileges'] ? false : undefined,
     rehearse: { read, write, bind: bind && items(bind).map(port) },
     allowInspector: values['allow-inspector'],

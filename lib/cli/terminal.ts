@@ -2,7 +2,8 @@
  * Output. Some of it comes from other users' processes: a thread may have any name.
  */
 import { styleText } from 'node:util'
-import { type Row, rowText, visible } from '../table'
+import { visible } from '../errors'
+import { type Row, rowText } from '../table'
 
 /** `process`, or a stand-in for it in the tests. */
 export interface Terminal {
@@ -29,7 +30,7 @@ export interface Command {
 /** Exit statuses of every command; 0: all is well. */
 export const WRONG = 1
 export const USAGE = 2
-/** What the command line names could not be read, or is wrong: a file, an account in it, a process. */
+/** What the command line names could not be read, or is wrong: a file, an account in it, a process. Or the output could not be written. */
 export const UNREADABLE = 3
 
 /** The command line itself is wrong. */

@@ -65,7 +65,7 @@ export const isMissing = (error: unknown): boolean =>
   ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException | undefined)?.code ?? '')
 
 /** The last directory on the path that exists. */
-export function nearest(path: string): string {
+export function folderThere(path: string): string {
   let found = dirname(resolve(path))
   while (!existsSync(found)) found = dirname(found)
   return found

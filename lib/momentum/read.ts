@@ -8,7 +8,7 @@ import { type HardenError, show, wrongType, wrongValue } from '../errors'
 import { nearest } from '../nearest'
 import { type HardenOptions, isPlain, NGROUPS_MAX, noSuch, showList, text } from '../options'
 import { type ReadValue, remember, rememberFiles } from '../places'
-import { nearest as nearestFolder, openFile } from './files'
+import { folderThere, openFile } from './files'
 import { Includes } from './includes'
 import type { Setting } from './parse'
 import { placesIn, wrongAt } from './tokens'
@@ -37,7 +37,7 @@ export function read(path: string, options: SecurityConfigOptions): HardenOption
   const files = new Includes(main, nodename, searchPath)
   const stanza = files.read(cluster === undefined ? undefined : openFile(cluster))
   if (!stanza) throw wrongAt(main, main.text.length, 'there is no security scope up to here', 'add one: security { }')
-  const folders = [...files.listed, ...[...files.missing].map(nearestFolder)]
+  const folders = [...files.listed, ...[...files.missing].map(folderThere)]
   rememberFiles(
     files.files.map((file) => resolve(file)),
     folders.map((folder) => resolve(folder)),

@@ -2,7 +2,7 @@
  * The words of a Momentum configuration file, and errors that show their place in it. Each character is read once: the
  * time is proportional to the length of the file.
  */
-import { HardenError, type HardenErrorFields, show, visible } from '../errors'
+import { HardenError, type HardenErrorFields, show, UNPRINTABLE, visible } from '../errors'
 
 export interface Source {
   readonly path: string
@@ -182,6 +182,6 @@ export function wrongAt(
     message: `${place}: ${message}`,
     remedy,
     // nothing to show if the file could not be read
-    excerpt: text && `${visible(left + right)}\n${left.replace(/[^\t]/gu, ' ')}^`,
+    excerpt: text && `${(left + right).replace(UNPRINTABLE, '\ufffd')}\n${left.replace(/[^\t]/gu, ' ')}^`,
   })
 }

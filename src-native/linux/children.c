@@ -5,8 +5,8 @@
  * its credentials would stay, and code that the new identity writes would run with them. The commit is refused while
  * there is one. A root child with memory of its own stays root, and the report names it.
  *
- * Both are looked for while every thread is parked. Then this process maps and unmaps nothing, so that a process with
- * the same memory has the same size; and no thread is in a vfork(2), whose child shares the memory until its exec.
+ * Both are looked for while every thread is parked: no thread is in a vfork(2) then, whose child shares the memory until
+ * its exec.
  */
 #define _GNU_SOURCE
 #include "linux.h"
@@ -19,13 +19,16 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PROBE_PAGES = 16, CHUNK = 4096 };
+enum { CHUNK = 4096 };
+
+/* Pages of the probe; the first size that can be mapped (RLIMIT_AS). */
+enum { PROBE_LARGEST = 1 << 24, PROBE_SMALLEST = 16 };
 
 struct search {
 	const struct plan *plan;
 	int proc, tasks;
 	pid_t own;
-	int64_t own_size; /* pages (proc_pid_statm(5)) */
+	int64_t probe; /* pages */
 	struct committed *done;
 	struct failure *why;
 };
@@ -54,18 +57,30 @@ static int64_t size_of(int proc, pid_t pid)
 	return pages;
 }
 
-/* Without kcmp(2): map pages here and see whether the other process grows by as many. In doubt it counts as shared. */
-static bool grows_with_us(const struct search *search, pid_t pid)
+/* Reserves address space, of which no page is ever used. */
+static void *map_probe(int64_t pages)
 {
-	size_t size = (size_t)PROBE_PAGES * (size_t)sysconf(_SC_PAGESIZE);
-	void *probe = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+
+	return mmap(NULL, (size_t)pages * (size_t)sysconf(_SC_PAGESIZE), PROT_NONE, flags, -1, 0);
+}
+
+static void unmap_probe(void *probe, int64_t pages)
+{
+	munmap(probe, (size_t)pages * (size_t)sysconf(_SC_PAGESIZE));
+}
+
+/* Without kcmp(2): map a second probe here and see whether the other process grows by it. In doubt it counts as shared. */
+static bool grows_with_us(const struct search *search, pid_t pid, int64_t size)
+{
+	void *probe = map_probe(search->probe);
 	int64_t grown;
 
 	if (probe == MAP_FAILED)
 		return true;
 	grown = size_of(search->proc, pid);
-	munmap(probe, size);
-	return grown < 0 || grown == search->own_size + PROBE_PAGES;
+	unmap_probe(probe, search->probe);
+	return grown < 0 || grown - size > search->probe / 2; /* it may itself map and unmap */
 }
 
 /* 1: that process shares this memory; 0: it does not; -1 with errno. */
@@ -74,11 +89,11 @@ static int shares_memory(const struct search *search, pid_t pid)
 	int64_t size = size_of(search->proc, pid);
 	long differ;
 
-	/* kcmp(2) of every process would fill the log of a security module with denials. */
-	if (size != search->own_size)
+	/* This memory holds the probe. kcmp(2) of every process would fill the log of a security module with denials. */
+	if (size < search->probe)
 		return size < 0 ? -1 : 0;
 	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, pid, KCMP_VM, 0, 0);
-	return differ < 0 ? grows_with_us(search, pid) : differ == 0;
+	return differ < 0 ? grows_with_us(search, pid, size) : differ == 0;
 }
 
 static int refuse_if_shared(pid_t pid, void *context)
@@ -89,6 +104,23 @@ static int refuse_if_shared(pid_t pid, void *context)
 	if (shared > 0)
 		*search->why = (struct failure){.step = STEP_MEMORY_SHARED, .tid = pid};
 	return shared;
+}
+
+static int refuse_sharing_process(struct search *search)
+{
+	void *probe = MAP_FAILED;
+	int result;
+
+	for (search->probe = PROBE_LARGEST; search->probe >= PROBE_SMALLEST; search->probe /= 4)
+		if ((probe = map_probe(search->probe)) != MAP_FAILED)
+			break;
+	if (probe == MAP_FAILED) {
+		*search->why = (struct failure){.step = STEP_MEMORY, .error = errno};
+		return 1;
+	}
+	result = each_number(search->proc, refuse_if_shared, search);
+	unmap_probe(probe, search->probe);
+	return result;
 }
 
 static int open_proc(struct search *search)
@@ -193,8 +225,7 @@ int look_at_other_processes(const struct plan *plan, int tasks, struct committed
 
 	if (open_proc(&search))
 		return -1;
-	search.own_size = size_of(search.proc, search.own);
-	result = search.own_size < 0 ? -1 : each_number(search.proc, refuse_if_shared, &search);
+	result = refuse_sharing_process(&search);
 	if (!result && (result = each_number(tasks, look_at_children_of, &search)) < 0 && errno == ENOENT)
 		result = each_number(search.proc, look_if_child, &search);
 	if (result < 0)

@@ -137,12 +137,17 @@ static napi_value type_letter(napi_env env, napi_callback_info info)
 	return outcome(env, terminal < 0 ? -1 : ioctl(terminal, TIOCSTI, "x"));
 }
 
+/* What is open here would keep the other's end from being seen. */
+static void close_all(void)
+{
+	for (int descriptor = 0; descriptor < 1024; descriptor++)
+		close(descriptor);
+}
+
 static int stay(void *unused)
 {
 	(void)unused;
-	/* a pipe's end that stays open here would hide the end of the process at the other side */
-	for (int descriptor = 0; descriptor < 1024; descriptor++)
-		close(descriptor);
+	close_all();
 	for (;;)
 		pause();
 	return 0;
@@ -157,6 +162,7 @@ static napi_value share_memory(napi_env env, napi_callback_info info)
 	return number(env, clone(stay, stack + sizeof stack, CLONE_VM, NULL));
 }
 
+/* So that the size of the memory tells nothing. */
 static void *map_and_unmap(void *unused)
 {
 	const struct timespec pause = {.tv_nsec = 200000};
@@ -173,7 +179,14 @@ static void *map_and_unmap(void *unused)
 	return unused;
 }
 
-/* The same, but not a child; and the size of the memory tells nothing while threads run. */
+static int map_for_ever(void *unused)
+{
+	close_all();
+	map_and_unmap(unused);
+	return 0;
+}
+
+/* The same, but not a child; and both processes map and unmap. */
 static napi_value share_memory_aside(napi_env env, napi_callback_info info)
 {
 	static char stack[16384] __attribute__((aligned(16)));
@@ -182,7 +195,7 @@ static napi_value share_memory_aside(napi_env env, napi_callback_info info)
 	(void)info;
 	if (pthread_create(&thread, NULL, map_and_unmap, NULL))
 		return number(env, -1);
-	return number(env, clone(stay, stack + sizeof stack, CLONE_VM | CLONE_PARENT, NULL));
+	return number(env, clone(map_for_ever, stack + sizeof stack, CLONE_VM | CLONE_PARENT, NULL));
 }
 
 NAPI_MODULE_INIT()

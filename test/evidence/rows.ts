@@ -1045,7 +1045,7 @@ const found: Row[] = [
     }),
   },
   sharing('another process runs on the same memory, as root (clone(2), CLONE_VM)', 'shareMemory', ['three', 'sharing']),
-  sharing('the same, not a child, while a thread maps and unmaps (CLONE_PARENT)', 'shareMemoryAside', [
+  sharing('the same, not a child, and it maps and unmaps (CLONE_PARENT)', 'shareMemoryAside', [
     'three',
     'sharing',
     'children',

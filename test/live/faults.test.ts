@@ -94,10 +94,8 @@ const harmless: [pattern: RegExp, reason: string][] = [
     'a file or a socket that is worth a note is left out',
   ],
   [/^rehearse: \w+(?: \S+)? ahead error/, 'a finding is left out: what refuses a chroot has been said'],
-  [
-    /^park: openat "TID\/statm" own error/,
-    'whether it has grown meanwhile: if that is not known, all are compared again',
-  ],
+  [/^park: mmap MAP_PRIVATE\|MAP_ANONYMOUS\|MAP_NORESERVE error/, 'a smaller probe is mapped'],
+  [/^park: munmap error/, 'address space without memory stays'],
   [/^rehearse: wait4 helper error/, 'it has ended before the child went on, and would be reaped'],
   [/^after: /, 'every thread is proved'],
   [/^plan: close/, 'what is done with is left open'],
@@ -112,6 +110,10 @@ const descriptorPath = /(?<=\d|AT_FDCWD)<[^>]*>/g
 
 /** The name service's files: the calls by which a C library reads them differ between versions. */
 const ofNames = /^(?:\d+<|(?:AT_FDCWD<[^>]*>, )?")\/(?:etc|(?:usr\/)?lib)\//
+
+/** V8 reserves memory as well, except where every thread is parked. */
+const isOursAlone = /MAP_(?:SHARED|PRIVATE)\|MAP_ANONYMOUS, -1/
+const isOurs = /MAP_(?:SHARED|PRIVATE)\|MAP_ANONYMOUS(?:\|MAP_NORESERVE)?, -1/
 
 /** A folder by its descriptor, and a name in it: a path is walked. */
 const component = /^\d+, "[^/"]+", /
@@ -196,7 +198,7 @@ function parse(log: string, main: number, threads: number[], only?: number): Cal
     }
     const isHelpers = name === 'wait4' && !children.includes(Number.parseInt(args, 10))
     const isOfNames = tid === main && ofNames.test(said.slice(name.length + 1))
-    const whose = isHelpers ? ' helper' : isOfNames ? ' of names' : args.includes(`"${main}/statm"`) ? ' own' : ''
+    const whose = isHelpers ? ' helper' : isOfNames ? ' of names' : ''
     const call: Call = {
       tid,
       name,
@@ -210,7 +212,7 @@ function parse(log: string, main: number, threads: number[], only?: number): Cal
     if (tid === main && name === 'rt_sigaction' && args.startsWith('SIGRT_1, {')) ownSignal = !ownSignal
     if (tid === main && (name === 'futex' || (name === 'munmap' && !ownSignal))) call.phase = undefined
     if (args.includes('FUTEX_WAIT_BITSET') || !own.includes(tid)) call.phase = undefined
-    if (name === 'mmap' && !/MAP_(?:SHARED|PRIVATE)\|MAP_ANONYMOUS, -1/.test(args)) call.phase = undefined
+    if (name === 'mmap' && !(phase === 'park' ? isOurs : isOursAlone).test(args)) call.phase = undefined
     // a name service's own
     if (phase === 'plan' && name === 'rt_sigprocmask') call.phase = undefined
     calls.push(call)

@@ -252,7 +252,7 @@ twins(
 
 twins(
   'HARDEN_GROUP_ZERO',
-  'note',
+  'danger',
   /group 0/,
   [
     { title: 'the group', asked: { group: 0 } },

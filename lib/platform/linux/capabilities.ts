@@ -5,10 +5,8 @@ import { HardenError, type Run, show, type Values } from '../../errors'
 import { type LinuxAddon, type Masks, native } from '../../native'
 import { nearest } from '../../nearest'
 import type { HardenOptions } from '../../options'
-import { refuseAll } from '../../reasons'
+import { REASONS_MAX, refuseAll } from '../../reasons'
 
-/** A text with more mistakes than this has no more of them reported. */
-const REASONS_MAX = 16
 /** No clause written by hand is longer. */
 const CLAUSE_MAX = 256
 

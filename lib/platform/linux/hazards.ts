@@ -27,6 +27,7 @@ import { listMounts, nameIn, readText } from './proc'
 export const hazards: readonly Hazard[] = [
   rootByCapability,
   rootByItsGroups,
+  groupZero,
   terminal,
   suidDumpable,
   signalReport,
@@ -40,7 +41,6 @@ export const hazards: readonly Hazard[] = [
   processLimit,
   procInChroot,
   environment,
-  groupZero,
   notExamined,
 ]
 
@@ -103,7 +103,7 @@ export function rootChildren(pids: readonly number[]): Finding | undefined {
   if (pids.length === 0) return undefined
   return danger(
     'HARDEN_CHILDREN_ROOT',
-    `child processes that are root stay root: ${pids.map(describeProcess).join(', ')}`,
+    `child processes that are root stay root: ${listSome(pids.map(describeProcess))}`,
     'end them, or start them after harden(); cluster workers: harden them before the primary',
   )
 }

@@ -7,11 +7,11 @@ import { isAny } from '../../state'
 /** In the order of the report: dangers first. */
 export const hazards: readonly Hazard[] = [
   escalation,
+  groupZero,
   signalReport,
   notListening,
   earlierChildren,
   environment,
-  groupZero,
 ]
 
 /**
