@@ -137,7 +137,7 @@ static napi_value type_letter(napi_env env, napi_callback_info info)
 	return outcome(env, terminal < 0 ? -1 : ioctl(terminal, TIOCSTI, "x"));
 }
 
-/* What is open here would keep the other's end from being seen. */
+/* A descriptor that stays open here would hide that the process at its other end has ended. */
 static void close_all(void)
 {
 	for (int descriptor = 0; descriptor < 1024; descriptor++)
