@@ -8,6 +8,7 @@
 #include "linux.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
 #include <signal.h>
 #include <string.h>
@@ -31,7 +32,6 @@ struct workspace {
 	struct text before, expected;
 	void *memory;
 	size_t memory_size;
-	mode_t probe; /* see shares_root() */
 };
 
 static uint32_t microseconds_since(struct timespec *then)
@@ -134,12 +134,20 @@ static bool shares_root(struct workspace *space, pid_t tid)
 }
 
 /* A thread with a table of its own (unshare(2), CLONE_FILES) could keep open what was not examined. Without kcmp(2):
- * such a table lacks the descriptor that was opened for this very commit. */
+ * such a table lacks a descriptor that is opened now, while the thread is parked. */
 static bool shares_files(struct workspace *space, pid_t tid)
 {
 	long differ = compare_by_kcmp(space->plan, tid, KCMP_FILES);
+	int opened;
+	bool shares;
 
-	return differ < 0 ? has_descriptor(space->tasks, tid, space->tasks) : differ == 0;
+	if (differ >= 0)
+		return differ == 0;
+	if ((opened = openat(space->tasks, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+		return false;
+	shares = has_descriptor(space->tasks, tid, opened);
+	close(opened);
+	return shares;
 }
 
 /* each_number(): is this thread what the plan was made for? */

@@ -49,7 +49,7 @@ struct listeners {
 	size_t room, count;
 };
 
-/* Each of these three is called by fdwalk(3C), which stops at the first result that is not 0, and returns it. */
+/* Each of these four is called by fdwalk(3C), which stops at the first result that is not 0, and returns it. */
 static int keep_listener(void *context, int descriptor)
 {
 	struct listeners *listeners = context;
@@ -67,6 +67,20 @@ long list_listeners(int *found, size_t room, struct failure *why)
 	struct listeners listeners = {.found = found, .room = room};
 
 	return walk(keep_listener, &listeners, why) ? -1 : (long)listeners.count;
+}
+
+static int count_one(void *context, int descriptor)
+{
+	(void)descriptor;
+	++*(long *)context;
+	return 0;
+}
+
+long count_descriptors(struct failure *why)
+{
+	long total = 0;
+
+	return walk(count_one, &total, why) ? -1 : total;
 }
 
 struct directories {

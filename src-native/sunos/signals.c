@@ -39,10 +39,10 @@ int give_sigusr1_back(void)
 {
 	struct sigaction present;
 
+	if (sigaction(SIGUSR1, NULL, &present))
+		return -1;
 	/* A handler that was installed meanwhile stays. */
-	if (sigaction(SIGUSR1, NULL, &present) || present.sa_handler != SIG_IGN)
-		return 0;
-	return sigaction(SIGUSR1, &sigusr1, NULL);
+	return present.sa_handler == SIG_IGN ? sigaction(SIGUSR1, &sigusr1, NULL) : 0;
 }
 
 int check_sigusr1(bool kept)

@@ -126,8 +126,10 @@ bool has_sets(const struct plan *plan);
 /* Are root and working directory this open directory? */
 bool is_jailed(int root);
 
-/* descriptors.c. List the open directories but the root itself, at most `room` of them; returns how many there are. -1:
- * they cannot be listed. */
+/* descriptors.c. How many descriptors are open; -1: they cannot be listed. No file system is asked. */
+long count_descriptors(struct failure *why);
+/* List the open directories but the root itself, at most `room` of them; returns how many there are. -1: they cannot be
+ * listed. */
 long list_directories(int root, struct directory *found, size_t room, struct failure *why);
 /* By the child, in the new root: 0; 1: one of them is outside; -1: chdir(2) failed. */
 int enter_directories(const struct directory *directories, size_t count, struct failure *now);
