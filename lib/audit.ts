@@ -1,5 +1,5 @@
 import { isMainThread } from 'node:worker_threads'
-import type { Look, Promised } from './contract'
+import type { Promised, Threads } from './contract'
 import { accountsOf, noAccounts } from './databases'
 import { inspectorUrl } from './inspector'
 import { platform } from './platform'
@@ -31,30 +31,30 @@ export interface AuditReport {
  */
 export function audit(): AuditReport {
   const promised = readPromise(platform.addon())
-  const look = platform.look(promised?.root)
+  const found = platform.readThreads(promised?.root)
   const report: AuditReport = {
-    source: look.source,
-    threads: look.kinds
+    source: found.source,
+    threads: found.kinds
       .flatMap(({ state, threads }) =>
         threads.map(({ tid, name }) => ({ tid, name, ...reportCredentials(platform, state) })),
       )
       .sort((a, b) => Number(b.tid === process.pid) - Number(a.tid === process.pid) || a.tid - b.tid),
     promise: promised ? Object.fromEntries(promised.words) : null,
     discrepancies: promised && [
-      ...look.kinds.flatMap((kind) => compareKind(promised, kind)),
-      ...aroundIt(promised, look),
+      ...found.kinds.flatMap((kind) => compareKind(promised, kind)),
+      ...aroundIt(promised, found),
     ],
   }
-  return finish(report, () => rows(report, look, promised))
+  return finish(report, () => rows(report, found, promised))
 }
 
-function compareKind({ words }: Promised, { state, threads }: Look['kinds'][number]): Discrepancy[] {
+function compareKind({ words }: Promised, { state, threads }: Threads['kinds'][number]): Discrepancy[] {
   const differences = compare(words, state)
   return threads.flatMap(({ tid, name }) => differences.map((difference) => ({ tid, name, ...difference })))
 }
 
 /** Discrepancies of the process as a whole: its inspector is open, or a signal would open it. */
-function aroundIt({ allowInspector }: Promised, { sigusr1, kinds }: Look): Discrepancy[] {
+function aroundIt({ allowInspector }: Promised, { sigusr1, kinds }: Threads): Discrepancy[] {
   const { tid = process.pid, name = 'node' } =
     kinds.flatMap(({ threads }) => threads).find(({ tid }) => tid === process.pid) ?? {}
   const open = inspectorUrl()
@@ -69,8 +69,8 @@ function aroundIt({ allowInspector }: Promised, { sigusr1, kinds }: Look): Discr
 }
 
 /** Threads that are alike share their rows. */
-function rows({ discrepancies = [] }: AuditReport, look: Look, promised: Promised | undefined): Row[] {
-  const { source, kinds } = look
+function rows({ discrepancies = [] }: AuditReport, found: Threads, promised: Promised | undefined): Row[] {
+  const { source, kinds } = found
   const accounts = promised?.root === undefined ? accountsOf(kinds.map(({ state }) => state)) : noAccounts
   const wording = { accounts, all: platform.allNames() }
   const shown = kinds.map(({ state, threads }) => ({
@@ -81,7 +81,7 @@ function rows({ discrepancies = [] }: AuditReport, look: Look, promised: Promise
   return [
     ...discrepancyRows(discrepancies),
     ...(source === 'process' ? whole : kindRows(shown)),
-    ['verdict', `${threadsText(look)}${promised ? compared(discrepancies) : unknown}`],
+    ['verdict', `${threadsText(found)}${promised ? compared(discrepancies) : unknown}`],
   ]
 }
 
@@ -96,7 +96,7 @@ function discrepancyRows(discrepancies: readonly Discrepancy[]): Row[] {
   return [...threads].map(([what, those]): Row => ['discrepancy', `${threadList(those)}: ${what}`])
 }
 
-function threadsText({ source, kinds }: Look): string {
+function threadsText({ source, kinds }: Threads): string {
   if (source === 'process') return 'all threads'
   const count = kinds.flatMap(({ threads }) => threads).length
   const threads = count === 1 ? '1 thread' : `${count} threads`

@@ -150,7 +150,7 @@ export interface Scene {
   readonly plan: Plan
   /** Those that matter to a plan; undefined: they could not be listed. */
   readonly descriptors: readonly OpenDescriptor[] | undefined
-  /** What exists and could not be read; look() adds to it. */
+  /** What exists and could not be read; tryReading() adds to it. */
   readonly unread: Set<string>
 }
 
@@ -162,7 +162,7 @@ export interface Kind {
 }
 
 /** The state of every thread at one time. */
-export interface Look {
+export interface Threads {
   readonly source: 'proc' | 'process'
   /** Threads grouped by their state, the main thread's group first. */
   readonly kinds: readonly Kind[]
@@ -201,7 +201,7 @@ export interface Platform {
   /** Files besides Node's modules on which the next start depends. */
   libraries(): readonly string[]
   /** Every thread's state, at any time. `root`: placeOf() the new root, if there is one. */
-  look(root: string | undefined): Look
+  readThreads(root: string | undefined): Threads
 }
 
 /** What harden() has promised: a word for each field, and placeOf() the new root. */

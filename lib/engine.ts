@@ -149,12 +149,12 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
   const questions = [...plan.questions, ...questionsAhead(scene)]
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))
   if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards]), rehearsal }
-  const asked = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] as Answer }))
-  for (const { question, answer } of asked) {
+  const answered = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] as Answer }))
+  for (const { question, answer } of answered) {
     debugAnswer(question, answer)
     run(() => refuseAnswer(platform, plan, question, answer))
   }
-  return { findings: inOrder([...plan.findings, ...hazards, ...findingsAhead(scene, asked)]), rehearsal }
+  return { findings: inOrder([...plan.findings, ...hazards, ...findingsAhead(scene, answered)]), rehearsal }
 }
 
 /** Dangers first. */

@@ -10,10 +10,10 @@ import type { Finding, Question, Scene } from './contract'
 import { errnoName, showPath } from './errors'
 import { attempt, danger, exchangedThrough, listSome, note } from './hazards'
 import type { Answer } from './native'
-import { filesRead, foldersAsked } from './places'
+import { filesRead, foldersSearched } from './places'
 
 /** A question and the rehearsing child's answer. */
-interface Asked {
+interface Answered {
   readonly question: Question
   readonly answer: Answer
 }
@@ -48,7 +48,7 @@ function nextStart({ platform }: Scene): Question[] {
     ...modules().slice(0, FILES_MAX),
     ...platform.libraries(),
     ...filesRead(),
-    ...foldersAsked(),
+    ...foldersSearched(),
   ])
   // sorted, so that the folders that two paths share are walked once
   return [...paths]
@@ -107,16 +107,16 @@ function reach(): Question[] {
   ]
 }
 
-/** @param asked in the order of the questions */
-export function findingsAhead(scene: Scene, asked: readonly Asked[]): Finding[] {
-  const own = asked.filter(({ question }) => question.option === undefined)
+/** @param answered in the order of the questions */
+export function findingsAhead(scene: Scene, answered: readonly Answered[]): Finding[] {
+  const own = answered.filter(({ question }) => question.option === undefined)
   const user = scene.plan.wanted.user.real
   return [
     exchangeable(user, own),
     staleSocket(user, own),
     foreignFiles(own),
     outOfReach(user, own),
-    othersCanExchange(asked),
+    othersCanExchange(answered),
     unanswered(own),
     beyondLimits(scene),
   ].filter((finding) => finding !== undefined)
@@ -124,15 +124,15 @@ export function findingsAhead(scene: Scene, asked: readonly Asked[]): Finding[] 
 
 /** A path that does not exist cannot be exchanged, and one on procfs names no file. Before Linux 5.8 there is no
  * faccessat2(2). */
-function isUnanswered({ question: { kind }, answer: { errno } }: Asked): boolean {
+function isUnanswered({ question: { kind }, answer: { errno } }: Answered): boolean {
   const { EACCES, ENOENT, ENOTDIR, ELOOP, ENOSYS } = constants.errno
   if (kind === 'exchange') return ![0, ENOENT, ENOTDIR, ELOOP].includes(errno)
   return kind === 'reopen' && ![0, EACCES, ENOENT, ENOSYS].includes(errno)
 }
 
 /** Without this finding, a missing answer would look like a good one. */
-function unanswered(asked: readonly Asked[]): Finding | undefined {
-  const found = asked.filter(isUnanswered)
+function unanswered(answered: readonly Answered[]): Finding | undefined {
+  const found = answered.filter(isUnanswered)
   if (found.length === 0) return undefined
   const named = found.map(
     ({ question: { path, role }, answer }) => `${showPath(path || role)} (${errnoName(answer.errno)})`,
@@ -157,18 +157,18 @@ function beyondLimits(scene: Scene): Finding | undefined {
   )
 }
 
-const isUsers = ({ answer }: Asked): boolean => answer.by === 'user' || answer.by === 'writer'
+const isUsers = ({ answer }: Answered): boolean => answer.by === 'user' || answer.by === 'writer'
 
 /** What to give to root: a file that can be written to, or the folder that lets the path lead elsewhere. */
-function placeOf(user: number, { question, answer: { by, found } }: Asked): string {
+function placeOf(user: number, { question, answer: { by, found } }: Answered): string {
   const path = found ?? question.path
   return by === 'user' ? exchangedThrough(path, user) : path
 }
 
 /** "'/srv/app', '/var/log/mail' (descriptor 19, open for writing) and 2 more" */
-function listPlaces(user: number, asked: readonly Asked[]): string {
+function listPlaces(user: number, answered: readonly Answered[]): string {
   const places = new Map<string, string>()
-  for (const each of asked) {
+  for (const each of answered) {
     const place = placeOf(user, each)
     if (!places.has(place)) places.set(place, each.question.role)
   }
@@ -185,8 +185,8 @@ const giveToRoot = 'give them, and the folders above, to root (chown root, chmod
 /** The folder may belong to the user for a reason. */
 const keepLog = "open a log after harden(), or keep it in a folder of root's, in which the file was made beforehand"
 
-function exchangeable(user: number, asked: readonly Asked[]): Finding | undefined {
-  const found = asked.filter(
+function exchangeable(user: number, answered: readonly Answered[]): Finding | undefined {
+  const found = answered.filter(
     (each) => isUsers(each) && (each.question.role !== 'socket' || isOpenToOthers(each.question.path)),
   )
   if (found.length === 0) return undefined
@@ -197,8 +197,8 @@ function exchangeable(user: number, asked: readonly Asked[]): Finding | undefine
   )
 }
 
-function staleSocket(user: number, asked: readonly Asked[]): Finding | undefined {
-  const found = asked.filter(
+function staleSocket(user: number, answered: readonly Answered[]): Finding | undefined {
+  const found = answered.filter(
     (each) => each.question.role === 'socket' && isUsers(each) && !isOpenToOthers(each.question.path),
   )
   if (found.length === 0) return undefined
@@ -210,9 +210,9 @@ function staleSocket(user: number, asked: readonly Asked[]): Finding | undefined
 }
 
 /** Open files and devices; permissions do not matter to sockets and pipes. */
-function foreignFiles(asked: readonly Asked[]): Finding | undefined {
+function foreignFiles(answered: readonly Answered[]): Finding | undefined {
   // before Linux 5.8 the call does not exist, and fails with ENOSYS
-  const foreign = asked.filter(
+  const foreign = answered.filter(
     ({ question, answer }) => question.kind === 'reopen' && answer.errno === constants.errno.EACCES,
   )
   if (foreign.length === 0) return undefined
@@ -226,9 +226,9 @@ function foreignFiles(asked: readonly Asked[]): Finding | undefined {
 }
 
 /** Only paths that exist and are closed to the new user. */
-function outOfReach(user: number, asked: readonly Asked[]): Finding | undefined {
+function outOfReach(user: number, answered: readonly Answered[]): Finding | undefined {
   const roles = new Map<string, string[]>()
-  for (const { question, answer } of asked) {
+  for (const { question, answer } of answered) {
     const { kind, role, path } = question
     if (answer.errno !== constants.errno.EACCES || !['read', 'write', 'enter'].includes(kind)) continue
     roles.set(role, [...(roles.get(role) ?? []), path])
@@ -245,8 +245,8 @@ function outOfReach(user: number, asked: readonly Asked[]): Finding | undefined 
 }
 
 /** A process that can write to a directory can exchange what lies in it (path_resolution(7), rename(2)). */
-function othersCanExchange(asked: readonly Asked[]): Finding | undefined {
-  const found = asked.find(({ question, answer }) => question.option === 'chroot' && answer.by === 'others')
+function othersCanExchange(answered: readonly Answered[]): Finding | undefined {
+  const found = answered.find(({ question, answer }) => question.option === 'chroot' && answer.by === 'others')
   if (!found) return undefined
   const path = found.answer.found ?? found.question.path
   return note(

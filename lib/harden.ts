@@ -29,16 +29,16 @@ const hardened = channel('privdrop:hardened')
 export function harden(options: HardenOptions): HardenReport
 export function harden(options: unknown, ...more: readonly unknown[]): HardenReport {
   const reasons = new Reasons(false)
-  const asked = validate(options, reasons.run, { name: 'harden', more, textOf: platform.textOf })
-  reasons.asked = asked
+  const checked = validate(options, reasons.run, { name: 'harden', more, textOf: platform.textOf })
+  reasons.options = checked
   if (reasons.found) {
-    lookUp(platform, asked, reasons)
+    lookUp(platform, checked, reasons)
     throw reasons.error()
   }
-  return namingPlaces(asked, () => hardenAs(asked, reasons))
+  return namingPlaces(checked, () => hardenAs(checked, reasons))
 }
 
-function hardenAs(asked: HardenOptions, reasons: Reasons): HardenReport {
+function hardenAs(checked: HardenOptions, reasons: Reasons): HardenReport {
   refuseHere()
   const addon = platform.addon()
   const timings: Timing[] = []
@@ -49,21 +49,21 @@ function hardenAs(asked: HardenOptions, reasons: Reasons): HardenReport {
   try {
     // First: no signal opens the inspector from here on, so what is closed stays closed.
     const keepSigusr1 = holdSigusr1()
-    plan = timed(timings, 'resolve', () => makePlan(platform, asked, reasons))
+    plan = timed(timings, 'resolve', () => makePlan(platform, checked, reasons))
     const examined = examine(platform, plan, timings, reasons.run)
-    reasons.run(() => refuseInspector(asked))
+    reasons.run(() => refuseInspector(checked))
     if (reasons.found) throw reasons.error()
     findings = examined.findings
     rehearsal = examined.rehearsal as Rehearsal // undefined only if it was refused
-    makePromise(addon, plan, asked)
-    done = commit(platform, plan, rehearsal, keepSigusr1, () => refuseInspector(asked))
+    makePromise(addon, plan, checked)
+    done = commit(platform, plan, rehearsal, keepSigusr1, () => refuseInspector(checked))
   } catch (error) {
     if (addon.giveSigusr1Back()) addon.endProcess('SIGUSR1 cannot be given back')
     closeRoot(plan?.root)
     throw error
   }
   // Every thread is proved: nothing below is a refusal, and only an open inspector ends the process.
-  endIfInspectorIsOpen(asked, addon)
+  endIfInspectorIsOpen(checked, addon)
   enteredRoot(plan.root)
   const report = makeReport(platform, plan, rehearsal, done, timings, findings)
   announce(report, done)

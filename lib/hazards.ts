@@ -35,7 +35,7 @@ export function attempt<T>(part: () => T): T | undefined {
 }
 
 /** Like attempt(), and remembers what exists but was refused: findings that depend on it are missing then. */
-export function look<T>({ unread }: Pick<Scene, 'unread'>, what: string, part: () => T): T | undefined {
+export function tryReading<T>({ unread }: Pick<Scene, 'unread'>, what: string, part: () => T): T | undefined {
   try {
     return part()
   } catch (error) {

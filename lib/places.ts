@@ -24,9 +24,9 @@ export function remember(read: Iterable<readonly [option: string, value: ReadVal
     else values.delete(option)
 }
 
-export function rememberFiles(read: Iterable<string>, asked: Iterable<string>): void {
+export function rememberFiles(read: Iterable<string>, searched: Iterable<string>): void {
   for (const path of read) files.add(path)
-  for (const path of asked) folders.add(path)
+  for (const path of searched) folders.add(path)
 }
 
 /** The files that readSecurityConfig() has read in this process, as absolute paths. A user who can exchange one decides
@@ -37,7 +37,7 @@ export const filesRead = (): readonly string[] => [...files]
  * The same holds for a user who can create files in these folders: those that an include names, and, for a file that
  * does not exist, the last folder on its path that does.
  */
-export const foldersAsked = (): readonly string[] => [...folders]
+export const foldersSearched = (): readonly string[] => [...folders]
 
 /** @param option as errors name it: 'user', 'supplementalGroups[1]' */
 export function findPlace(option: string, options: object): string | undefined {

@@ -36,17 +36,17 @@ export function plan(options: HardenOptions): HardenPlan
 export function plan(options: unknown, ...more: readonly unknown[]): HardenPlan {
   const reasons = new Reasons(true)
   const { run, errors } = reasons
-  const asked = validate(options, run, { name: 'plan', more, textOf: platform.textOf })
-  reasons.asked = asked
+  const checked = validate(options, run, { name: 'plan', more, textOf: platform.textOf })
+  reasons.options = checked
   if (reasons.found) {
-    lookUp(platform, asked, reasons)
+    lookUp(platform, checked, reasons)
     throw reasons.error()
   }
-  const made = namingPlaces(asked, () => makePlan(platform, asked, reasons))
+  const made = namingPlaces(checked, () => makePlan(platform, checked, reasons))
   try {
     const { findings, rehearsal } = examine(platform, made, [], run)
     const rehearsed = rehearsal ? made.steps.length : stepsRehearsed(made.steps, errors)
-    run(() => refuseInspector(asked))
+    run(() => refuseInspector(checked))
     return report(made, made.steps.slice(0, rehearsed), errors, findings)
   } finally {
     closeRoot(made.root)

@@ -15,7 +15,7 @@ export class Reasons {
   }
 
   /** The options given, once they have been read: their places in files are named in errors. */
-  asked: object = {}
+  options: object = {}
 
   get found(): boolean {
     return this.errors.length > 0
@@ -26,7 +26,7 @@ export class Reasons {
     try {
       return part()
     } catch (caught) {
-      const error = withPlace(caught, this.asked)
+      const error = withPlace(caught, this.options)
       if (!(error instanceof HardenError)) throw error
       // The rehearsal may find a reason again.
       if (!this.errors.some(({ message }) => message === error.message)) this.errors.push(error)

@@ -1,7 +1,7 @@
 /** Promise: audit() shows each thread as it was read, and reports whatever is not as harden() left it. */
 import t, { type Test } from 'tap'
 import type { AuditReport } from '../lib/audit'
-import type { Kind, Look, Promised } from '../lib/contract'
+import type { Kind, Promised, Threads } from '../lib/contract'
 import { type Accounts, noAccounts } from '../lib/databases'
 import { inWords } from '../lib/state'
 import { allFour, type Masked, stateOf } from './states'
@@ -54,9 +54,9 @@ const differences = [
 interface World {
   promised?: Promised | undefined
   inspector?: string
-  sigusr1?: Look['sigusr1']
+  sigusr1?: Threads['sigusr1']
   isMainThread?: boolean
-  source?: Look['source']
+  source?: Threads['source']
 }
 
 const accounts: Accounts = {
@@ -80,7 +80,7 @@ function auditOf(t: Test, kinds: readonly Kind[], world: World = {}): AuditRepor
         name: 'linux',
         addon: () => undefined,
         allNames: () => [],
-        look: (root: unknown): Look => {
+        readThreads: (root: unknown): Threads => {
           asked.push(root)
           return { source, kinds, sigusr1 }
         },
@@ -160,7 +160,7 @@ t.test('an inspector that is open, unless it was accepted', async (t) => {
 })
 
 t.test('what SIGUSR1 does', async (t) => {
-  const found = (sigusr1: Look['sigusr1'], isMainThread = true) =>
+  const found = (sigusr1: Threads['sigusr1'], isMainThread = true) =>
     auditOf(t, [kind([main])], { sigusr1, isMainThread }).discrepancies?.map(({ field, wanted, found }) => [
       field,
       wanted,
@@ -177,14 +177,14 @@ t.test('what SIGUSR1 does', async (t) => {
   t.strictSame(found('caught'), [], 'a listener of the application')
 })
 
-t.test('what could not be looked at is no report', async (t) => {
+t.test('what could not be read is no report', async (t) => {
   const mine = new RangeError('mine')
   const { audit } = t.mockRequire<typeof import('../lib/audit')>('../lib/audit', {
     '../lib/promise': { readPromise: () => undefined },
     '../lib/platform': {
       platform: {
         addon: () => undefined,
-        look: () => {
+        readThreads: () => {
           throw mine
         },
       },

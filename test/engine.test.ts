@@ -64,7 +64,7 @@ function system(parts: Partial<Platform> = {}, addon: Partial<Addon> = {}) {
     callOf: (kind) => kind,
     allNames: unexpected,
     libraries: () => ['/lib/libc.so.6'],
-    look: unexpected,
+    readThreads: unexpected,
     ...parts,
   }
   return { platform, done, given }

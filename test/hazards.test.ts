@@ -7,11 +7,11 @@ import {
   environment as environmentOf,
   groupsLost,
   groupZero,
-  look,
   notExamined,
   note,
   rootByItsGroups,
   sharedPort,
+  tryReading,
   wayOfGroup,
 } from '../lib/hazards'
 import { type Addon, native, type OpenDescriptor } from '../lib/native'
@@ -62,7 +62,7 @@ t.test('a finding', async (t) => {
   t.strictSame(note('HARDEN_NPROC', 'it is odd', 'mend it'), { code: 'HARDEN_NPROC', level: 'note', ...fields })
 })
 
-t.test('what cannot be looked at', async (t) => {
+t.test('what cannot be read', async (t) => {
   t.equal(
     attempt(() => 7),
     7,
@@ -78,11 +78,11 @@ t.test('what cannot be looked at', async (t) => {
 t.test('what is there and refused is remembered, and said', async (t) => {
   const scene = sceneOf()
   const refused = (what: string, code: string) =>
-    look(scene, what, () => {
+    tryReading(scene, what, () => {
       throw Object.assign(new Error(code), { code })
     })
   t.equal(
-    look(scene, '/proc/a', () => 7),
+    tryReading(scene, '/proc/a', () => 7),
     7,
   )
   for (const code of ['ENOENT', 'ESRCH']) t.equal(refused(`/proc/${code}`, code), undefined, 'it is not there')

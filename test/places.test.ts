@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import { HardenError } from '../lib/errors'
 import { readSecurityConfig } from '../lib/index'
 import { validate } from '../lib/options'
-import { filesRead, findPlace, foldersAsked, namingPlaces, withPlace } from '../lib/places'
+import { filesRead, findPlace, foldersSearched, namingPlaces, withPlace } from '../lib/places'
 import { refusal } from './refused'
 
 function written(t: Test, files: Record<string, string>): string {
@@ -114,9 +114,9 @@ t.test('the files, and where those that are not there could be created', async (
     's/y': '',
   })
   const news = (call: () => void): string[][] => {
-    const before = [filesRead(), foldersAsked()]
+    const before = [filesRead(), foldersSearched()]
     call()
-    return [filesRead(), foldersAsked()].map((paths, index) =>
+    return [filesRead(), foldersSearched()].map((paths, index) =>
       paths.filter((name) => !before[index]?.includes(name)).map((name) => name.slice(path.length)),
     )
   }

@@ -57,7 +57,7 @@ t.test('each of its methods refuses', async (t) => {
   const { unsupported } = t.mockRequire<typeof import('../lib/platform/unsupported')>('../lib/platform/unsupported')
   const methods = [
     ...(['addon', 'observe', 'decide', 'rehearse', 'commit', 'explain'] as const),
-    ...(['callOf', 'remedyForAnswer', 'rootChildren', 'allNames', 'libraries', 'look'] as const),
+    ...(['callOf', 'remedyForAnswer', 'rootChildren', 'allNames', 'libraries', 'readThreads'] as const),
   ]
   // what says of the options alone what is wrong, before that
   const others = ['hazards', 'name', 'readTexts', 'textOf']

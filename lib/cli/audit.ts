@@ -50,14 +50,14 @@ a note. The last line is the verdict.
 /** @throws UnreadableError */
 function read(pid: string): ProcessReport {
   try {
-    return look(Number(pid))
+    return reportOn(Number(pid))
   } catch (error) {
     const { code = 'ERR_HARDEN_PROC' } = error as NodeJS.ErrnoException
     throw new UnreadableError(code, whyNot(pid, error as NodeJS.ErrnoException))
   }
 }
 
-function look(pid: number): ProcessReport {
+function reportOn(pid: number): ProcessReport {
   // a kernel without seccomp has no such line
   const kinds = readKinds(pid, undefined, (status) => lineOf(status, 'Seccomp') ?? '0')
   const threads = kinds.flatMap(({ state, threads, extra }) => {

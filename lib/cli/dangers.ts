@@ -34,7 +34,7 @@ interface Rule {
   readonly code: AuditCode
   readonly level: Finding['level']
   /** What to say of this thread, or false. */
-  look(thread: Thread): string | false
+  messageFor(thread: Thread): string | false
   readonly remedy: string
 }
 
@@ -46,19 +46,19 @@ const rules: readonly Rule[] = [
   {
     code: 'AUDIT_ROOT',
     level: 'danger',
-    look: (thread) => isRoot(thread) && 'is root, which owns the files of the system, even without capabilities',
+    messageFor: (thread) => isRoot(thread) && 'is root, which owns the files of the system, even without capabilities',
     remedy: 'run it as a user of its own',
   },
   {
     code: 'AUDIT_ROOT_AGAIN',
     level: 'danger',
-    look: (thread) => mayBeRoot(thread) && !isRoot(thread) && 'becomes root again by one seteuid(0)',
+    messageFor: (thread) => mayBeRoot(thread) && !isRoot(thread) && 'becomes root again by one seteuid(0)',
     remedy: 'set the real and the saved user, too: setresuid(2)',
   },
   {
     code: 'AUDIT_GROUP_ROOT',
     level: 'danger',
-    look: (thread) =>
+    messageFor: (thread) =>
       !mayBeRoot(thread) &&
       !isArbitrary(thread.user.effective) &&
       hasRootGroup(thread) &&
@@ -68,14 +68,14 @@ const rules: readonly Rule[] = [
   {
     code: 'AUDIT_GROUP_ROOT',
     level: 'note',
-    look: (thread) =>
+    messageFor: (thread) =>
       isArbitrary(thread.user.effective) && hasRootGroup(thread) && "is in root's group, 0, as OpenShift has it",
     remedy: "see that what is open to root's group in the image is meant for the server",
   },
   {
     code: 'AUDIT_GROUP_IS_ROOT',
     level: 'danger',
-    look: (thread) => {
+    messageFor: (thread) => {
       const ways = mayBeRoot(thread) ? [] : waysOfGroups(thread)
       return (
         ways.length > 0 &&
@@ -87,7 +87,7 @@ const rules: readonly Rule[] = [
   {
     code: 'AUDIT_CAPABILITY_IS_ROOT',
     level: 'danger',
-    look: (thread) => {
+    messageFor: (thread) => {
       const ways = mayBeRoot(thread) ? [] : waysToRoot(thread.capabilities.permitted)
       const reasons = ways.map(([names, reason]) => `${names} (${reason})`).join(', ')
       return reasons !== '' && `becomes root by what it retains: ${reasons}`
@@ -97,7 +97,7 @@ const rules: readonly Rule[] = [
   {
     code: 'AUDIT_NEW_PRIVILEGES',
     level: 'note',
-    look: (thread) =>
+    messageFor: (thread) =>
       !mayBeRoot(thread) &&
       !thread.noNewPrivileges &&
       `gains what set-user-ID programs have when it executes them: no_new_privs is off${isTrimmed(thread) ? '' : ', and the bounding set not trimmed'}`,
@@ -124,8 +124,8 @@ function isTrimmed({ capabilities: { bounding, permitted, inheritable } }: Threa
 
 /** @param alike whether all threads are alike */
 export function findDangers(pid: number, threads: readonly Thread[], alike: boolean): AuditFinding[] {
-  const found: AuditFinding[] = rules.flatMap(({ look, ...rule }) =>
-    apply(look, threads).map((message) => ({ ...rule, message })),
+  const found: AuditFinding[] = rules.flatMap(({ messageFor, ...rule }) =>
+    apply(messageFor, threads).map((message) => ({ ...rule, message })),
   )
   if (!alike)
     found.unshift({
@@ -140,8 +140,8 @@ export function findDangers(pid: number, threads: readonly Thread[], alike: bool
 }
 
 /** One message for each statement, with the threads that it is true of. */
-function apply(look: Rule['look'], threads: readonly Thread[]): string[] {
-  const said = threads.map(look)
+function apply(messageFor: Rule['messageFor'], threads: readonly Thread[]): string[] {
+  const said = threads.map(messageFor)
   return [...new Set(said)].flatMap((what) => {
     if (what === false) return []
     const those = threads.filter((_, index) => said[index] === what)

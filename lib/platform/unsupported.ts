@@ -26,5 +26,5 @@ export const unsupported: Platform = {
   rootChildren: refuse,
   allNames: refuse,
   libraries: refuse,
-  look: refuse,
+  readThreads: refuse,
 }

@@ -321,7 +321,7 @@ export const mutants = {
     name: 'an audit that cannot look finds nothing',
     changes: [
       [
-        'lib/platform/linux/look.ts',
+        'lib/platform/linux/threads.ts',
         'throw noProc((error as Error).message)',
         "return { source: 'proc', kinds: [], sigusr1: 'ignored' };",
       ],

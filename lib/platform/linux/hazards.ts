@@ -11,13 +11,13 @@ import {
   groupZero,
   isClusterWorker,
   listSome,
-  look,
   notExamined,
   note,
   notListening,
   rootByItsGroups,
   sharedPort,
   signalReport,
+  tryReading,
 } from '../../hazards'
 import { type LinuxAddon, native } from '../../native'
 import { capabilityNames, maskOf } from './capabilities'
@@ -44,7 +44,8 @@ export const hazards: readonly Hazard[] = [
   notExamined,
 ]
 
-const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined => look(scene, path, () => readText(path))
+const read = (scene: Pick<Scene, 'unread'>, path: string): string | undefined =>
+  tryReading(scene, path, () => readText(path))
 
 /** A field of proc_pid_stat(5), from the third on; the second is a name with any characters. */
 function statField(stat: string | undefined, field: number): number | undefined {
@@ -231,7 +232,7 @@ function procInChroot(scene: Scene): Finding | undefined {
 
 function isMountOfProc(scene: Scene, root: string): boolean {
   const below = root === '/' ? '/' : `${root}/`
-  return (look(scene, '/proc/self/mountinfo', listMounts) ?? []).some(
+  return (tryReading(scene, '/proc/self/mountinfo', listMounts) ?? []).some(
     ({ path, type }) => type === 'proc' && path.startsWith(below),
   )
 }

@@ -4,10 +4,10 @@ import { type Failure, isFailure, type LinuxAddon, type LinuxPlan, native } from
 import type { State } from '../../state'
 import { capabilityNames, kernelMask, maskOf, readTexts, textOf } from './capabilities'
 import { hazards, rootChildren } from './hazards'
-import { look } from './look'
 import { decide } from './plan'
 import { parseStatus } from './proc'
 import { callOf, explain, noProc, remedyForAnswer } from './refusal'
+import { readThreads } from './threads'
 
 const addon = () => native<LinuxAddon>()
 
@@ -27,7 +27,7 @@ export const linux: Platform = {
   rootChildren,
   allNames: () => capabilityNames(kernelMask()),
   libraries: () => addon().libraries(),
-  look,
+  readThreads,
 }
 
 /** NGROUPS_MAX: a constant since Linux 2.6.4 (getgroups(2)). */

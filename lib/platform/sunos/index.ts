@@ -3,7 +3,7 @@
  * all its threads.
  */
 import { statSync } from 'node:fs'
-import type { Committed, Look, Observation, Plan, Platform, Question, Rehearsal } from '../../contract'
+import type { Committed, Observation, Plan, Platform, Question, Rehearsal, Threads } from '../../contract'
 import { type Failure, isFailure, native, type SunosAddon, type SunosPlan, type SunosState } from '../../native'
 import { placeOf } from '../../root'
 import type { State } from '../../state'
@@ -30,7 +30,7 @@ export const sunos: Platform = {
   rootChildren: () => undefined, // the system does not list them: HARDEN_CHILDREN says that there are some
   allNames: allPrivileges,
   libraries: () => [],
-  look,
+  readThreads,
 }
 
 function stateOf({ user, group, groups, privileges, flags }: SunosState, jailed: boolean): State {
@@ -98,7 +98,7 @@ function commit(plan: Plan, { text: expected, inside }: Rehearsal, keepSigusr1: 
   }
 }
 
-function look(root: string | undefined): Look {
+function readThreads(root: string | undefined): Threads {
   const observed = addon().observe()
   if (isFailure(observed)) throw explain(observed, undefined, [])
   const jailed = root !== undefined && placeOf(statSync('/', { bigint: true })) === root

@@ -1,9 +1,9 @@
 /** Promise: audit() trusts a /proc only if it shows this very process, and leaves out none of its threads. */
 import fs, { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import type { Look } from '../lib/contract'
+import type { Threads } from '../lib/contract'
 import * as addon from '../lib/native'
-import { look as realLook } from '../lib/platform/linux/look'
+import { readThreads as realRead } from '../lib/platform/linux/threads'
 import { refusal } from './refused'
 import { mail, observed, stateOf, statusOf } from './states'
 
@@ -23,7 +23,7 @@ const own: Answers = {
 const withStatus = (change: (status: string) => string) => ({ ...own, '/proc/self/status': change(statusOf(mail)) })
 const withPids = (pids: string) => withStatus((status) => status.replace(/^NStgid:.*$/m, `NStgid:\t${pids}`))
 
-function lookAt(t: Test, answers: Answers): (root?: string) => Look {
+function reader(t: Test, answers: Answers): (root?: string) => Threads {
   const ask = (path: string) => {
     const answer = answers[path]
     if (answer === undefined) throw new Error(`${path} was not expected`)
@@ -32,11 +32,14 @@ function lookAt(t: Test, answers: Answers): (root?: string) => Look {
   }
   const text = { openSync: (path: string) => path, readFileSync: ask, closeSync: () => {} }
   const calls = { ...text, readdirSync: ask, readlinkSync: ask, statfsSync: ask, statSync: ask }
-  const { look } = t.mockRequire<typeof import('../lib/platform/linux/look')>('../lib/platform/linux/look', {
-    '../lib/native': addon, // it would look for its file there
-    'node:fs': { ...fs, ...calls },
-  })
-  return (root) => look(root)
+  const { readThreads } = t.mockRequire<typeof import('../lib/platform/linux/threads')>(
+    '../lib/platform/linux/threads',
+    {
+      '../lib/native': addon, // it would look for its file there
+      'node:fs': { ...fs, ...calls },
+    },
+  )
+  return (root) => readThreads(root)
 }
 
 const threads = [{ tid: process.pid, name: 'node' }]
@@ -44,9 +47,9 @@ const state = stateOf({ ...mail, securebits: undefined })
 
 t.test('ours', async (t) => {
   const found = { source: 'proc', kinds: [{ state, threads, extra: '' }], sigusr1: 'ignored' }
-  t.strictSame(lookAt(t, own)(), found)
+  t.strictSame(reader(t, own)(), found)
   const old = withStatus((status) => status.replace(/^NStgid.*\n/m, ''))
-  t.strictSame(lookAt(t, old)(), found, 'before Linux 4.1 there is no telling')
+  t.strictSame(reader(t, old)(), found, 'before Linux 4.1 there is no telling')
 })
 
 t.test('whose /proc it is', async (t) => {
@@ -75,7 +78,7 @@ t.test('whose /proc it is', async (t) => {
     ],
   ]
   for (const [title, answers, reason] of table) {
-    const error = refusal(() => lookAt(t, answers)())
+    const error = refusal(() => reader(t, answers)())
     t.match(error, { code: 'ERR_HARDEN_PROC', step: 'proc', remedy: /^mount procfs.*npx privdrop audit/ }, title)
     t.ok(error.message.startsWith(`the threads of this process cannot be read from /proc: ${reason}. Remedy: `), title)
     t.notOk('syscall' in error || 'errno' in error)
@@ -84,14 +87,14 @@ t.test('whose /proc it is', async (t) => {
 
 t.test('the root in which each thread should be', async (t) => {
   const links = { [`${task}/${process.pid}/root`]: { dev: 8n, ino: 2n }, [`${task}/${process.pid}/cwd`]: '/' }
-  const look = lookAt(t, { ...own, ...links })
-  t.equal(look('8:2').kinds[0]?.state.jailed, true)
-  t.equal(look('8:3').kinds[0]?.state.jailed, false)
-  t.equal(look().kinds[0]?.state.jailed, false)
+  const read = reader(t, { ...own, ...links })
+  t.equal(read('8:2').kinds[0]?.state.jailed, true)
+  t.equal(read('8:3').kinds[0]?.state.jailed, false)
+  t.equal(read().kinds[0]?.state.jailed, false)
 })
 
 t.test('what SIGUSR1 does', async (t) => {
-  const table: [ignored: string, caught: string | undefined, Look['sigusr1']][] = [
+  const table: [ignored: string, caught: string | undefined, Threads['sigusr1']][] = [
     ['0000000000000200', '0000000000000000', 'ignored'],
     ['0000000000000200', undefined, 'ignored'],
     ['0000000000000000', '0000000000000200', 'caught'],
@@ -102,13 +105,13 @@ t.test('what SIGUSR1 does', async (t) => {
   ]
   for (const [ignored, caught, expected] of table) {
     const lines = `SigIgn:\t${ignored}\n${caught === undefined ? '' : `SigCgt:\t${caught}\n`}`
-    const { sigusr1 } = lookAt(
+    const { sigusr1 } = reader(
       t,
       withStatus((status) => status.replace(/^SigIgn:.*\n/m, lines)),
     )()
     t.equal(sigusr1, expected, lines)
   }
-  const { sigusr1 } = lookAt(
+  const { sigusr1 } = reader(
     t,
     withStatus((status) => status.replace(/^SigIgn:.*\n/m, '')),
   )()
@@ -119,12 +122,12 @@ t.test('this process, as its own kernel has it', async (t) => {
   const listener = () => {}
   process.on('SIGUSR1', listener)
   t.teardown(() => process.removeListener('SIGUSR1', listener))
-  const { source, kinds, sigusr1 } = realLook(undefined)
+  const { source, kinds, sigusr1 } = realRead(undefined)
   t.strictSame([source, sigusr1], ['proc', 'caught'])
   t.equal(kinds[0]?.threads[0]?.tid, process.pid)
   t.equal(kinds[0]?.threads[0]?.name, readFileSync('/proc/self/comm', 'latin1').trimEnd())
 })
 
 t.test('the texts of these tests are texts', async (t) => {
-  t.strictSame({ ...lookAt(t, own)().kinds[0]?.state, securebits: 0 }, observed(mail).state)
+  t.strictSame({ ...reader(t, own)().kinds[0]?.state, securebits: 0 }, observed(mail).state)
 })

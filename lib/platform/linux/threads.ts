@@ -1,7 +1,7 @@
 /** What audit() reads: every thread of this process, from its own /proc. */
 import { statfsSync } from 'node:fs'
 import { constants } from 'node:os'
-import type { Look } from '../../contract'
+import type { Threads } from '../../contract'
 import { lineOf, readKinds, readText } from './proc'
 import { noProc } from './refusal'
 
@@ -13,7 +13,7 @@ const PROC_SUPER_MAGIC = 0x9fa0
  *
  * @throws HardenError ERR_HARDEN_PROC
  */
-export function look(root: string | undefined): Look {
+export function readThreads(root: string | undefined): Threads {
   try {
     const status = readText('/proc/self/status')
     refuseForeignProc(status)
@@ -37,7 +37,7 @@ function idsOf(status: string): string {
 }
 
 /** proc_pid_status(5), SigIgn and SigCgt: bit N-1 is signal N. Dispositions belong to the process (signal(7)). */
-function dispositionOf(status: string): Look['sigusr1'] {
+function dispositionOf(status: string): Threads['sigusr1'] {
   const bit = 1n << BigInt(constants.signals.SIGUSR1 - 1)
   const has = (label: string) => (BigInt(`0x${lineOf(status, label) ?? '0'}`) & bit) !== 0n
   return has('SigIgn') ? 'ignored' : has('SigCgt') ? 'caught' : 'default'
