@@ -662,6 +662,17 @@ t.test('the child could take root back', async (t) => {
   })
 })
 
+t.test('the process that answers for the new user was ended', async (t) => {
+  const error = refusalOf(t, failure('exchange', { syscall: 'wait4', errno: constants.errno.ECHILD }), {})
+  t.match(error, {
+    code: 'ERR_HARDEN_NOT_PERMITTED',
+    step: 'exchange',
+    syscall: 'wait4',
+    message: /was ended before it had answered$|was ended before it had answered\./,
+    remedy: /^give the server an account of its own/,
+  })
+})
+
 t.test('a descriptor by which the plan would be undone', async (t) => {
   const directory = failure('descriptors', { syscall: 'open', item: 21 })
   const ring = failure('descriptors', { syscall: 'io_uring_setup', item: 22 })
