@@ -138,7 +138,7 @@ export type Values = Pick<HardenErrorFields, 'found' | 'wanted'>
 
 /** A value for an error message: short, and shown without running its code. */
 export function show(value: unknown): string {
-  if (typeof value === 'string') return value.length > 64 ? `${inspect(value.slice(0, 64))}...` : inspect(value)
+  if (typeof value === 'string') return visible(inspect(value.slice(0, 64))) + (value.length > 64 ? '...' : '')
   if (Array.isArray(value)) return 'an array'
   if (value === null || ['number', 'boolean', 'undefined'].includes(typeof value)) return String(value)
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`

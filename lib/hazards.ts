@@ -6,7 +6,7 @@ import type { Cluster } from 'node:cluster'
 import { statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { ascending } from './accounts'
-import type { Finding, FindingCode, Scene } from './contract'
+import type { Finding, FindingCode, Plan, Scene } from './contract'
 import { errnoName } from './errors'
 
 export function danger(code: FindingCode, message: string, remedy: string): Finding {
@@ -123,14 +123,21 @@ export function isArbitrary(uid: number): boolean {
   return uid >= 1_000_000_000
 }
 
+/** setgroups(2), setgid(2); on Solaris privileges(7). A plain user keeps the groups of its start. */
+const mayChangeGroups = ({ before: { state } }: Plan): boolean =>
+  ['cap_setgid', 'proc_setid'].some((name) => state.sets.permitted?.includes(name))
+
+const startWithout =
+  'start the process without it (Docker: --user UID:GID; Kubernetes: runAsGroup, supplementalGroups; systemd: Group=, SupplementaryGroups=)'
+
 /** Many of root's files are open to its group (credentials(7)). */
-export function groupZero({ plan: { wanted } }: Scene): Finding | undefined {
-  const { user, group, groups } = wanted
+export function groupZero({ plan }: Scene): Finding | undefined {
+  const { user, group, groups } = plan.wanted
   if (user.real === 0 || (group.real !== 0 && !groups.includes(0))) return undefined
   return (isArbitrary(user.real) ? note : danger)(
     'HARDEN_GROUP_ZERO',
     `group 0, root's, is ${group.real === 0 ? 'the group' : 'among the supplementary groups'} of the process`,
-    `name a group of the server's own, and 0 not among 'supplementalGroups'`,
+    mayChangeGroups(plan) ? `name a group of the server's own, and 0 not among 'supplementalGroups'` : startWithout,
   )
 }
 
@@ -190,7 +197,9 @@ export function rootByItsGroups(scene: Scene): Finding | undefined {
   return danger(
     'HARDEN_GROUP_IS_ROOT',
     `an attacker in the process becomes root by its groups: ${ways.map(([name, reason]) => `${name} (${reason})`).join(', ')}`,
-    `leave ${ways.map(([name]) => name).join(', ')} out; have a small process of its own do what needs it`,
+    mayChangeGroups(scene.plan)
+      ? `leave ${ways.map(([name]) => name).join(', ')} out; have another, small process do what needs it`
+      : startWithout,
   )
 }
 

@@ -129,6 +129,8 @@ t.beforeEach((t) => {
 const worst: World = {
   entries: {
     [`/proc/${process.ppid}/status`]: 'Name:\tnode\nState:\tS (sleeping)\nUid:\t0\t0\t0\t0\n',
+    '/proc/12/stat': '12 (a) S 1 1 1',
+    '/proc/1/stat': '1 (init) S 0 1 1',
     '/proc/self/stat': `${MINE} (a) R 1 1 1 34816 -1`,
     '/proc/sys/fs/suid_dumpable': '1\n',
     '/proc/self/limits': 'Max processes             7                    7                    processes \n',
@@ -372,6 +374,7 @@ t.test('root in the same session', async (t) => {
 
   const childOf = (parent: number) => `11 (a) 1 (b) S ${parent} 1 1`
   const fellows = (primary: string, parent = process.ppid) => ({
+    '/proc/1/stat': '1 (init) S 0 1 1',
     [`/proc/${process.ppid}/status`]: `Name:\tnode\nState:\tS\nUid:\t${primary}\n`,
     '/proc/11/stat': childOf(parent),
     '/proc/12/stat': childOf(parent),
@@ -382,6 +385,8 @@ t.test('root in the same session', async (t) => {
   t.same(codes({ isWorker: false, entries: fellows(root) }), ['HARDEN_SESSION_ROOT'], 'no cluster')
   const others = ['HARDEN_PRIMARY_ROOT', 'HARDEN_SESSION_ROOT']
   t.same(codes({ isWorker: true, entries: fellows(root, 1) }), others, 'of another parent')
+  const further = { ...fellows(root, 13), '/proc/13/stat': `13 (a) S ${process.ppid} 1 1` }
+  t.same(codes({ isWorker: true, entries: further }), ['HARDEN_PRIMARY_ROOT'], 'what a fellow worker has started')
 })
 
 t.test('file capabilities of node', async (t) => {

@@ -21,8 +21,8 @@
 
 enum { CHUNK = 4096 };
 
-/* Pages of the probe; the first size that can be mapped (RLIMIT_AS). */
-enum { PROBE_LARGEST = 1 << 24, PROBE_SMALLEST = 16 };
+/* Pages of the probe: the first size of which two can be mapped (RLIMIT_AS). */
+enum { PROBE_LARGEST = 1 << 24, PROBE_SMALLEST = 16, GROWTHS = 5 };
 
 struct search {
 	const struct plan *plan;
@@ -43,14 +43,21 @@ static ssize_t read_of(int proc, pid_t pid, const char *name, char *text, size_t
 	return read_file(proc, path, text, size);
 }
 
-/* The pages of its address space; 0: it is a zombie, a kernel thread, hidden, or has ended. -1 with errno. */
+/* It has ended, or is hidden (hidepid). */
+static bool is_out_of_sight(int error)
+{
+	return error == ENOENT || error == ESRCH || error == EACCES || error == EPERM;
+}
+
+/* The pages of the address space of a process or thread; 0: it is a zombie, a kernel thread, hidden, or has ended. -1
+ * with errno. */
 static int64_t size_of(int proc, pid_t pid)
 {
 	char text[128];
 	ssize_t length = read_of(proc, pid, "/statm", text, sizeof text);
 	int64_t pages = 0;
 
-	if (length < 0 && errno != ENOENT && errno != ESRCH && errno != EACCES && errno != EPERM)
+	if (length < 0 && !is_out_of_sight(errno))
 		return -1;
 	for (ssize_t i = 0; i < length && text[i] >= '0' && text[i] <= '9'; i++)
 		pages = pages * 10 + (text[i] - '0');
@@ -70,30 +77,74 @@ static void unmap_probe(void *probe, int64_t pages)
 	munmap(probe, (size_t)pages * (size_t)sysconf(_SC_PAGESIZE));
 }
 
-/* Without kcmp(2): map a second probe here and see whether the other process grows by it. In doubt it counts as shared. */
-static bool grows_with_us(const struct search *search, pid_t pid, int64_t size)
+/* Without kcmp(2): map a second probe here, and see whether the other process grows by it. That one may also map and unmap
+ * by itself, so it has to grow each time. In doubt the memory counts as shared. */
+static bool grows_with_us(const struct search *search, pid_t pid)
 {
-	void *probe = map_probe(search->probe);
-	int64_t grown;
+	for (int i = 0; i < GROWTHS; i++) {
+		int64_t before = size_of(search->proc, pid), after;
+		void *probe = map_probe(search->probe);
 
-	if (probe == MAP_FAILED)
-		return true;
-	grown = size_of(search->proc, pid);
-	unmap_probe(probe, search->probe);
-	return grown < 0 || grown - size > search->probe / 2; /* it may itself map and unmap */
+		if (probe == MAP_FAILED)
+			return true;
+		after = size_of(search->proc, pid);
+		unmap_probe(probe, search->probe);
+		if (before < 0 || after < 0)
+			return true;
+		if (after - before < search->probe / 2 || after - before > search->probe / 2 * 3)
+			return false;
+	}
+	return true;
+}
+
+struct thread_with_memory {
+	int tasks;
+	pid_t tid;
+	int64_t size;
+};
+
+static int find_memory(pid_t tid, void *context)
+{
+	struct thread_with_memory *found = context;
+
+	found->tid = tid;
+	found->size = size_of(found->tasks, tid);
+	return found->size != 0;
+}
+
+/* The first thread of a process that has memory. Usually its main thread, unless that has ended (pthread_exit(3)). The size
+ * is 0 if no thread has any, -1 with errno. */
+static struct thread_with_memory memory_of(int proc, pid_t pid)
+{
+	struct thread_with_memory found = {.tid = pid, .size = size_of(proc, pid)};
+	char path[DECIMAL_SIZE + sizeof "/task"];
+
+	/* The process group of a kernel thread is 0, and of what has been cloned from this process only if its own is. */
+	if (found.size || (!getpgid(pid) && getpgrp()))
+		return found;
+	decimal(path, pid);
+	memcpy(path + strlen(path), "/task", sizeof "/task");
+	if ((found.tasks = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+		found.size = is_out_of_sight(errno) ? 0 : -1;
+		return found;
+	}
+	if (each_number(found.tasks, find_memory, &found) < 0 && !is_out_of_sight(errno))
+		found.size = -1;
+	close(found.tasks);
+	return found;
 }
 
 /* 1: that process shares this memory; 0: it does not; -1 with errno. */
 static int shares_memory(const struct search *search, pid_t pid)
 {
-	int64_t size = size_of(search->proc, pid);
+	struct thread_with_memory other = memory_of(search->proc, pid);
 	long differ;
 
 	/* This memory holds the probe. kcmp(2) of every process would fill the log of a security module with denials. */
-	if (size < search->probe)
-		return size < 0 ? -1 : 0;
-	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, pid, KCMP_VM, 0, 0);
-	return differ < 0 ? grows_with_us(search, pid, size) : differ == 0;
+	if (other.size < search->probe)
+		return other.size < 0 ? -1 : 0;
+	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, other.tid, KCMP_VM, 0, 0);
+	return differ < 0 ? grows_with_us(search, other.tid) : differ == 0;
 }
 
 static int refuse_if_shared(pid_t pid, void *context)
@@ -108,13 +159,15 @@ static int refuse_if_shared(pid_t pid, void *context)
 
 static int refuse_sharing_process(struct search *search)
 {
-	void *probe = MAP_FAILED;
+	void *two = MAP_FAILED, *probe;
 	int result;
 
 	for (search->probe = PROBE_LARGEST; search->probe >= PROBE_SMALLEST; search->probe /= 4)
-		if ((probe = map_probe(search->probe)) != MAP_FAILED)
+		if ((two = map_probe(2 * search->probe)) != MAP_FAILED)
 			break;
-	if (probe == MAP_FAILED) {
+	if (two != MAP_FAILED)
+		unmap_probe(two, 2 * search->probe); /* the second is left for grows_with_us() */
+	if (two == MAP_FAILED || (probe = map_probe(search->probe)) == MAP_FAILED) {
 		*search->why = (struct failure){.step = STEP_MEMORY, .error = errno};
 		return 1;
 	}
@@ -144,7 +197,7 @@ static bool is_root(int proc, pid_t pid)
 
 		if (!end)
 			break;
-		if (!strncmp(line, "State:\tZ", 8))
+		if (!strncmp(line, "State:\tZ", 8) && memory_of(proc, pid).size <= 0)
 			return false;
 		if (!strncmp(line, "Uid:", 4))
 			for (const char *id = line + 4; id < end; id++)

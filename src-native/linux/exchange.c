@@ -19,6 +19,7 @@
 #include <linux/magic.h>
 #include <sched.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -214,9 +215,15 @@ static int become_another_process(const struct plan *plan, struct failure *now)
 	now->step = STEP_SETRESUID;
 	if (has_step(plan->steps, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, effective, -1))
 		return -1;
+	if (!(plan->securebits & SECBIT_NO_SETUID_FIXUP))
+		return 0;
+	/* With this bit set, access(2) counts capabilities. Only they may keep other processes of the user from tracing this
+	 * one, which shares the memory of the rehearsing child. */
+	now->step = STEP_DUMPABLE;
+	if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))
+		return -1;
 	now->step = STEP_CAPSET;
-	/* With this bit set, access(2) counts capabilities. */
-	return plan->securebits & SECBIT_NO_SETUID_FIXUP ? (int)syscall(SYS_capset, &header, none) : 0;
+	return (int)syscall(SYS_capset, &header, none);
 }
 
 static int answer_all(void *context)

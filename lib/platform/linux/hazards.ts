@@ -52,6 +52,9 @@ function statField(stat: string | undefined, field: number): number | undefined 
   return stat === undefined ? undefined : Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[field - 3])
 }
 
+/** undefined: it has ended. */
+const parentOf = (scene: Scene, pid: number): number | undefined => statField(read(scene, `/proc/${pid}/stat`), 4)
+
 /** Whether 0 is among its user ids; a zombie does not count, because it can do nothing any more. */
 function isRoot(scene: Scene, pid: number): boolean {
   const status = read(scene, `/proc/${pid}/status`) ?? ''
@@ -168,7 +171,7 @@ function sessionRoot(scene: Scene): Finding | undefined {
     scene.unread.add(`/proc (${errnoName(found)})`)
     return undefined
   }
-  const pids = found.filter((pid) => !isFellowWorker(scene, pid))
+  const pids = found.filter((pid) => !isOfFellowWorker(scene, pid))
   if (pids.length === 0) return undefined
   return note(
     'HARDEN_SESSION_ROOT',
@@ -177,10 +180,13 @@ function sessionRoot(scene: Scene): Finding | undefined {
   )
 }
 
-/** HARDEN_PRIMARY_ROOT already says that the workers' primary is root. */
-function isFellowWorker(scene: Scene, pid: number): boolean {
+/** Another worker, or what descends from one, such as the process that rehearses for it, which may have ended by now.
+ * HARDEN_PRIMARY_ROOT already says that the workers' primary is root. */
+function isOfFellowWorker(scene: Scene, pid: number): boolean {
   if (!isClusterWorker() || !isRoot(scene, process.ppid)) return false
-  return statField(read(scene, `/proc/${pid}/stat`), 4) === process.ppid
+  let above = parentOf(scene, pid)
+  while (above !== undefined && above !== 0 && above !== process.ppid) above = parentOf(scene, above)
+  return above !== 0
 }
 
 function describeProcess(pid: number): string {
