@@ -162,6 +162,25 @@ static napi_value share_memory(napi_env env, napi_callback_info info)
 	return number(env, clone(stay, stack + sizeof stack, CLONE_VM, NULL));
 }
 
+static int leave_a_thread(void *unused)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+
+	close_all();
+	clone(stay, stack + sizeof stack, CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD, unused);
+	syscall(SYS_exit, 0);
+	return 0;
+}
+
+/* The same, and its main thread ends: /proc shows a zombie without memory. */
+static napi_value share_memory_headless(napi_env env, napi_callback_info info)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+
+	(void)info;
+	return number(env, clone(leave_a_thread, stack + sizeof stack, CLONE_VM, NULL));
+}
+
 /* So that the size of the memory tells nothing. */
 static void *map_and_unmap(void *unused)
 {
@@ -207,6 +226,7 @@ NAPI_MODULE_INIT()
 		{"setUsers", set_users},     {"dropHere", drop_here}, {"limitHere", limit_here}, {"changeRoot", change_root},
 		{"openHandle", open_handle}, {"openFrom", open_from}, {"typeLetter", type_letter},
 		{"shareMemory", share_memory}, {"shareMemoryAside", share_memory_aside},
+		{"shareMemoryHeadless", share_memory_headless},
 	};
 
 	for (unsigned i = 0; i < sizeof all / sizeof *all; i++) {

@@ -351,6 +351,14 @@ export const mutants = {
       [CHILDREN, 'pid == search->own ? 0', 'pid == search->own || parent_of(search->proc, pid) != search->own ? 0'],
     ],
   },
+  headless: {
+    name: 'the main thread alone tells whether a process shares the memory',
+    changes: [[CHILDREN, 'if (found.size || (!getpgid(pid) && getpgrp()))', 'if (found.size >= 0)']],
+  },
+  traced: {
+    name: 'the process that answers is dumpable',
+    changes: [[EXCHANGE, 'if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))', 'if (0)']],
+  },
   filters: {
     name: 'the seccomp filters of a thread are not compared',
     changes: [

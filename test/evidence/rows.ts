@@ -183,6 +183,11 @@ const killChild = (ids: '=' | '!=') =>
   while read -r field real effective rest; do [ "$field" = Uid: ] && break; done < /proc/$c/status
   [ "$real" = 65534 ] && [ "$real" ${ids} "$effective" ] && kill -9 $c && echo killed && exit; done; done; done`
 
+/** The same attacker reads the memory of one of its children, before no_new_privs says that root has been given up. */
+const readChild = `while :; do for f in /proc/$1/task/*/children; do all=; read -r all < $f; for c in $all; do
+  read -r -d '' first < /proc/$c/environ && echo reached && exit; done; done
+  while read -r field value; do [ "$field $value" = 'NoNewPrivs: 1' ] && echo missed && exit; done < /proc/$1/status; done`
+
 const byNumber = { user: 65534, group: 65534 }
 
 /** A folder in a folder of that user's. */
@@ -204,7 +209,7 @@ async function exchanges(path: string): Promise<string> {
 }
 
 /** A shell script in the hands of that user, with the number of the process; it has begun, and says something later. */
-async function attacker({ t, pid }: Scene, script: string): Promise<{ said: Promise<void> }> {
+async function attacker({ t, pid }: Scene, script: string): Promise<{ said: Promise<string> }> {
   const shell = spawn('setpriv', [...asNobody, 'bash', '-c', `echo begun; ${script}`, 'bash', String(pid)], {
     stdio: ['ignore', 'pipe', 'ignore'],
     cwd: '/',
@@ -214,8 +219,9 @@ async function attacker({ t, pid }: Scene, script: string): Promise<{ said: Prom
   shell.stdout.setEncoding('latin1').on('data', (more) => {
     text += more
   })
-  const line = async (count: number) => {
+  const line = async (count: number): Promise<string> => {
     while (text.split('\n').length <= count) await once(shell.stdout, 'data')
+    return text.split('\n')[count - 1] as string
   }
   await line(1)
   return { said: line(2) }
@@ -976,6 +982,26 @@ const found: Row[] = [
     }),
   },
   {
+    name: 'the new user traces the process that says what it could exchange: no_setuid_fixup',
+    promise: 'Rehearsed',
+    needs: ['root', 'setpriv', 'strace'],
+    caught: ['traced'],
+    prepare: () => ({
+      options: { ...byNumber, capabilities },
+      ours: true,
+      wants: 'done',
+      begin: startedBy(
+        ...slowCapset,
+        'setpriv',
+        ...asNobody,
+        ...['--inh-caps=+net_bind_service', '--ambient-caps=+net_bind_service', '--securebits=+no_setuid_fixup'],
+      ),
+      before: (scene) => attacker(scene, readChild),
+      shows: async ({ prepared }) =>
+        (await (prepared as { said: Promise<string> }).said) === 'reached' ? 'the memory of the rehearsal is open' : '',
+    }),
+  },
+  {
     name: 'a process of the new user takes its descriptors away: prlimit',
     promise: 'Proved',
     needs: ['root', 'setpriv'],
@@ -1056,6 +1082,7 @@ const found: Row[] = [
     ['three', 'sharing', 'children'],
     (t) => start(t, { wrapper: filtered(t, KCMP, 1) }), // EPERM
   ),
+  sharing('the same, and its main thread has ended', 'shareMemoryHeadless', ['three', 'sharing', 'headless']),
   {
     name: 'one thread has a seccomp filter more, which refuses capset',
     promise: 'Unchanged or done',
