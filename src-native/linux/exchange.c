@@ -156,7 +156,8 @@ static int keep_found(struct exchange *exchange, const char *text)
 	return at;
 }
 
-/* Records the first component that others can exchange, unless the new user can exchange a later one. */
+/* Records the first component that others can exchange, unless the new user can exchange a later one. Ends the walk where
+ * nothing more can be found: at a component that the new user can exchange, and at a file. */
 static bool judge(struct walk *walk, const char *name, bool last)
 {
 	struct inquiry *inquiry = walk->context;
@@ -178,7 +179,7 @@ static bool judge(struct walk *walk, const char *name, bool last)
 		inquiry->answer->by = by;
 		inquiry->answer->found = keep_found(inquiry->exchange, walk->at);
 	}
-	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER;
+	return by == EXCHANGED_BY_USER || by == EXCHANGED_BY_WRITER || (last && S_ISREG(component.stx_mode));
 }
 
 static void ask_about(struct walk *walk, const struct question *question, struct answer *answer)
