@@ -113,6 +113,10 @@ export function errnoName(errno: number): string {
   return Object.entries(constants.errno).find(([, number]) => number === errno)?.[0] ?? name
 }
 
+/** Where moreFiles is the remedy. */
+export const lacksFiles = (errno: string): boolean => errno === 'EMFILE' || errno === 'ENFILE'
+export const moreFiles = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+
 /** @param remedy if "make it ..." does not say enough */
 export function wrongType(option: string, wanted: string, value: unknown, remedy = `make it ${wanted}`): HardenError {
   const found = show(value)

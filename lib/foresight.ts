@@ -7,7 +7,7 @@ import { constants } from 'node:os'
 import { join } from 'node:path'
 import { foldersAbove } from './access'
 import type { Finding, Question, Scene } from './contract'
-import { errnoName, showPath } from './errors'
+import { errnoName, lacksFiles, moreFiles, showPath } from './errors'
 import { attempt, danger, exchangedThrough, listSome, note } from './hazards'
 import type { Answer } from './native'
 import { filesRead, foldersSearched } from './places'
@@ -130,6 +130,9 @@ function isUnanswered({ question: { kind }, answer: { errno } }: Answered): bool
   return kind === 'reopen' && ![0, EACCES, ENOENT, ENOSYS].includes(errno)
 }
 
+const makeItAnswer =
+  'see that their file system answers, and find the seccomp filter or security module that refuses faccessat, faccessat2, statx or openat'
+
 /** Without this finding, a missing answer would look like a good one. */
 function unanswered(answered: readonly Answered[]): Finding | undefined {
   const found = answered.filter(isUnanswered)
@@ -140,7 +143,9 @@ function unanswered(answered: readonly Answered[]): Finding | undefined {
   return note(
     'HARDEN_NOT_EXAMINED',
     `whether the new user can exchange or open these is not known: ${listSome(named)}`,
-    'see that their file system answers, and find the seccomp filter or security module that refuses faccessat, faccessat2, statx or openat',
+    [...new Set(found.map(({ answer }) => (lacksFiles(errnoName(answer.errno)) ? moreFiles : makeItAnswer)))].join(
+      '; ',
+    ),
   )
 }
 

@@ -127,8 +127,9 @@ export function isArbitrary(uid: number): boolean {
 const mayChangeGroups = ({ before: { state } }: Plan): boolean =>
   ['cap_setgid', 'proc_setid'].some((name) => state.sets.permitted?.includes(name))
 
+/** systemd's SupplementaryGroups= and Kubernetes' supplementalGroups only add groups. */
 const startWithout =
-  'start the process without it (Docker: --user UID:GID; Kubernetes: runAsGroup, supplementalGroups; systemd: Group=, SupplementaryGroups=)'
+  'start the process without it: take the account out of the group, or name another where the process is started (Docker: --user UID:GID; Kubernetes: runAsGroup, supplementalGroupsPolicy: Strict; systemd: Group=)'
 
 /** Many of root's files are open to its group (credentials(7)). */
 export function groupZero({ plan }: Scene): Finding | undefined {

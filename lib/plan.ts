@@ -19,7 +19,8 @@ export interface HardenPlan extends CredentialsReport {
   readonly chroot?: string
   /** The steps of each thread, in this order; `rehearsed` if a child of this process could do it. */
   readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
-  /** What harden() would throw if it were called now in this process, `message` as there; empty: it would succeed. */
+  /** What harden() would throw if it were called now in this process, `message` as there. Other threads and processes that
+   * share the memory are examined by harden() alone, while all threads are stopped. */
   readonly refusals: readonly Readonly<HardenErrorFields>[]
   /** What is true and worth knowing, dangers first. docs/errors.md says what each is. */
   readonly findings: readonly Finding[]

@@ -3,7 +3,7 @@
  */
 import { constants } from 'node:os'
 import type { Plan, Platform, Question } from './contract'
-import { errnoName, HardenError, type HardenErrorFields, showPath } from './errors'
+import { errnoName, HardenError, type HardenErrorFields, lacksFiles, moreFiles, showPath } from './errors'
 import { exchangedThrough } from './hazards'
 import type { Failure } from './native'
 
@@ -76,6 +76,7 @@ export const endedRemedy =
 function remedyFor(errno: number): string {
   const { ECHILD, EPERM, ENOSYS } = constants.errno
   if (errno === ECHILD) return endedRemedy
+  if (lacksFiles(errnoName(errno))) return moreFiles
   if (errno === EPERM || errno === ENOSYS)
     return 'find the seccomp filter or security module that refuses faccessat, statx, openat, setresgid or setresuid'
   // the path existed a moment ago

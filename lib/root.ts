@@ -3,7 +3,7 @@
  * its path may lead elsewhere a moment later.
  */
 import { closeSync, fstatSync } from 'node:fs'
-import { errnoName, HardenError, showPath } from './errors'
+import { errnoName, HardenError, lacksFiles, moreFiles, showPath } from './errors'
 import { type Addon, type Failure, isFailure } from './native'
 import { shellWord } from './shell'
 
@@ -51,7 +51,7 @@ function notOpened(path: string, opened: Failure): HardenError {
 }
 
 function remedyFor(errno: string, path: string, found: string | undefined): string {
-  if (errno === 'EMFILE' || errno === 'ENFILE') return 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+  if (lacksFiles(errno)) return moreFiles
   if (errno === 'ENOTDIR') return 'name a directory'
   if (errno === 'EACCES') return 'start the process as a user that may enter it'
   const word = shellWord(path)

@@ -93,16 +93,17 @@ static void write_at_once(void)
 static _Noreturn void end_with_line(void)
 {
 	const struct timespec slice = {.tv_nsec = SLICE_MS * 1000000L};
-	pid_t writer;
+	pid_t writer, ended;
 	int status;
 
 	deafen();
 	last_line.text[last_line.length++] = '\n';
 	writer = may_write() ? start_writer(write_line) : -1;
 	if (writer > 0) {
-		for (int waited = 0; waited < WRITE_MS && wait_for(writer, &status, WNOHANG) == 0; waited += SLICE_MS)
+		for (int waited = 0; waited < WRITE_MS && (ended = wait_for(writer, &status, WNOHANG)) == 0; waited += SLICE_MS)
 			nanosleep(&slice, NULL);
-		kill(writer, SIGKILL);
+		if (ended == 0)
+			kill(writer, SIGKILL);
 	} else {
 		write_at_once();
 	}

@@ -164,7 +164,7 @@ interface Expected {
   code: string
   level: string
   message: string | RegExp
-  remedy: RegExp
+  remedy: string | RegExp
 }
 
 function alone(t: Test, asked: [Question, Answer][], expected: Expected | undefined, title = 'found'): void {
@@ -179,7 +179,7 @@ function alone(t: Test, asked: [Question, Answer][], expected: Expected | undefi
 }
 
 t.test('what is not answered is said', async (t) => {
-  const { EIO, ELOOP, ENOSYS, ENOTDIR, EPERM } = constants.errno
+  const { EIO, ELOOP, EMFILE, ENOSYS, ENOTDIR, EPERM } = constants.errno
   const refused = (errno: number, question = ask('exchange', '/srv/a')): [Question, Answer] => [
     question,
     { ...yes, errno },
@@ -199,6 +199,13 @@ t.test('what is not answered is said', async (t) => {
     finding("'/srv/a' (EPERM), '/srv/c' (EIO)"),
   )
   alone(t, [refused(EPERM, file)], finding("'/srv/log' (EPERM)"))
+  const limit = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+  alone(t, [refused(EMFILE)], { ...finding("'/srv/a' (EMFILE)"), remedy: limit })
+  const both = finding("'/srv/a' (EMFILE), '/srv/log' (EPERM)")
+  alone(t, [refused(EMFILE), refused(EPERM, file)], {
+    ...both,
+    remedy: /^raise the limit .*; see that their file system/,
+  })
   const many = Array.from({ length: 7 }, (_, index) => refused(EPERM, ask('exchange', `/${index}`)))
   alone(t, many, finding(`${[0, 1, 2, 3, 4].map((index) => `'/${index}' (EPERM)`).join(', ')} and 2 more`))
 })

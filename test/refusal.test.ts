@@ -9,7 +9,7 @@ import { linux } from '../lib/platform/linux'
 import { exchanged, heldBy, noAccess, notAsked, whereOf } from '../lib/refusal'
 import { opened, plan } from './states'
 
-const { EACCES, ECHILD, ENOENT, ENOSYS, EPERM, EROFS, ETIMEDOUT } = constants.errno
+const { EACCES, ECHILD, EMFILE, ENOENT, ENOSYS, EPERM, EROFS, ETIMEDOUT } = constants.errno
 const platformOf = (call: string): Platform => ({ ...linux, callOf: () => call, remedyForAnswer: () => 'mend it' })
 const failure: Failure = { step: 'read', syscall: 'open', errno: 0, signal: 0, tid: 0, item: 0 }
 
@@ -129,6 +129,8 @@ t.test('what could not be asked', async (t) => {
   const silent = notAsked(platformOf('faccessat'), exchange)
   t.strictSame({ ...silent }, { ...fields, found: '/srv/mail', remedy })
   t.match(silent.message, /: no answer\./)
+  const limit = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+  t.match(notAsked(platformOf('openat'), exchange, EMFILE), { errno: -EMFILE, remedy: limit })
   const { remedy: ended } = notAsked(platformOf('faccessat'), exchange, ECHILD)
   t.match(ended, /^give the server an account of its own: /)
   for (const errno of [EPERM, ENOSYS])

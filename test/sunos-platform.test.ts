@@ -695,6 +695,7 @@ t.test('what the new identity cannot use', async (t) => {
     ['read', key, EPERM, 'none', /^retain file_read/],
     ['read', key, EACCES, 'basic -file_read', /^retain file_read/],
     ['write', spool, EROFS, 'none', /mount the file system writable/],
+    ['read', key, EMFILE, 'none', /raise the limit on open files/],
     ['write', spool, EACCES, 'none', /^retain file_write/],
     [
       'write',

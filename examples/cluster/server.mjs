@@ -68,7 +68,7 @@ async function worker() {
   await once(smtp.server, 'listening')
   smtp.on('error', ({ message }) => console.error(message)) // of a connection
 
-  // A worker that replaces another is this user already, and drops what is left.
+  // A worker that replaces another is this user already: here it becomes not dumpable, and its state is proved.
   harden({ user: ACCOUNT, rehearse: { write: [SPOOL] } })
   process.send('hardened')
 }

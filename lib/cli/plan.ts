@@ -70,8 +70,9 @@ ${readingHelp('  --config FILE           '.length)}
 --bind and --next-start can be repeated.
 
 This command is another process than the server. It does not know the server's
-threads, open descriptors, children, environment, limits and terminal, and
-leaves out the findings about them. For those, call plan() in the server.
+open descriptors, environment, limits and terminal, and leaves out the findings
+about them. For those, call plan() in the server. Other threads, root children
+and processes that share the memory are examined by harden() alone.
 
 Reasons for a refusal and dangers come first, the verdict last. Names beside
 ids come from /etc/passwd, /etc/group and the command line.

@@ -78,7 +78,7 @@ static void unmap_probe(void *probe, int64_t pages)
 }
 
 /* Without kcmp(2): map a second probe here, and see whether the other process grows by it. That one may also map and unmap
- * by itself, so it has to grow each time. In doubt the memory counts as shared. */
+ * by itself, which can hide the growth once. In doubt the memory counts as shared. */
 static bool grows_with_us(const struct search *search, pid_t pid)
 {
 	for (int i = 0; i < GROWTHS; i++) {
@@ -89,12 +89,10 @@ static bool grows_with_us(const struct search *search, pid_t pid)
 			return true;
 		after = size_of(search->proc, pid);
 		unmap_probe(probe, search->probe);
-		if (before < 0 || after < 0)
+		if (before < 0 || after < 0 || after - before >= search->probe / 2)
 			return true;
-		if (after - before < search->probe / 2 || after - before > search->probe / 2 * 3)
-			return false;
 	}
-	return true;
+	return false;
 }
 
 struct thread_with_memory {
@@ -112,15 +110,39 @@ static int find_memory(pid_t tid, void *context)
 	return found->size != 0;
 }
 
+enum { PARENT = 4, FLAGS = 9, KERNEL_THREAD = 0x00200000 /* PF_KTHREAD of linux/sched.h */ };
+
+/* A field of proc_pid_stat(5), which is a number; 0: the process has ended, or is hidden. -1 with errno. */
+static int64_t stat_field(int proc, pid_t pid, int field)
+{
+	char text[512] = "";
+	ssize_t length = read_of(proc, pid, "/stat", text, sizeof text - 1);
+	const char *at;
+	int64_t number = 0;
+
+	if (length < 0)
+		return is_out_of_sight(errno) ? 0 : -1;
+	/* The second field is a name in parentheses, in which any character may be. */
+	while (length > 0 && text[length - 1] != ')')
+		length--;
+	for (at = text + length; field > 2 && *at; at++)
+		field -= *at == ' ';
+	for (; *at >= '0' && *at <= '9'; at++)
+		number = number * 10 + (*at - '0');
+	return number;
+}
+
 /* The first thread of a process that has memory. Usually its main thread, unless that has ended (pthread_exit(3)). The size
  * is 0 if no thread has any, -1 with errno. */
 static struct thread_with_memory memory_of(int proc, pid_t pid)
 {
 	struct thread_with_memory found = {.tid = pid, .size = size_of(proc, pid)};
 	char path[DECIMAL_SIZE + sizeof "/task"];
+	int64_t flags = found.size ? 0 : stat_field(proc, pid, FLAGS);
 
-	/* The process group of a kernel thread is 0, and of what has been cloned from this process only if its own is. */
-	if (found.size || (!getpgid(pid) && getpgrp()))
+	if (flags < 0)
+		found.size = -1;
+	if (found.size || flags & KERNEL_THREAD)
 		return found;
 	decimal(path, pid);
 	memcpy(path + strlen(path), "/task", sizeof "/task");
@@ -184,35 +206,42 @@ static int open_proc(struct search *search)
 	return -1;
 }
 
-/* Is 0 one of its user ids, and is it no zombie? */
-static bool is_root(int proc, pid_t pid)
+/* 1: 0 is one of its user ids, and one of its threads has not ended; 0: no, or it is hidden. -1 with errno. */
+static int is_root(int proc, pid_t pid)
 {
 	char text[2048];
 	ssize_t length = read_of(proc, pid, "/status", text, sizeof text);
-	bool root = false;
+	bool root = false, zombie = false;
 
+	if (length < 0)
+		return is_out_of_sight(errno) ? 0 : -1;
 	for (ssize_t at = 0; at < length;) {
 		const char *line = text + at;
 		const char *end = memchr(line, '\n', (size_t)(length - at));
 
 		if (!end)
 			break;
-		if (!strncmp(line, "State:\tZ", 8) && memory_of(proc, pid).size <= 0)
-			return false;
+		zombie |= !strncmp(line, "State:\tZ", 8);
 		if (!strncmp(line, "Uid:", 4))
 			for (const char *id = line + 4; id < end; id++)
 				root |= id[0] == '\t' && id[1] == '0' && (id[2] == '\t' || id[2] == '\n');
 		at += end - line + 1;
 	}
+	if (root && zombie) {
+		int64_t size = memory_of(proc, pid).size;
+		return size < 0 ? -1 : size > 0;
+	}
 	return root;
 }
 
-static void look_at_child(pid_t pid, struct search *search)
+static int look_at_child(pid_t pid, struct search *search)
 {
 	struct committed *done = search->done;
+	int root = done->root_child_count < ROOT_CHILDREN_MAX ? is_root(search->proc, pid) : 0;
 
-	if (done->root_child_count < ROOT_CHILDREN_MAX && is_root(search->proc, pid))
+	if (root > 0)
 		done->root_children[done->root_child_count++] = pid;
+	return root < 0 ? -1 : 0;
 }
 
 /* The children of one thread (proc_tid_children(5)): numbers, each followed by a space. -1 with ENOENT: this kernel
@@ -223,52 +252,42 @@ static int look_at_children_of(pid_t tid, void *context)
 	char path[DECIMAL_SIZE + sizeof "/children"], text[CHUNK];
 	ssize_t length;
 	pid_t pid = 0;
-	int list, error;
+	int list, error, result = 0;
 
 	decimal(path, tid);
 	memcpy(path + strlen(path), "/children", sizeof "/children");
 	if ((list = openat(search->tasks, path, O_RDONLY | O_CLOEXEC)) < 0)
 		return -1;
-	while ((length = read(list, text, sizeof text)) > 0)
-		for (ssize_t i = 0; i < length; i++) {
+	while (!result && (length = read(list, text, sizeof text)) > 0)
+		for (ssize_t i = 0; !result && i < length; i++) {
 			if (text[i] >= '0' && text[i] <= '9') {
 				pid = pid * 10 + (text[i] - '0');
 				continue;
 			}
 			if (pid)
-				look_at_child(pid, search);
+				result = look_at_child(pid, search);
 			pid = 0;
 		}
 	error = errno;
 	close(list);
 	errno = error;
-	return length < 0 ? -1 : 0;
+	return result || length < 0 ? -1 : 0;
 }
 
-/* The fourth field of proc_pid_stat(5); 0: the process has ended. */
 static pid_t parent_of(int proc, pid_t pid)
 {
-	char text[512];
-	ssize_t length = read_of(proc, pid, "/stat", text, sizeof text);
-	pid_t parent = 0;
-
-	while (length > 0 && text[length - 1] != ')')
-		length--;
-	if (length <= 0)
-		return 0;
-	for (const char *digit = text + length + 3; *digit >= '0' && *digit <= '9'; digit++)
-		parent = parent * 10 + (*digit - '0');
-	return parent;
+	return (pid_t)stat_field(proc, pid, PARENT);
 }
 
 /* For a kernel without lists of children. */
 static int look_if_child(pid_t pid, void *context)
 {
 	struct search *search = context;
+	pid_t parent = parent_of(search->proc, pid);
 
-	if (parent_of(search->proc, pid) == search->own)
-		look_at_child(pid, search);
-	return 0;
+	if (parent < 0)
+		return -1;
+	return parent == search->own ? look_at_child(pid, search) : 0;
 }
 
 int look_at_other_processes(const struct plan *plan, int tasks, struct committed *done, struct failure *why)
@@ -307,10 +326,14 @@ static int look_at_session(pid_t pid, void *context)
 {
 	struct session *session = context;
 	pid_t parent;
+	int root;
 
-	if (pid == session->own || (getsid(pid) != session->session && getpgid(pid) != session->group) || !is_root(session->proc, pid))
+	if (pid == session->own || (getsid(pid) != session->session && getpgid(pid) != session->group))
 		return 0;
-	parent = parent_of(session->proc, pid);
+	if ((root = is_root(session->proc, pid)) <= 0)
+		return root;
+	if ((parent = parent_of(session->proc, pid)) < 0)
+		return -1;
 	if (parent == session->own || is_ancestor(session, parent) || is_ancestor(session, pid) || pid == 1)
 		return 0;
 	if (session->count < session->room)

@@ -19,7 +19,6 @@
 #include <linux/magic.h>
 #include <sched.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
@@ -200,8 +199,7 @@ static void ask_about(struct walk *walk, const struct question *question, struct
  * has the step. */
 static int become_another_process(const struct plan *plan, struct failure *now)
 {
-	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
-	struct __user_cap_data_struct none[2] = {{0, 0, 0}, {0, 0, 0}};
+	struct capability_sets held = plan->held;
 	/* An unmapped effective user would own the very files that is_unmapped() asks about. */
 	uid_t effective = !maps_every_id() && geteuid() == OVERFLOW_ID ? plan->uid : (uid_t)-1;
 
@@ -216,15 +214,11 @@ static int become_another_process(const struct plan *plan, struct failure *now)
 	now->step = STEP_SETRESUID;
 	if (has_step(plan->steps, STEP_SETRESUID) && syscall(SYS_setresuid, plan->uid, effective, -1))
 		return -1;
-	if (!(plan->securebits & SECBIT_NO_SETUID_FIXUP))
-		return 0;
-	/* With this bit set, access(2) counts capabilities. Only they may keep other processes of the user from tracing this
-	 * one, which shares the memory of the rehearsing child. */
-	now->step = STEP_DUMPABLE;
-	if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))
-		return -1;
+	/* With this bit set, access(2) counts effective capabilities. The permitted ones stay: this process shares the memory of
+	 * the rehearsing child, and they keep other processes of the user from tracing it (ptrace(2)). */
 	now->step = STEP_CAPSET;
-	return (int)syscall(SYS_capset, &header, none);
+	held.effective = 0;
+	return plan->securebits & SECBIT_NO_SETUID_FIXUP ? (int)set_capabilities(&held) : 0;
 }
 
 static int answer_all(void *context)

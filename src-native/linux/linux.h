@@ -172,6 +172,9 @@ void capability_name_free(char *name);
 int change_root(const struct plan *plan, struct failure *now);
 int apply_steps(const struct plan *plan, struct failure *now);
 
+/* steps.c: capset(2), of the calling thread; the ambient set is left to the kernel. -1 with errno. */
+long set_capabilities(const struct capability_sets *sets);
+
 /* proc.c */
 enum { DECIMAL_SIZE = 12, SELECTED_LINES = 9 };
 void decimal(char text[DECIMAL_SIZE], int number);

@@ -65,8 +65,8 @@ static int compare_with_plan(const struct plan *plan, int tasks, struct failure 
 	return selected && selected == select_lines(plan->before, false, wanted) && !memcmp(own, wanted, selected) ? 0 : -1;
 }
 
-/* Make every system call that the commit makes between parking and release and that the rest of the rehearsal does not:
- * a filter that kills for one kills this child. */
+/* Make every system call that the commit makes between parking and release and that neither the rest of the rehearsal makes
+ * nor, before it, the process itself for the list of descriptors: a filter that kills for one kills this child. */
 static int practise(const struct plan *plan, int tasks, struct failure *now)
 {
 	struct kernel_sigaction present;

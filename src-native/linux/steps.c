@@ -41,7 +41,7 @@ static bool in(uint64_t set, unsigned capability)
 	return set >> capability & 1;
 }
 
-static long set_capabilities(const struct capability_sets *sets)
+long set_capabilities(const struct capability_sets *sets)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
 	struct __user_cap_data_struct data[2] = {

@@ -35,7 +35,7 @@ const reasons = {
   calls: {
     why: 'one system call, and errno',
     names:
-      'close fstatfs getpeername getpgid getpgrp getpid getrlimit getsockname getsockopt kill lseek mmap munmap nanosleep open openat poll read readlinkat umask',
+      'close fstatfs getpeername getpid getrlimit getsockname getsockopt kill lseek mmap munmap nanosleep open openat poll read readlinkat umask',
   },
   kept: {
     why: "reads the vDSO's page; _SC_PAGESIZE alone, which the process has from its start",

@@ -353,11 +353,11 @@ export const mutants = {
   },
   headless: {
     name: 'the main thread alone tells whether a process shares the memory',
-    changes: [[CHILDREN, 'if (found.size || (!getpgid(pid) && getpgrp()))', 'if (found.size >= 0)']],
+    changes: [[CHILDREN, 'if (found.size || flags & KERNEL_THREAD)', 'if (found.size >= 0)']],
   },
   traced: {
-    name: 'the process that answers is dumpable',
-    changes: [[EXCHANGE, 'if (syscall(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0))', 'if (0)']],
+    name: 'the process that answers gives up its permitted capabilities, too',
+    changes: [[EXCHANGE, 'held.effective = 0;', 'held = (struct capability_sets){0};']],
   },
   filters: {
     name: 'the seccomp filters of a thread are not compared',

@@ -58,7 +58,7 @@ const options = {
 const markers = ['openat', 'mmap', 'rt_sigaction', 'rt_sigprocmask', 'prctl', 'clone']
 
 /** Calls that cannot fail. */
-const infallible = ['gettid', 'getpid', 'getpgrp', 'umask']
+const infallible = ['gettid', 'getpid', 'umask']
 
 /** Calls that Node itself makes, at any time. */
 const foreign = ['epoll_pwait', 'recvmsg', 'write', 'madvise', 'mprotect', 'brk', 'restart_syscall', 'rt_sigreturn']
@@ -96,7 +96,6 @@ const harmless: [pattern: RegExp, reason: string][] = [
   [/^rehearse: \w+(?: \S+)? ahead error/, 'a finding is left out: what refuses a chroot has been said'],
   [/^park: mmap MAP_PRIVATE\|MAP_ANONYMOUS\|MAP_NORESERVE error/, 'a smaller probe is mapped'],
   [/^park: munmap error/, 'address space without memory stays'],
-  [/^park: getpgid error/, 'the threads of that process are looked at too'],
   [/^rehearse: wait4 helper error/, 'it has ended before the child went on, and would be reaped'],
   [/^after: /, 'every thread is proved'],
   [/^plan: close/, 'what is done with is left open'],

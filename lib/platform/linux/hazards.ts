@@ -55,7 +55,7 @@ function statField(stat: string | undefined, field: number): number | undefined 
 /** undefined: it has ended. */
 const parentOf = (scene: Scene, pid: number): number | undefined => statField(read(scene, `/proc/${pid}/stat`), 4)
 
-/** Whether 0 is among its user ids; a zombie does not count, because it can do nothing any more. */
+/** Whether 0 is among its user ids; a zombie does not count, because Node does not go on without its main thread. */
 function isRoot(scene: Scene, pid: number): boolean {
   const status = read(scene, `/proc/${pid}/status`) ?? ''
   // line feeds, not the flag m: a name may contain a carriage return
@@ -171,7 +171,7 @@ function sessionRoot(scene: Scene): Finding | undefined {
     scene.unread.add(`/proc (${errnoName(found)})`)
     return undefined
   }
-  const pids = found.filter((pid) => !isOfFellowWorker(scene, pid))
+  const pids = found.filter((pid) => !descendsFromPrimary(scene, pid))
   if (pids.length === 0) return undefined
   return note(
     'HARDEN_SESSION_ROOT',
@@ -180,9 +180,9 @@ function sessionRoot(scene: Scene): Finding | undefined {
   )
 }
 
-/** Another worker, or what descends from one, such as the process that rehearses for it, which may have ended by now.
- * HARDEN_PRIMARY_ROOT already says that the workers' primary is root. */
-function isOfFellowWorker(scene: Scene, pid: number): boolean {
+/** Such as another worker, or the process that rehearses for one, which may have ended by now. HARDEN_PRIMARY_ROOT already
+ * says that the workers' primary is root. */
+function descendsFromPrimary(scene: Scene, pid: number): boolean {
   if (!isClusterWorker() || !isRoot(scene, process.ppid)) return false
   let above = parentOf(scene, pid)
   while (above !== undefined && above !== 0 && above !== process.ppid) above = parentOf(scene, above)

@@ -5,7 +5,7 @@ import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import { remedyForAbsent, remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
-import { errnoName, HardenError, showPath } from '../../errors'
+import { errnoName, HardenError, lacksFiles, moreFiles, showPath } from '../../errors'
 import type { Failure, QuestionKind, Step } from '../../native'
 import { endedRemedy, heldBy, type Where, whereOf } from '../../refusal'
 import { compare, inWords } from '../../state'
@@ -73,7 +73,7 @@ export function noProc(reason: string, where: Where = { step: 'proc' }): HardenE
 }
 
 function remedyForProc(syscall: string, errno: string): string {
-  if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
+  if (lacksFiles(errno)) return moreFiles
   if (isRefusal(errno)) return findRefuser(syscall)
   return `mount procfs on /proc in the pid namespace of the process (mount -t proc proc /proc); for audit() in a chroot, run npx privdrop audit ${process.pid} outside`
 }
@@ -254,6 +254,7 @@ export function remedyForAnswer(question: Question, errno: number, plan: Plan): 
   const { kind, path } = question
   const { EACCES, EIO, ENOENT, ENOTCONN, ENOTDIR, EROFS, ESTALE } = constants.errno
   if (errno === ENOENT || errno === ENOTDIR) return remedyForAbsent(question, plan)
+  if (lacksFiles(errnoName(errno))) return moreFiles
   if (errno === EROFS) return 'mount the file system writable'
   if (errno === EIO || errno === ESTALE || errno === ENOTCONN)
     return 'see that its file system answers (NFS, FUSE), and call harden() again'
@@ -278,8 +279,6 @@ function grant(names: readonly string[], user: number): string {
   return `start the process with ${list} (Docker: --cap-add ${short.join(' --cap-add ')}; Kubernetes: securityContext.capabilities.add: [${short.join(', ')}]; systemd: CapabilityBoundingSet= must have it)`
 }
 
-const moreFiles = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
-
 /** Where the usual managers allow a system call. In systemd a later line adds to the earlier ones (systemd.exec(5)). */
 function filterOf(syscall: string): string {
   const name = syscall === 'open' ? 'openat' : syscall // which C libraries use for open(3)
@@ -293,7 +292,7 @@ function remedyFor(failure: Failure, plan: Plan | undefined): string {
   const { step, syscall, errno: number } = failure
   const errno = number ? errnoName(number) : ''
   if (step === 'memory') return 'raise the limit on memory (RLIMIT_AS, memory.max)'
-  if (errno === 'EMFILE' || errno === 'ENFILE') return moreFiles
+  if (lacksFiles(errno)) return moreFiles
   if (step === 'rehearsal child' && errno === 'ENOMEM')
     return 'give the machine more memory or swap, or let a large process be copied (sysctl vm.overcommit_memory=1; memory.max), and call harden() again'
   if (errno === 'EAGAIN' || errno === 'ENOMEM')

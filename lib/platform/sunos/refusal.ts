@@ -5,7 +5,7 @@ import { readlinkSync } from 'node:fs'
 import { constants } from 'node:os'
 import { remedyForAbsent, remedyForPath } from '../../access'
 import type { Plan, Question } from '../../contract'
-import { errnoName, HardenError, showPath } from '../../errors'
+import { errnoName, HardenError, lacksFiles, moreFiles, showPath } from '../../errors'
 import type { Failure, QuestionKind } from '../../native'
 import { heldBy, whereOf } from '../../refusal'
 import type { SunosDecision } from './plan'
@@ -164,7 +164,7 @@ function remedyFor({ step, syscall, errno }: Failure, lacking: readonly string[]
     return `start the process with ${names}, which is basic: the rehearsal takes a child process`
   if (names)
     return `start the process as root, with ${grant(lacking)}; for development, call harden() only if process.getuid() is 0`
-  if (name === 'EMFILE' || name === 'ENFILE') return 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
+  if (lacksFiles(name)) return moreFiles
   if (name === 'EAGAIN' || name === 'ENOMEM')
     return 'raise the limits on processes and memory (project.max-lwps, zone.max-lwps; swap), and call harden() again'
   if (step === 'chroot' && name === 'ENOTDIR') return 'name a directory'
@@ -190,6 +190,7 @@ export function remedyForAnswer(question: Question, number: number, plan: Plan):
   const errno = errnoName(number)
   const { effective } = plan.wanted.sets
   if (errno === 'ENOENT' || errno === 'ENOTDIR') return remedyForAbsent(question, plan)
+  if (lacksFiles(errno)) return moreFiles
   if (errno === 'EROFS') return 'mount the file system writable'
   if (errno !== 'EACCES' && errno !== 'EPERM') return follow(callOf(kind))
   const needed = basicFor.get(kind)
