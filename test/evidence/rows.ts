@@ -199,13 +199,10 @@ function exchangeable(t: Test): string {
   return root
 }
 
-/** It does so, and back. */
+/** Another folder of root's beside it is moved away: other processes use this one at the same time. */
 async function exchanges(path: string): Promise<string> {
-  const [there, back] = [
-    ['mv', '-T', path, `${path}.old`],
-    ['mv', '-T', `${path}.old`, path],
-  ]
-  return (await canItsUser(...there)) && (await canItsUser(...back)) ? 'its user decides where the path leads' : ''
+  const beside = mkdtempSync(join(dirname(path), 'beside-'))
+  return (await canItsUser('mv', '-T', beside, `${beside}.old`)) ? 'its user decides where the path leads' : ''
 }
 
 /** A shell script in the hands of that user, with the number of the process; it has begun, and says something later. */

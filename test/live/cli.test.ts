@@ -133,7 +133,7 @@ live('in a terminal of 80 columns each line fits', ['root', 'script'], async (t)
   for (const [line, wanted] of [
     ['NODE CLI plan --user nobody --read /etc/shadow', /^refused +ERR_HARDEN_ACCESS: .*\r\n +.*\r\n +Remedy: /],
     ['NODE CLI audit $PPID', /^danger +AUDIT_ROOT: .*\r\n +.*\r\n +Remedy: .*\r\n/],
-    [table, /^threads +\d+, all alike: \d+ \(node\), .*\r\n {22}\d+ \(node\), /],
+    [table, /^threads +\d+, all alike: \d+ \([\w-]+\), .*\r\n {22}\d+ \([\w-]+\), /],
   ] as const) {
     const program = line
       .replace('NODE', nodeUnderTest)
