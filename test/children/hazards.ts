@@ -31,9 +31,9 @@ export const actions = {
     await once(server, 'listening')
     await once(server.close(), 'close')
   },
-  start: async (uid: number) => {
+  start: async (uid: number, program = 'cat') => {
     // it ends with this process, whose end of the pipe is closed then
-    child = spawn('cat', { uid, cwd: '/', stdio: ['pipe', 'ignore', 'ignore'] })
+    child = spawn(program, { uid, cwd: '/', stdio: ['pipe', 'ignore', 'ignore'] })
     await once(child, 'spawn')
     return child.pid
   },

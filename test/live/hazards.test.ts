@@ -63,6 +63,13 @@ live('HARDEN_CHILDREN_ROOT: the pids of those that are, and of no other', ['root
   t.match(found, { level: 'danger', message: new RegExp(`: ${root} \\(cat\\)$`) })
   t.notMatch(found?.message, String(other))
 })
+live('HARDEN_CHILDREN_ROOT: one whose main thread has ended', ['root', 'cc'], async (t) => {
+  const subject = await start<typeof actions>(t, { program: 'hazards' })
+  const pid = await subject.ask('start', 0, build(t, 'headless'))
+  while (!/\nState:\tZ/.test(readFileSync(`/proc/${pid}/status`, 'latin1'))) await subject.ask('pid')
+  const found = (await subject.ask('harden', options)).HARDEN_CHILDREN_ROOT
+  t.match(found, { level: 'danger', message: new RegExp(`: ${pid} \\(headless\\)$`) })
+})
 twins(
   'HARDEN_CHILDREN_ROOT',
   'danger',

@@ -220,7 +220,15 @@ export function fill(pipe: number): void {
 /** A program compiled from one C file of the tests. */
 export function build(t: Test, name: string): string {
   const program = join(folder(t), name)
-  execFileSync('cc', ['-Wall', '-Wextra', '-Werror', '-o', program, join(__dirname, `../children/${name}.c`)])
+  execFileSync('cc', [
+    '-pthread',
+    '-Wall',
+    '-Wextra',
+    '-Werror',
+    '-o',
+    program,
+    join(__dirname, `../children/${name}.c`),
+  ])
   return program
 }
 
