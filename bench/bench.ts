@@ -8,11 +8,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, release } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { judge } from './aims'
+import { judge, ruleOut } from './aims'
 import { countCalls } from './calls'
 import { measureCosts } from './costs'
 import { compile } from './fresh'
-import { addonAlone, load, memory, rehearsal, server, start } from './load'
+import { least, load, memory, rehearsal, server, start, warm } from './load'
 import { type Quartiles, quartiles, ratio } from './numbers'
 import { page, summary } from './page'
 import { plot } from './plot'
@@ -51,7 +51,8 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
     start,
     server: () => load("require('privdrop')", server),
     empty: () => load("require('privdrop')"),
-    floor: () => load(addonAlone, server),
+    floor: () => load(least, server),
+    warm,
   })
   const sizes = await inTurn(15, { before: () => memory('nothing'), after: () => memory('harden') })
   const mail = await inTurn(7, { nothing: () => throughput('nothing'), harden: () => throughput('harden') })
@@ -67,6 +68,7 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
       server: quartiles(loads.server),
       empty: quartiles(loads.empty),
       floor: quartiles(loads.floor),
+      warm: quartiles(loads.warm),
     },
     memory: { before: quartiles(sizes.before), more: without(sizes.after, sizes.before) },
     throughput: { nothing: kept(mail.nothing), harden: kept(mail.harden) },
@@ -95,7 +97,7 @@ async function main(): Promise<void> {
     ...(await measureRest()),
     cells,
   }
-  const results: Results = { ...measured, aims: judge(measured) }
+  const results: Results = { ...measured, aims: judge(measured), ruledOut: ruleOut(measured) }
   const folder = join(__dirname, '../..')
   const cost = join(folder, '../docs/cost.md')
   const figures = cells.map(({ us, ...cell }) => ({

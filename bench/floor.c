@@ -2,8 +2,9 @@
  * floor.c - the least work in N threads: a signal to each, its changes, its return, and a reading of it afterwards
  *
  * It does not check for threads that are counted twice or created meanwhile. With 'hold' no thread begins before all
- * have come and given their ids, so that they can be compared while nothing has changed; and none goes on before all
- * are done, so that no thread runs half privileged: each is woken three times instead of once.
+ * have come, so that each can be read, with its children, and compared while nothing has changed, and so can the memory of
+ * every other process; and none goes on before all are done, so that no thread runs half privileged: each is woken three
+ * times instead of once.
  *
  * floor THREADS idle|busy go|hold|nothing: prints { commit, audit }, in microseconds, and stays until its standard input ends.
  */
@@ -15,10 +16,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <linux/kcmp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static _Atomic uint32_t here, done, left, released, over;
@@ -51,36 +55,11 @@ static void change_here(void)
 	failed |= change(here_only, drop) || prctl(PR_GET_SECUREBITS) < 0;
 }
 
-/* What only the thread itself can read. */
-static void say_who_here(void)
-{
-	struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
-	struct __user_cap_data_struct data[2];
-	uint64_t heritable;
-	gid_t groups[64];
-	uid_t ids[3];
-
-	failed |= syscall(SYS_getresuid, &ids[0], &ids[1], &ids[2]) || syscall(SYS_getresgid, &ids[0], &ids[1], &ids[2]);
-	syscall(SYS_setfsuid, -1);
-	syscall(SYS_setfsgid, -1);
-	failed |= syscall(SYS_capget, &header, data);
-	heritable = (data[0].permitted & data[0].inheritable) |
-	            (uint64_t)(data[1].permitted & data[1].inheritable) << 32;
-	for (long capability = 0; capability < 64; capability++) {
-		if (!(drop >> capability & 1) && prctl(PR_CAPBSET_READ, capability) < 0)
-			break;
-		if (heritable >> capability & 1)
-			prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_IS_SET, capability, 0, 0);
-	}
-	failed |= prctl(PR_GET_SECUREBITS) < 0 || prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) < 0 || prctl(PR_GET_SECCOMP) < 0;
-	failed |= syscall(SYS_getgroups, syscall(SYS_getgroups, 0, groups), groups) < 0;
-}
-
 static void on_signal(int signo)
 {
 	(void)signo;
 	if (holds) {
-		say_who_here();
+		failed |= prctl(PR_GET_SECUREBITS) < 0;
 		count(&here);
 		await(&released, 1);
 	}
@@ -106,12 +85,60 @@ static double microseconds(void)
 	return now.tv_sec * 1e6 + now.tv_nsec / 1e3;
 }
 
-static void commit(const int *tids)
+static char text[4096];
+
+/* false: it cannot be read, as where a process has ended. */
+static bool look(int folder, int number, const char *name)
+{
+	char path[32];
+	ssize_t length;
+	int file;
+
+	snprintf(path, sizeof path, "%d/%s", number, name);
+	if ((file = openat(folder, path, O_RDONLY)) < 0)
+		return false;
+	length = read(file, text, sizeof text);
+	close(file);
+	return length >= 0;
+}
+
+/* The size of the memory. A kernel thread has none; it has one thread, and a process may have more that do. */
+static void look_at_processes(void)
+{
+	DIR *folder = opendir("/proc");
+	struct dirent *entry;
+	struct statx tasks;
+	char path[32];
+
+	while (folder && (entry = readdir(folder))) {
+		int process = atoi(entry->d_name);
+
+		if (!process || !look(dirfd(folder), process, "statm") || *text != '0')
+			continue;
+		snprintf(path, sizeof path, "%d/task", process);
+		statx(dirfd(folder), path, AT_STATX_DONT_SYNC, STATX_NLINK, &tasks);
+	}
+	closedir(folder);
+}
+
+static void look_at_all(int tasks, const int *tids)
+{
+	for (uint32_t i = 0; i <= others; i++) {
+		failed |= !look(tasks, tids[i], "status");
+		syscall(SYS_kcmp, getpid(), tids[i], KCMP_FILES, 0, 0);
+		look(tasks, tids[i], "children");
+	}
+	look_at_processes();
+}
+
+/* The last of the threads is this one. */
+static void commit(int tasks, const int *tids)
 {
 	for (uint32_t i = 0; i < others; i++)
 		failed |= syscall(SYS_tgkill, getpid(), tids[i], SIGUSR1);
 	if (holds) {
 		await(&here, others);
+		look_at_all(tasks, tids);
 		let_all(&released);
 	}
 	change_here();
@@ -120,16 +147,6 @@ static void commit(const int *tids)
 		let_all(&over);
 		await(&left, others);
 	}
-}
-
-static void look(int tasks, int tid)
-{
-	char path[32], text[4096];
-	int status;
-
-	snprintf(path, sizeof path, "%d/status", tid);
-	status = openat(tasks, path, O_RDONLY);
-	failed |= read(status, text, sizeof text) <= 0 || close(status);
 }
 
 int main(int argc, char **argv)
@@ -153,13 +170,14 @@ int main(int argc, char **argv)
 		if (tid && tid != getpid())
 			tids[i++] = tid;
 	}
+	tids[others] = getpid();
 	usleep(20000);
 	start = changed = microseconds();
 	if (strcmp(argv[3], "nothing")) {
-		commit(tids);
+		commit(dirfd(folder), tids);
 		changed = microseconds();
 		for (uint32_t i = 0; i <= others; i++)
-			look(dirfd(folder), i < others ? tids[i] : getpid());
+			failed |= !look(dirfd(folder), tids[i], "status");
 	}
 	printf("{\"commit\":%.1f,\"audit\":%.1f}\n", changed - start, microseconds() - changed);
 	fflush(stdout);

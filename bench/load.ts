@@ -6,7 +6,10 @@ import { afterwards, Fresh, mustBeChanged, subject } from './fresh'
 
 /** Modules that a server has loaded already. */
 export const server = "require('node:net'); require('node:worker_threads')"
-export const addonAlone = "require('node-gyp-build')('.')"
+/** Less than this is not possible with one file: the addon, and the file read and compiled, but not run. */
+export const least =
+  "require('node-gyp-build')('.'); " +
+  "require('node:vm').compileFunction(require('node:fs').readFileSync('dist/index.js', 'utf8'), ['require', 'module', 'exports'])"
 const found = 'console.log(Number(process.hrtime.bigint() - start) / 1e6)'
 
 /** Milliseconds that a program takes, in a process that has run another one before. */
@@ -50,6 +53,18 @@ export async function rehearsal(heap: number): Promise<{ rehearse: number; whole
   const fresh = new Fresh(subject({ way: 'clone', threads: 11, heap }))
   const { clone = Number.NaN } = await fresh.answer().finally(() => fresh.end())
   return { ...(await hardened(heap)), clone: clone / 1000 }
+}
+
+/** Milliseconds of harden() where its JavaScript has run before. */
+export async function warm(): Promise<number> {
+  const fresh = new Fresh(subject({ way: 'harden', threads: 11, warm: true }))
+  try {
+    const { whole = Number.NaN } = await fresh.answer()
+    mustBeChanged(fresh.pid, afterwards.harden, 11)
+    return whole / 1000
+  } finally {
+    await fresh.end()
+  }
 }
 
 async function hardened(heap: number): Promise<{ rehearse: number; whole: number }> {

@@ -13,6 +13,7 @@ const methods = {
   'harden commit': 'of it: commit',
   'harden proof': 'of it: proof, every thread read and compared',
   'harden audit()': '`audit()`',
+  'harden audit() again': '`audit()` again',
   'trimmed whole': '`harden()` with no bounding set to drop',
   'trimmed commit': 'of it: commit',
   'floor commit': 'the floor of the commit',
@@ -87,6 +88,19 @@ node started in 54 ms. The floor is a program in C that makes the system calls w
 
 ${aims(results.aims)}
 
+Of these aims what they need at the least is more:
+
+${table(
+  ['aim', 'against', 'at most', 'at the least', 'measured'],
+  results.ruledOut.map(({ aim, against, most, what, least, measured }) => [
+    aim,
+    against,
+    String(most),
+    `${what}: ${spread(least)}`,
+    spread(measured),
+  ]),
+)}
+
 ## System calls for each thread more
 
 ${table(['', 'calls'], [...Object.entries(calls.each).map(([name, count]) => [name, String(count)]), ['`harden()`', String(calls.harden)], ['floor', String(calls.floor)]])}
@@ -106,7 +120,8 @@ ${table(
     row('node, an empty script', load.start),
     row('loading, after node:net and node:worker_threads', load.server),
     row('loading, first of all', load.empty),
-    row('its floor: the addon alone, after node:net and node:worker_threads', load.floor),
+    row('of it, at the least: the addon, and one file read and compiled', load.floor),
+    row('`harden()`, 11 threads, after plan() has run twenty times', load.warm),
     row('MB of its own, a server without the package', memory.before),
     row('MB more with it, after `harden()`', memory.more),
     row('SMTP throughput after `harden()`, of that before', throughput.harden),

@@ -9,13 +9,16 @@ export interface Results {
   calls: Calls
   /** Milliseconds, with few threads and with many. */
   standstill: Record<'nothing' | 'process.set*' | 'harden()', [Quartiles, Quartiles]>
-  /** Node itself; the package after a server's modules, and before any; its addon alone. */
-  load: Record<'start' | 'server' | 'empty' | 'floor', Quartiles>
+  /** Node itself; the package after a server's modules, and before any; the least of the former; harden() where its JavaScript
+   * has run before. */
+  load: Record<'start' | 'server' | 'empty' | 'floor' | 'warm', Quartiles>
   memory: Record<'before' | 'more', Quartiles>
   throughput: Record<'nothing' | 'harden', Quartiles>
   /** By the megabytes of memory written to. */
   rehearsal: Record<string, Record<'rehearse' | 'whole' | 'clone', Quartiles>>
   aims: Aim[]
+  /** Aims that what they need at the least rules out. */
+  ruledOut: RuledOut[]
 }
 
 export interface Aim {
@@ -23,4 +26,10 @@ export interface Aim {
   against: string
   most: number
   measured: Quartiles
+}
+
+export interface RuledOut extends Aim {
+  /** What it needs at the least, as a ratio to the same. */
+  least: Quartiles
+  what: string
 }

@@ -35,9 +35,10 @@ export function audit(): AuditReport {
   const report: AuditReport = {
     source: found.source,
     threads: found.kinds
-      .flatMap(({ state, threads }) =>
-        threads.map(({ tid, name }) => ({ tid, name, ...reportCredentials(platform, state) })),
-      )
+      .flatMap(({ state, threads }) => {
+        const credentials = reportCredentials(platform, state)
+        return threads.map(({ tid, name }) => ({ tid, name, ...credentials }))
+      })
       .sort((a, b) => Number(b.tid === process.pid) - Number(a.tid === process.pid) || a.tid - b.tid),
     promise: promised ? Object.fromEntries(promised.words) : null,
     discrepancies: promised && [

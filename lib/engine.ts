@@ -19,7 +19,7 @@ import type {
 import { accountsOf } from './databases'
 import { debugAnswer, debugRetry } from './debug'
 import { HardenError, type Run } from './errors'
-import { findingsAhead, questionsAhead } from './foresight'
+import { type Answered, findingsAhead, questionsAhead } from './foresight'
 import { type Answer, type Failure, isFailure } from './native'
 import type { HardenOptions } from './options'
 import type { Reasons } from './reasons'
@@ -149,13 +149,18 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
   const questions = [...plan.questions, ...questionsAhead(scene)]
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))
   if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards]), rehearsal }
-  const answered = questions.map((question, index) => ({ question, answer: rehearsal.answers[index] as Answer }))
-  for (const { question, answer } of answered) {
+  const troubles: Answered[] = []
+  for (const [index, question] of questions.entries()) {
+    const answer = rehearsal.answers[index] as Answer
     debugAnswer(question, answer)
-    run(() => refuseAnswer(platform, plan, question, answer))
+    if (question.option !== undefined) run(() => refuseAnswer(platform, plan, question, answer))
+    if (!isPlainYes(answer)) troubles.push({ question, answer })
   }
-  return { findings: inOrder([...plan.findings, ...hazards, ...findingsAhead(scene, answered)]), rehearsal }
+  return { findings: inOrder([...plan.findings, ...hazards, ...findingsAhead(scene, troubles)]), rehearsal }
 }
+
+/** Most answers are: each loaded module is asked about. */
+const isPlainYes = ({ errno, by }: Answer): boolean => errno === 0 && by === 'none'
 
 /** Dangers first. */
 function inOrder(findings: readonly Finding[]): Finding[] {
@@ -174,9 +179,11 @@ function answer<T extends object>(given: T | Failure, platform: Platform, plan?:
   return given
 }
 
-/** @throws HardenError if the answer refuses what an option asks for */
+/**
+ * @param question of an option
+ * @throws HardenError if the answer refuses what the option asks for
+ */
 function refuseAnswer(platform: Platform, plan: Plan, question: Question, given: Answer): void {
-  if (question.option === undefined) return
   if (question.kind === 'exchange') {
     if (given.by === 'user' || given.by === 'writer') throw exchanged(platform, question, given.found, plan)
     if (given.errno) throw notAsked(platform, question, given.errno)

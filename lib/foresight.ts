@@ -13,7 +13,7 @@ import type { Answer } from './native'
 import { filesRead, foldersSearched } from './places'
 
 /** A question and the rehearsing child's answer. */
-interface Answered {
+export interface Answered {
   readonly question: Question
   readonly answer: Answer
 }
@@ -24,7 +24,8 @@ const FILES_MAX = 1024
 export function questionsAhead(scene: Scene): Question[] {
   const { plan } = scene
   if (plan.wanted.user.real === 0) return []
-  return [...nextStart(scene), ...openFiles(scene), ...listeners(scene), ...(plan.root ? [] : reach())]
+  const files = program()
+  return [...nextStart(scene, files), ...openFiles(scene), ...listeners(scene), ...(plan.root ? [] : reach(files))]
 }
 
 const question = (kind: Question['kind'], path: string, number: number, role: string): Question => ({
@@ -36,28 +37,26 @@ const question = (kind: Question['kind'], path: string, number: number, role: st
 })
 
 /** What root runs or reads when this program starts again. */
-function nextStart({ platform }: Scene): Question[] {
+function nextStart({ platform }: Scene, files: readonly string[]): Question[] {
   const main = process.argv[1] ?? ''
   const folders = isPath(main) ? foldersAbove(main).reverse() : []
   const own = folders.find((folder) => existsSync(join(folder, 'package.json')))
   const paths = new Set([
-    ...(isPath(main) ? [main] : []),
+    ...files,
     ...(own === undefined ? [] : [join(own, 'package.json')]),
     ...folders.map((folder) => join(folder, 'node_modules')),
-    process.execPath,
-    ...modules().slice(0, FILES_MAX),
-    ...platform.libraries(),
-    ...filesRead(),
-    ...foldersSearched(),
+    ...[process.execPath, ...platform.libraries(), ...filesRead(), ...foldersSearched()].filter(isPath),
   ])
   // sorted, so that the folders that two paths share are walked once
-  return [...paths]
-    .filter(isPath)
-    .sort()
-    .map((path) => question('exchange', path, 1, ''))
+  return [...paths].sort().map((path) => question('exchange', path, 1, ''))
 }
 
 const isPath = (path: string): boolean => path.startsWith('/') && !path.includes('\0')
+
+/** The main module, and those that it has loaded. */
+function program(): string[] {
+  return [...new Set([process.argv[1] ?? '', ...modules().slice(0, FILES_MAX)])].filter(isPath)
+}
 
 /** CommonJS modules and addons. ECMAScript modules are not listed. */
 function modules(): string[] {
@@ -87,7 +86,7 @@ function listeners({ descriptors }: Scene): Question[] {
 }
 
 /** What a running server uses again. */
-function reach(): Question[] {
+function reach(files: readonly string[]): Question[] {
   const { env } = process
   const list = (name: string) => (env[name] ?? '').split(':').filter(isPath)
   const written = ['TMPDIR', 'XDG_CACHE_HOME', 'XDG_CONFIG_HOME', 'XDG_DATA_HOME', 'XDG_STATE_HOME', 'XDG_RUNTIME_DIR']
@@ -96,10 +95,7 @@ function reach(): Question[] {
     // the directory may have been removed
     question('enter', attempt(() => process.cwd()) ?? '.', 0, 'the working directory'),
     question('enter', process.execPath, 0, 'node itself: fork() and cluster need it'),
-    ...[...new Set([process.argv[1] ?? '', ...modules()])]
-      .filter(isPath)
-      .slice(0, FILES_MAX)
-      .map((path) => question('read', path, 1, 'modules: a later require(), import() or Worker needs them')),
+    ...files.map((path) => question('read', path, 1, 'modules: a later require(), import() or Worker needs them')),
     ...[...written, ...ofSystemd].flatMap((name) => list(name).map((path) => question('write', path, 0, name))),
     ...list('CREDENTIALS_DIRECTORY').map((path) => question('enter', path, 0, 'CREDENTIALS_DIRECTORY')),
     // for root's HOME there is HARDEN_ENVIRONMENT
@@ -107,7 +103,7 @@ function reach(): Question[] {
   ]
 }
 
-/** @param answered in the order of the questions */
+/** @param answered in the order of the questions, without those whose answer is a plain yes */
 export function findingsAhead(scene: Scene, answered: readonly Answered[]): Finding[] {
   const own = answered.filter(({ question }) => question.option === undefined)
   const user = scene.plan.wanted.user.real

@@ -88,8 +88,8 @@ function refuseHere(): void {
 /** @returns whether the application's own handler is installed, and stays */
 function holdSigusr1(): boolean {
   const errno = platform.addon().holdSigusr1(process.listenerCount('SIGUSR1') > 0)
-  if (errno > 0)
-    throw platform.explain({ step: 'SIGUSR1', syscall: 'sigaction', errno, signal: 0, tid: 0, item: 0 }, undefined, [])
+  const syscall = platform.name === 'linux' ? 'rt_sigaction' : 'sigaction'
+  if (errno > 0) throw platform.explain({ step: 'SIGUSR1', syscall, errno, signal: 0, tid: 0, item: 0 }, undefined, [])
   return errno < 0
 }
 

@@ -1,5 +1,5 @@
 /** Rows as text: each as one line for a log or a pipe, folded at the width of a terminal. */
-import { isatty } from 'node:tty'
+import type * as Tty from 'node:tty'
 import { visible } from './errors'
 
 /** A name, and the lines beside it. */
@@ -44,9 +44,15 @@ export function finish<T extends object>(report: T, rows: () => Row[]): T {
 }
 
 /** process.stdout is not touched unless it is a terminal, because that would open it. A Worker's has no width. */
-const widthOfOutput = (): number | undefined => (isatty(1) ? process.stdout.columns : undefined)
+function widthOfOutput(): number | undefined {
+  // loaded here, because it takes node:net along, and few servers print a table
+  const { isatty } = require('node:tty') as typeof Tty
+  return isatty(1) ? process.stdout.columns : undefined
+}
 
+/** What is frozen is passed over: the threads of a report share most of their parts. */
 function deepFreeze<T extends object>(value: T): T {
-  for (const part of Object.values(value)) if (typeof part === 'object' && part !== null) deepFreeze(part)
+  for (const part of Object.values(value))
+    if (typeof part === 'object' && part !== null && !Object.isFrozen(part)) deepFreeze(part)
   return Object.freeze(value)
 }

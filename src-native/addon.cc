@@ -80,12 +80,11 @@ uint64_t mask_at(const Object &object, const char *name) {
 /* The index of a name in step_names, from `step` on. An unknown name is a broken contract; a Worker that is being
  * terminated reads an empty one. */
 enum step step_at(const Value &value, int step, int last) {
-	char *name = copy_text(value);
+	char name[32] = "";
+	napi_get_value_string_utf8(value.Env(), value, name, sizeof name, nullptr);
 	while (*name && strcmp(name, step_names[step].step))
 		if (++step > last) Napi::Error::Fatal("privdrop", "a plan has a step that does not exist");
-	step = *name ? step : STEP_NONE;
-	free(name);
-	return static_cast<enum step>(step);
+	return static_cast<enum step>(*name ? step : STEP_NONE);
 }
 
 /* The kernel's bytes, which JavaScript holds as a latin1 string. free() them. */
@@ -225,20 +224,27 @@ Value OpenRoot(const CallbackInfo &info) {
 	return result;
 }
 
+/* `found`: the paths of a rehearsal */
+Object describe(Env env, const struct answer &given, const char *found) {
+	static const char *const by[] = {"none", "user", "writer", "others"}; /* enum exchanged_by */
+	bool has_found = given.by != EXCHANGED_BY_NONE && given.found >= 0;
+	Object answer = Object::New(env);
+
+	answer.Set("errno", given.error);
+	answer.Set("by", by[given.by]);
+	answer.Set("found", has_found ? Value(Napi::String::New(env, found + given.found)) : env.Undefined());
+	return answer;
+}
+
 Object describe(Env env, const struct plan &plan, const struct rehearsal &rehearsal) {
 	Object result = Object::New(env);
 	Napi::Array answers = Napi::Array::New(env, plan.question_count);
+	Object yes = describe(env, {0, EXCHANGED_BY_NONE, -1}, nullptr); /* one for the many, such as a server's modules */
 
 	for (uint32_t i = 0; i < plan.question_count; i++) {
-		static const char *const by[] = {"none", "user", "writer", "others"}; /* enum exchanged_by */
 		const struct answer &given = rehearsal.answers[i];
-		Object answer = Object::New(env);
-
-		answer.Set("errno", given.error);
-		answer.Set("by", by[given.by]);
-		bool has_found = given.by != EXCHANGED_BY_NONE && given.found >= 0;
-		answer.Set("found", has_found ? Value(Napi::String::New(env, rehearsal.found + given.found)) : env.Undefined());
-		answers.Set(i, answer);
+		bool is_yes = !given.error && given.by == EXCHANGED_BY_NONE;
+		answers.Set(i, is_yes ? yes : describe(env, given, rehearsal.found));
 	}
 	result.Set("answers", answers);
 	result.Set("status", latin1(env, rehearsal.status.at, rehearsal.status.length));

@@ -153,7 +153,7 @@ t.test('SIGUSR1 that cannot be ignored', async (t) => {
   const { harden, done, given } = withParts(t, { held: 22 })
   t.throws(() => harden(options), { message: 'explained' })
   t.strictSame(done, ['kept?', 'hold SIGUSR1', 'explain', 'give SIGUSR1 back', 'close'])
-  const failure = { step: 'SIGUSR1', syscall: 'sigaction', errno: 22, signal: 0, tid: 0, item: 0 }
+  const failure = { step: 'SIGUSR1', syscall: 'rt_sigaction', errno: 22, signal: 0, tid: 0, item: 0 }
   t.strictSame(given[2], [failure, undefined, []])
   t.strictSame(given.at(-1), [undefined], 'nothing was opened')
 })

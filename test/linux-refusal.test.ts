@@ -783,11 +783,11 @@ t.test('a file system that does not answer', async (t) => {
 })
 
 t.test('nothing is known of a plan yet', async (t) => {
-  const answer = failure('SIGUSR1', { syscall: 'sigaction', errno: EPERM })
+  const answer = failure('SIGUSR1', { syscall: 'rt_sigaction', errno: EPERM })
   t.match(refusalOf(t, answer, { ofPlan: undefined }), {
     code: 'ERR_HARDEN_NOT_PERMITTED',
     step: 'SIGUSR1',
-    remedy: /^find what refuses sigaction: a seccomp filter/,
+    remedy: /^find what refuses rt_sigaction: a seccomp filter/,
   })
 })
 

@@ -110,42 +110,21 @@ static int find_memory(pid_t tid, void *context)
 	return found->size != 0;
 }
 
-enum { PARENT = 4, FLAGS = 9, KERNEL_THREAD = 0x00200000 /* PF_KTHREAD of linux/sched.h */ };
-
-/* A field of proc_pid_stat(5), which is a number; 0: the process has ended, or is hidden. -1 with errno. */
-static int64_t stat_field(int proc, pid_t pid, int field)
-{
-	char text[512] = "";
-	ssize_t length = read_of(proc, pid, "/stat", text, sizeof text - 1);
-	const char *at;
-	int64_t number = 0;
-
-	if (length < 0)
-		return is_out_of_sight(errno) ? 0 : -1;
-	/* The second field is a name in parentheses, in which any character may be. */
-	while (length > 0 && text[length - 1] != ')')
-		length--;
-	for (at = text + length; field > 2 && *at; at++)
-		field -= *at == ' ';
-	for (; *at >= '0' && *at <= '9'; at++)
-		number = number * 10 + (*at - '0');
-	return number;
-}
-
 /* The first thread of a process that has memory. Usually its main thread, unless that has ended (pthread_exit(3)). The size
  * is 0 if no thread has any, -1 with errno. */
 static struct thread_with_memory memory_of(int proc, pid_t pid)
 {
 	struct thread_with_memory found = {.tid = pid, .size = size_of(proc, pid)};
 	char path[DECIMAL_SIZE + sizeof "/task"];
-	int64_t flags = found.size ? 0 : stat_field(proc, pid, FLAGS);
+	struct statx tasks;
 
-	if (flags < 0)
-		found.size = -1;
-	if (found.size || flags & KERNEL_THREAD)
+	if (found.size)
 		return found;
 	decimal(path, pid);
 	memcpy(path + strlen(path), "/task", sizeof "/task");
+	/* Two links and one for each thread (fs/proc/base.c). A kernel thread has no other, and most processes are such. */
+	if (!syscall(SYS_statx, proc, path, AT_STATX_DONT_SYNC, STATX_NLINK, &tasks) && tasks.stx_nlink <= 3)
+		return found;
 	if ((found.tasks = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
 		found.size = is_out_of_sight(errno) ? 0 : -1;
 		return found;
@@ -274,9 +253,21 @@ static int look_at_children_of(pid_t tid, void *context)
 	return result || length < 0 ? -1 : 0;
 }
 
+/* proc_pid_stat(5); 0: the process has ended, or is hidden. -1 with errno. */
 static pid_t parent_of(int proc, pid_t pid)
 {
-	return (pid_t)stat_field(proc, pid, PARENT);
+	char text[512] = "";
+	ssize_t length = read_of(proc, pid, "/stat", text, sizeof text - 1);
+	pid_t parent = 0;
+
+	if (length < 0)
+		return is_out_of_sight(errno) ? 0 : -1;
+	/* The second field is a name in parentheses, in which any character may be; the third is a letter. */
+	while (length > 0 && text[length - 1] != ')')
+		length--;
+	for (const char *at = text + length + sizeof " S"; *at >= '0' && *at <= '9'; at++)
+		parent = parent * 10 + (*at - '0');
+	return parent;
 }
 
 /* For a kernel without lists of children. */

@@ -353,7 +353,11 @@ export const mutants = {
   },
   headless: {
     name: 'the main thread alone tells whether a process shares the memory',
-    changes: [[CHILDREN, 'if (found.size || flags & KERNEL_THREAD)', 'if (found.size >= 0)']],
+    changes: [[CHILDREN, 'if (found.size)\n', 'if (found.size >= 0)\n']],
+  },
+  counted: {
+    name: 'a process of two threads counts as one of one',
+    changes: [[CHILDREN, 'tasks.stx_nlink <= 3', 'tasks.stx_nlink <= 4']],
   },
   traced: {
     name: 'the process that answers gives up its permitted capabilities, too',

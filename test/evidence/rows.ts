@@ -1079,7 +1079,12 @@ const found: Row[] = [
     ['three', 'sharing', 'children'],
     (t) => start(t, { wrapper: filtered(t, KCMP, 1) }), // EPERM
   ),
-  sharing('the same, and its main thread has ended', 'shareMemoryHeadless', ['three', 'sharing', 'headless']),
+  sharing('the same, and its main thread has ended', 'shareMemoryHeadless', [
+    'three',
+    'sharing',
+    'headless',
+    'counted',
+  ]),
   {
     name: 'one thread has a seccomp filter more, which refuses capset',
     promise: 'Unchanged or done',

@@ -23,8 +23,11 @@ function allNames(): string[] {
 export function capabilityNames(mask: bigint): string[] {
   const names = allNames()
   const found: string[] = []
-  for (let capability = 0; capability < 64; capability++)
-    if (mask & bit(capability)) found.push(names[capability] ?? String(capability))
+  let capability = 0
+  for (let rest = mask; rest !== 0n; rest >>= 1n) {
+    if (rest & 1n) found.push(names[capability] ?? String(capability))
+    capability++
+  }
   return found
 }
 
