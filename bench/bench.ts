@@ -52,7 +52,8 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
     server: () => load("require('privdrop')", server),
     empty: () => load("require('privdrop')"),
     floor: () => load(least, server),
-    warm,
+    warm: () => warm(11),
+    warmMany: () => warm(500),
   })
   const sizes = await inTurn(15, { before: () => memory('nothing'), after: () => memory('harden') })
   const mail = await inTurn(7, { nothing: () => throughput('nothing'), harden: () => throughput('harden') })
@@ -69,6 +70,7 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
       empty: quartiles(loads.empty),
       floor: quartiles(loads.floor),
       warm: quartiles(loads.warm),
+      warmMany: quartiles(loads.warmMany),
     },
     memory: { before: quartiles(sizes.before), more: without(sizes.after, sizes.before) },
     throughput: { nothing: kept(mail.nothing), harden: kept(mail.harden) },

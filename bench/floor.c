@@ -4,7 +4,8 @@
  * It does not check for threads that are counted twice or created meanwhile. With 'hold' no thread begins before all
  * have come, so that each can be read, with its children, and compared while nothing has changed, and so can the memory of
  * every other process; and none goes on before all are done, so that no thread runs half privileged: each is woken three
- * times instead of once.
+ * times instead of once. Before that, the process has been copied, as for a rehearsal: afterwards the kernel has to make
+ * every page writable again, one or more of each thread's stack among them.
  *
  * floor THREADS idle|busy go|hold|nothing: prints { commit, audit }, in microseconds, and stays until its standard input ends.
  */
@@ -23,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 
 static _Atomic uint32_t here, done, left, released, over;
@@ -131,6 +133,15 @@ static void look_at_all(int tasks, const int *tids)
 	look_at_processes();
 }
 
+static int copy_process(void)
+{
+	pid_t child = fork();
+
+	if (child == 0)
+		_exit(0);
+	return child < 0 || waitpid(child, NULL, 0) < 0;
+}
+
 /* The last of the threads is this one. */
 static void commit(int tasks, const int *tids)
 {
@@ -172,6 +183,7 @@ int main(int argc, char **argv)
 	}
 	tids[others] = getpid();
 	usleep(20000);
+	failed |= holds && copy_process();
 	start = changed = microseconds();
 	if (strcmp(argv[3], "nothing")) {
 		commit(dirfd(folder), tids);

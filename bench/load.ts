@@ -56,11 +56,11 @@ export async function rehearsal(heap: number): Promise<{ rehearse: number; whole
 }
 
 /** Milliseconds of harden() where its JavaScript has run before. */
-export async function warm(): Promise<number> {
-  const fresh = new Fresh(subject({ way: 'harden', threads: 11, warm: true }))
+export async function warm(threads: number): Promise<number> {
+  const fresh = new Fresh(subject({ way: 'harden', threads, warm: true }))
   try {
     const { whole = Number.NaN } = await fresh.answer()
-    mustBeChanged(fresh.pid, afterwards.harden, 11)
+    mustBeChanged(fresh.pid, afterwards.harden, threads)
     return whole / 1000
   } finally {
     await fresh.end()

@@ -10,8 +10,8 @@ export interface Results {
   /** Milliseconds, with few threads and with many. */
   standstill: Record<'nothing' | 'process.set*' | 'harden()', [Quartiles, Quartiles]>
   /** Node itself; the package after a server's modules, and before any; the least of the former; harden() where its JavaScript
-   * has run before. */
-  load: Record<'start' | 'server' | 'empty' | 'floor' | 'warm', Quartiles>
+   * has run before, with 11 threads and with 500. */
+  load: Record<'start' | 'server' | 'empty' | 'floor' | 'warm' | 'warmMany', Quartiles>
   memory: Record<'before' | 'more', Quartiles>
   throughput: Record<'nothing' | 'harden', Quartiles>
   /** By the megabytes of memory written to. */
