@@ -324,10 +324,17 @@ for (const [title, act, report, file, right, wrong] of [
     'observe',
     /attempting double-free/,
     'linux/proc.c',
-    'free(*status);\n\t}',
-    'free(*status); free(*status);\n\t}',
+    'free(*status);\n\t\tclose(tasks);',
+    'free(*status); free(*status);\n\t\tclose(tasks);',
   ],
-  ['memory that is never given back', 'observe', /LeakSanitizer/, 'linux/proc.c', 'free(*status);\n\t}', '}'],
+  [
+    'memory that is never given back',
+    'observe',
+    /LeakSanitizer/,
+    'linux/proc.c',
+    'free(*status);\n\t\tclose(tasks);',
+    'close(tasks);',
+  ],
   [
     'a number that does not fit',
     'park and refuse',
@@ -347,7 +354,13 @@ for (const [title, act, report, file, right, wrong] of [
   })
 
 for (const [title, options, report, right, wrong] of [
-  ['memory that has been given back', '', /heap-use-after-free/, 'char *name = copy_text(value);', '$& free(name);'],
+  [
+    'memory that has been given back',
+    '',
+    /heap-use-after-free/,
+    'int root = open_root(path, walked, &why);',
+    'free(path); $&',
+  ],
   [
     'memory that is never given back',
     'detect_leaks=1',
