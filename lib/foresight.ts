@@ -139,10 +139,15 @@ function unanswered(answered: readonly Answered[]): Finding | undefined {
   return note(
     'HARDEN_NOT_EXAMINED',
     `whether the new user can exchange or open these is not known: ${listSome(named)}`,
-    [...new Set(found.map(({ answer }) => (lacksFiles(errnoName(answer.errno)) ? moreFiles : makeItAnswer)))].join(
-      '; ',
-    ),
+    [...new Set(found.map(({ answer }) => remedyForErrno(errnoName(answer.errno))))].join('; '),
   )
+}
+
+function remedyForErrno(errno: string): string {
+  if (lacksFiles(errno)) return moreFiles
+  if (errno === 'EACCES')
+    return 'the process may not enter their folders: have root examine them (npx privdrop plan --next-start PATH)'
+  return makeItAnswer
 }
 
 function beyondLimits(scene: Scene): Finding | undefined {

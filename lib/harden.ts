@@ -8,7 +8,7 @@ import { endIfInspectorIsOpen, refuseInspector } from './inspector'
 import { type HardenOptions, validate } from './options'
 import { namingPlaces } from './places'
 import { platform } from './platform'
-import { isKept, makePromise } from './promise'
+import { makePromise, refuseSecondCall } from './promise'
 import { Reasons } from './reasons'
 import { type HardenReport, makeReport } from './report'
 import { closeRoot, enteredRoot } from './root'
@@ -77,12 +77,7 @@ function refuseHere(): void {
       message: 'harden() was called in a Worker',
       remedy: 'call it in the main thread: it reaches all Workers from there',
     })
-  if (isKept(platform.addon()))
-    throw new HardenError({
-      code: 'ERR_HARDEN_ALREADY_APPLIED',
-      message: 'this process has given up its privileges already, and cannot do so twice',
-      remedy: 'call harden() once; to change what is retained, restart the process',
-    })
+  refuseSecondCall(platform.addon())
 }
 
 /** @returns whether the application's own handler is installed, and stays */

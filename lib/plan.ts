@@ -6,6 +6,7 @@ import type { Step } from './native'
 import { type HardenOptions, validate } from './options'
 import { namingPlaces } from './places'
 import { platform } from './platform'
+import { refuseSecondCall } from './promise'
 import { fieldsOf, Reasons } from './reasons'
 import { type CredentialsReport, findingRows, refusalRow, reportWhole, type Wording, wholeRows } from './report'
 import { closeRoot } from './root'
@@ -19,7 +20,7 @@ export interface HardenPlan extends CredentialsReport {
   readonly chroot?: string
   /** The steps of each thread, in this order; `rehearsed` if a child of this process could do it. */
   readonly steps: readonly { readonly name: string; readonly rehearsed: boolean }[]
-  /** What harden() would throw if it were called now in this process, `message` as there. Other threads and processes that
+  /** What harden() would throw if it were called now in the main thread, `message` as there. Other threads and processes that
    * share the memory are examined by harden() alone, while all threads are stopped. */
   readonly refusals: readonly Readonly<HardenErrorFields>[]
   /** What is true and worth knowing, dangers first. docs/errors.md says what each is. */
@@ -45,6 +46,7 @@ export function plan(options: unknown, ...more: readonly unknown[]): HardenPlan 
   }
   const made = namingPlaces(checked, () => makePlan(platform, checked, reasons))
   try {
+    run(() => refuseSecondCall(platform.addon()))
     const { findings, rehearsal } = examine(platform, made, [], run)
     const rehearsed = rehearsal ? made.steps.length : stepsRehearsed(made.steps, errors)
     run(() => refuseInspector(checked))

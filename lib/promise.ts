@@ -4,6 +4,7 @@
  * between that and the proof.
  */
 import type { Plan, Promised } from './contract'
+import { HardenError } from './errors'
 import type { Addon } from './native'
 import type { HardenOptions } from './options'
 import { inWords } from './state'
@@ -41,6 +42,16 @@ function findMark(): Mark | undefined {
 
 export function isKept(addon: Addon): boolean {
   return addon.recall() !== undefined || findMark() !== undefined
+}
+
+/** @throws HardenError ERR_HARDEN_ALREADY_APPLIED */
+export function refuseSecondCall(addon: Addon): void {
+  if (isKept(addon))
+    throw new HardenError({
+      code: 'ERR_HARDEN_ALREADY_APPLIED',
+      message: 'this process has given up its privileges already, and cannot do so twice',
+      remedy: 'call harden() once; to change what is retained, restart the process',
+    })
 }
 
 /** undefined: nothing is promised, or it is unknown here: a Worker does not find what another copy has promised. */

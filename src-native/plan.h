@@ -40,7 +40,7 @@ extern "C" {
 	STEP(GROUPS, "compare", "getgroups", NULL)             /* more threads x groups than are read in a second */ \
 	STEP(COMPARE, "compare", "read", "ucred_get")          /* is each thread what the plan was made for? */ \
 	STEP(SHARED, "compare", "kcmp", NULL)                  /* do all share root, working directory, descriptors? */ \
-	STEP(MEMORY_SHARED, "shared memory", "kcmp", NULL)     /* another process with this memory */ \
+	STEP(MEMORY_SHARED, "shared memory", "read", NULL)     /* another process with this memory */ \
 	STEP(SIGUSR1, "SIGUSR1", "rt_sigaction", "sigaction")  /* the line: from here on there is no way back */ \
 	STEP(PROTECT, "protect", NULL, "setpflags") \
 	STEP(FCHDIR, "chroot", "fchdir", "fchdir")             /* once, for the process */ \

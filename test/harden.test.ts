@@ -5,6 +5,7 @@ import t, { type Test } from 'tap'
 import type { Committed, Finding, Plan } from '../lib/contract'
 import type { HardenError } from '../lib/errors'
 import type { HardenOptions } from '../lib/options'
+import * as promise from '../lib/promise'
 import type { HardenReport } from '../lib/report'
 import { plan as anyPlan, nothing, opened, stateOf } from './states'
 
@@ -92,7 +93,9 @@ function withParts(t: Test, { breaks, made = plan, findings = [finding, hazard],
       endIfInspectorIsOpen: (...args: unknown[]) => part('inspector once more', args, undefined),
     },
     '../lib/promise': {
-      isKept: (...args: unknown[]) => part('kept?', args, kept),
+      refuseSecondCall: (...args: unknown[]) => {
+        if (part('kept?', args, kept)) promise.refuseSecondCall({ recall: () => 'promised' } as never)
+      },
       makePromise: (...args: unknown[]) => part('promise', args, undefined),
     },
     '../lib/platform': { platform },

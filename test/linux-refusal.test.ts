@@ -630,7 +630,7 @@ t.test('what a thread differs in is what it is compared with: the securebits are
 
 t.test('no /proc', async (t) => {
   const reason = 'the threads of this process cannot be read from /proc'
-  const mount = `mount procfs on /proc in the pid namespace of the process (mount -t proc proc /proc); for audit() in a chroot, run npx privdrop audit ${process.pid} outside`
+  const mount = `mount procfs on /proc in the pid namespace of the process (mount -t proc proc /proc); for audit() in a chroot, run npx privdrop audit ${process.pid} outside, in the application's folder`
   const files = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
   const find =
     'find what refuses open: a seccomp filter (Docker: --security-opt seccomp=; Kubernetes: seccompProfile; systemd: SystemCallFilter=openat as the last of these lines), or a security module'
@@ -726,14 +726,14 @@ t.test('descriptors that could not be looked at', async (t) => {
 })
 
 t.test('another process that shares the memory', async (t) => {
-  const error = refusalOf(t, failure('shared memory', { syscall: 'kcmp', tid: 4711 }), {})
+  const error = refusalOf(t, failure('shared memory', { syscall: 'read', tid: 4711 }), {})
   const remedy = 'end it before harden(): a native module has made it with clone(CLONE_VM) or vfork()'
   t.strictSame(
     { ...error },
     {
       code: 'ERR_HARDEN_SHARED_MEMORY',
       step: 'shared memory',
-      syscall: 'kcmp',
+      syscall: 'read',
       tid: 4711,
       found: '4711',
       remedy,

@@ -30,14 +30,14 @@ const made: Plan = { ...anyPlan, wanted: stateOf(masked), steps, findings: [note
 const jail: Plan = { ...made, root: opened }
 
 /** Of examine() the parts that can be refused. */
-const order = ['plan', 'descriptors', 'hazards', 'rehearse', 'inspector', 'close']
+const order = ['plan', 'kept?', 'descriptors', 'hazards', 'rehearse', 'inspector', 'close']
 
 /** What each part of plan() does. */
 let part: <T>(name: string, args: unknown[], result: T) => T
 let toBeMade: Plan
 
 // nothing else is asked of it: to commit, or to promise
-const platform = { name: 'linux', allNames: () => [] }
+const platform = { name: 'linux', allNames: () => [], addon: () => 'addon' }
 
 const { plan } = t.mockRequire<typeof import('../lib/plan')>('../lib/plan', {
   '../lib/errors': errors, // one class for all
@@ -52,6 +52,7 @@ const { plan } = t.mockRequire<typeof import('../lib/plan')>('../lib/plan', {
     },
   },
   '../lib/inspector': { refuseInspector: (...args: unknown[]) => part('inspector', args, undefined) },
+  '../lib/promise': { refuseSecondCall: (...args: unknown[]) => part('kept?', args, undefined) },
   '../lib/root': { closeRoot: (...args: unknown[]) => part('close', args, undefined) },
   '../lib/platform': { platform },
 })
@@ -109,7 +110,7 @@ t.test('nothing is refused', async (t) => {
   t.strictSame({ ...report }, data)
   t.strictSame(JSON.parse(JSON.stringify(report)), data, 'as JSON')
   t.strictSame(done, order)
-  t.strictSame(given, [[platform, asked], [platform, made, []], [], [], [asked], [undefined]])
+  t.strictSame(given, [[platform, asked], ['addon'], [platform, made, []], [], [], [asked], [undefined]])
   const { done: all, given: closed, plan: inJail } = withParts({}, jail)
   t.strictSame(JSON.parse(JSON.stringify(inJail({ chroot: '/srv/mail' }))), { ...data, chroot: '/srv/mail' })
   t.strictSame([all.at(-1), closed.at(-1)], ['close', [opened]])

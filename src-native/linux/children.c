@@ -13,19 +13,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/kcmp.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CHUNK = 4096 };
 
 /* Pages of the probe: the first size of which two can be mapped (RLIMIT_AS). */
-enum { PROBE_LARGEST = 1 << 24, PROBE_SMALLEST = 16, GROWTHS = 5 };
+enum { PROBE_LARGEST = 1 << 24, PROBE_SMALLEST = 16, WINDOWS = 24, GROWTHS = 3 };
 
 struct search {
-	const struct plan *plan;
 	int proc, tasks;
 	pid_t own;
 	int64_t probe; /* pages */
@@ -77,22 +76,31 @@ static void unmap_probe(void *probe, int64_t pages)
 	munmap(probe, (size_t)pages * (size_t)sysconf(_SC_PAGESIZE));
 }
 
-/* Without kcmp(2): map a second probe here, and see whether the other process grows by it. That one may also map and unmap
- * by itself, which can hide the growth once. In doubt the memory counts as shared. */
+/* Map a second probe here, of a size that no process can foresee, and see whether the other process grows by just that. One
+ * that has this memory may also map and unmap by itself, which hides the growth in some of the windows. In doubt the memory
+ * counts as shared.
+ *
+ * Not kcmp(2): it waits for an execve(2) of the other process, and any user can make such a one that never ends. */
 static bool grows_with_us(const struct search *search, pid_t pid)
 {
-	for (int i = 0; i < GROWTHS; i++) {
-		int64_t before = size_of(search->proc, pid), after;
-		void *probe = map_probe(search->probe);
+	int grown = 0;
 
-		if (probe == MAP_FAILED)
+	for (int i = 0; i < WINDOWS && grown < GROWTHS; i++) {
+		int64_t before = size_of(search->proc, pid), after, pages;
+		struct timespec now;
+		void *second;
+
+		clock_gettime(CLOCK_MONOTONIC, &now);
+		pages = search->probe / 2 + now.tv_nsec % (search->probe / 2);
+		if ((second = map_probe(pages)) == MAP_FAILED)
 			return true;
 		after = size_of(search->proc, pid);
-		unmap_probe(probe, search->probe);
-		if (before < 0 || after < 0 || after - before >= search->probe / 2)
+		unmap_probe(second, pages);
+		if (before < 0 || after < 0)
 			return true;
+		grown += after - before == pages;
 	}
-	return false;
+	return grown == GROWTHS;
 }
 
 struct thread_with_memory {
@@ -139,13 +147,11 @@ static struct thread_with_memory memory_of(int proc, pid_t pid)
 static int shares_memory(const struct search *search, pid_t pid)
 {
 	struct thread_with_memory other = memory_of(search->proc, pid);
-	long differ;
 
-	/* This memory holds the probe. kcmp(2) of every process would fill the log of a security module with denials. */
+	/* This memory holds the probe, and few others are as large. */
 	if (other.size < search->probe)
 		return other.size < 0 ? -1 : 0;
-	differ = search->plan->without_kcmp ? -1 : syscall(SYS_kcmp, search->own, other.tid, KCMP_VM, 0, 0);
-	return differ < 0 ? grows_with_us(search, other.tid) : differ == 0;
+	return grows_with_us(search, other.tid);
 }
 
 static int refuse_if_shared(pid_t pid, void *context)
@@ -281,9 +287,9 @@ static int look_if_child(pid_t pid, void *context)
 	return parent == search->own ? look_at_child(pid, search) : 0;
 }
 
-int look_at_other_processes(const struct plan *plan, int tasks, struct committed *done, struct failure *why)
+int look_at_other_processes(int tasks, struct committed *done, struct failure *why)
 {
-	struct search search = {.plan = plan, .tasks = tasks, .own = getpid(), .done = done, .why = why};
+	struct search search = {.tasks = tasks, .own = getpid(), .done = done, .why = why};
 	int result;
 
 	if (open_proc(&search))

@@ -178,7 +178,7 @@ static int prepare(struct workspace *space)
 		return -1;
 	}
 	return refuse_descriptors(space->plan, space->tasks, space->why) ||
-	               look_at_other_processes(space->plan, space->tasks, space->done, space->why)
+	               look_at_other_processes(space->tasks, space->done, space->why)
 	               ? -1
 	               : 0;
 }

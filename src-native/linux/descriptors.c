@@ -171,18 +171,24 @@ static bool judge_file(struct descriptor *found)
 	return S_ISREG(file.stx_mode) || S_ISCHR(file.stx_mode) || S_ISBLK(file.stx_mode);
 }
 
+/* Its link, and whether it is an io_uring that matters. No file or socket is asked. 0, or -1 with errno. */
+static int look_for_ring(int tasks, int folder, struct descriptor *found, char path[PATH_MAX])
+{
+	if (read_link(folder, found->number, path))
+		return -1;
+	return strcmp(path, "anon_inode:[io_uring]") ? 0 : ring_kind(tasks, found->number, &found->kind);
+}
+
 /* 0, or -1 with errno. */
 static int judge_descriptor(int tasks, int folder, int descriptor, struct descriptor *found)
 {
 	char path[PATH_MAX];
 
 	*found = (struct descriptor){.number = descriptor, .kind = DESCRIPTOR_PLAIN};
-	if (read_link(folder, descriptor, path))
+	if (look_for_ring(tasks, folder, found, path))
 		return -1;
 	if (starts(path, "socket:"))
 		found->kind = judge_socket(found);
-	else if (!strcmp(path, "anon_inode:[io_uring]"))
-		return ring_kind(tasks, descriptor, &found->kind);
 	else if (path[0] == '/' && judge_file(found))
 		found->kind = DESCRIPTOR_FILE;
 	return 0;
@@ -365,14 +371,16 @@ static int refuse_unless_inside(int descriptor, struct survey *survey)
 	return refused_at(survey, STEP_DIRECTORY, descriptor);
 }
 
+/* Another process that has the same socket open may hold its lock for ever, so sockets are not asked here. */
 static int refuse_descriptor(int descriptor, void *context)
 {
 	struct survey *survey = context;
-	struct descriptor found;
+	struct descriptor found = {.number = descriptor, .kind = DESCRIPTOR_PLAIN};
+	char path[PATH_MAX];
 
 	if (is_ours(survey, descriptor))
 		return 0;
-	if (judge_descriptor(survey->tasks, survey->folder, descriptor, &found))
+	if (look_for_ring(survey->tasks, survey->folder, &found, path))
 		return has_gone() ? 0 : -1;
 	if (found.kind == DESCRIPTOR_RING)
 		return refused_at(survey, STEP_RING, descriptor);

@@ -204,10 +204,12 @@ static int become_another_process(const struct plan *plan, struct failure *now)
 	uid_t effective = !maps_every_id() && geteuid() == OVERFLOW_ID ? plan->uid : (uid_t)-1;
 
 	/* A call is left out if the plan does not have it and this process may not make it: a filter may kill for it. A
-	 * process that may not change its groups answers with those it has. */
+	 * process that may not change its groups answers with those it has; where one of the account's is not mapped in this
+	 * user namespace, with the plan's. */
 	now->step = STEP_SETGROUPS;
-	if (plan->held.effective >> CAP_SETGID & 1)
-		syscall(SYS_setgroups, plan->account_group_count, plan->account_groups);
+	if (plan->held.effective >> CAP_SETGID & 1 &&
+	    syscall(SYS_setgroups, plan->account_group_count, plan->account_groups) && errno == EINVAL)
+		syscall(SYS_setgroups, plan->group_count, plan->groups);
 	now->step = STEP_SETRESGID;
 	if (has_step(plan->steps, STEP_SETRESGID) && syscall(SYS_setresgid, plan->gid, plan->gid, plan->gid))
 		return -1;

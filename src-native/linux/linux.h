@@ -225,7 +225,7 @@ int ask_exchange(const struct plan *plan, struct exchange *exchange, struct answ
 
 /* children.c, while all threads are parked. 0: no other process shares this memory; *done lists the children that are
  * root. */
-int look_at_other_processes(const struct plan *plan, int tasks, struct committed *done, struct failure *why);
+int look_at_other_processes(int tasks, struct committed *done, struct failure *why);
 enum { ROOT_CHILDREN_MAX = 1024 };
 
 /* signals.c: dispositions and masks by raw system calls */

@@ -242,7 +242,7 @@ live('nothing leaks out of the addon', needs, async (t) => {
 /** Not executed, and why. */
 const unexecuted: [file: string, lines: RegExp, reason: string][] = [
   ['addon.cc', /^void \*?operator /, 'nothing that is used calls them: the linker leaves them out'],
-  ['linux/children.c', /grows_with_us/, 'field.test.ts: kcmp(2) is refused, and a process shares the memory'],
+  ['linux/children.c', /grows_with_us/, 'field.test.ts: a process shares the memory'],
   ['linux/children.c', /look_if_child/, 'a kernel without CONFIG_PROC_CHILDREN'],
   ['end.c', /write_at_once|end_process/, 'test/sunos: no child can be made; the inspector is opened meanwhile'],
   ['initgroups.c', /./, 'a C library without the call, and more groups than a system has'],

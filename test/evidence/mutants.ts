@@ -341,8 +341,9 @@ export const mutants = {
   },
   sharing: {
     name: 'processes that share the memory are not looked for',
-    // kcmp(2) is -1 or more: 1 and 2 are the order of two processes that share nothing
-    changes: [[CHILDREN, 'return differ < 0 ? grows_with_us(search, other.tid) : differ == 0;', 'return differ < -1;']],
+    changes: [
+      [CHILDREN, 'return grows_with_us(search, other.tid);', 'return grows_with_us(search, other.tid) && false;'],
+    ],
   },
   children: {
     name: 'among its children alone processes that share the memory are looked for',

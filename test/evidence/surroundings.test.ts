@@ -470,7 +470,10 @@ for (const surroundings of [...userNamespaces, ...boundingSets, ...procs, ...pla
     )
     if ('chroot' in asked) {
       t.same(roots(pid), [`${asked.chroot} ${asked.chroot}`])
-      t.match(await subject.refusal('audit'), { code: 'ERR_HARDEN_PROC', remedy: `npx privdrop audit ${pid} outside` })
+      t.match(await subject.refusal('audit'), {
+        code: 'ERR_HARDEN_PROC',
+        remedy: `npx privdrop audit ${pid} outside, in the application's folder`,
+      })
     } else t.same((await subject.ask('audit')).report.discrepancies, [])
     t.comment(`${name}: ${mend ? 'and then ' : ''}done`)
   })

@@ -44,8 +44,10 @@ live('in a Worker, and when all is done', ['root'], async (t) => {
   t.match(await subject.ask('askWorker', 0, 'plan', options), { refusals: [], groups: [8] })
   await subject.ask('harden', options)
   const { made } = await subject.ask('plan', options)
-  t.match(made, { refusals: [], groups: [8] }, 'nothing is left to be refused')
-  t.same((await subject.ask('plan', { user: 'mail' })).made.refusals[0].step, 'setresgid')
+  const twice = { code: 'ERR_HARDEN_ALREADY_APPLIED' }
+  t.match(made, { refusals: [twice], groups: [8] }, 'it is done once')
+  t.equal(made.refusals.length, 1, 'and nothing else is refused')
+  t.match((await subject.ask('plan', { user: 'mail' })).made.refusals, [twice, { step: 'setresgid' }])
   t.match(common(subject.pid), { uid: '65534 65534 65534 65534' })
 })
 

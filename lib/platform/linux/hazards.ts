@@ -129,7 +129,7 @@ function suidDumpable(scene: Scene): Finding | undefined {
   if (read(scene, '/proc/sys/fs/suid_dumpable')?.trim() !== '1') return undefined
   return danger(
     'HARDEN_SUID_DUMPABLE',
-    'fs.suid_dumpable is 1: a process that changes its user can be traced by that user, and leaves core dumps of what root had in memory',
+    'fs.suid_dumpable is 1: while harden() changes the user, a process of that user can trace this one and take root from it, and a core dump has what root had in memory',
     'set sysctl fs.suid_dumpable=0',
   )
 }

@@ -75,7 +75,7 @@ export function noProc(reason: string, where: Where = { step: 'proc' }): HardenE
 function remedyForProc(syscall: string, errno: string): string {
   if (lacksFiles(errno)) return moreFiles
   if (isRefusal(errno)) return findRefuser(syscall)
-  return `mount procfs on /proc in the pid namespace of the process (mount -t proc proc /proc); for audit() in a chroot, run npx privdrop audit ${process.pid} outside`
+  return `mount procfs on /proc in the pid namespace of the process (mount -t proc proc /proc); for audit() in a chroot, run npx privdrop audit ${process.pid} outside, in the application's folder`
 }
 
 const isRefusal = (errno: string) => errno === 'EPERM' || errno === 'EACCES' || errno === 'ENOSYS'
@@ -300,11 +300,16 @@ function remedyFor(failure: Failure, plan: Plan | undefined): string {
   if (errno === 'EINVAL' && idOf.has(step) && plan) return unmapped(step, plan)
   if (errno === 'EINVAL' && syscall === 'prctl')
     return 'run it on a Linux kernel: a system without this prctl(2) (an lx zone, gVisor) cannot keep the promise'
+  if (syscall === 'fchdir' && errno === 'EACCES' && plan && !plan.before.state.sets.effective.some(entersAny))
+    return 'let this process enter that directory (chmod o+x), or start it with cap_dac_read_search'
   if (syscall === 'chdir' && errno === 'EACCES') return 'let the new user enter that directory (chmod o+x)'
   if (errno === 'EACCES' && syscall === 'rt_tgsigqueueinfo')
     return `allow the process to signal itself in its security module (AppArmor: signal peer=@{profile_name})`
   return (plan && errno === 'EPERM' && remedyForCapability(step, plan)) || findRefuser(syscall)
 }
+
+/** A capability with which a process enters any directory (capabilities(7)). */
+const entersAny = (name: string): boolean => name === 'cap_dac_read_search' || name === 'cap_dac_override'
 
 /** The ids that a step sets. */
 const idOf: ReadonlyMap<Step, (wanted: Plan['wanted']) => string> = new Map([
