@@ -234,11 +234,13 @@ export function build(t: Test, name: string): string {
 
 /** Of x86-64. */
 export const KCMP = 312
+/** Its third argument where two memories are compared. */
+export const KCMP_VM = 1
 
-/** System call `number` is refused with this errno; if that is 0 it ends the process. */
-export const filtered = (t: Test, number: number, errno: number): string[] => [
+/** System call `number`, if it has this third argument, is refused with this errno; if that is 0 it ends the process. */
+export const filtered = (t: Test, number: number, errno: number, third?: number): string[] => [
   build(t, 'filter'),
-  String(number),
+  third === undefined ? String(number) : `${number},${third}`,
   String(errno),
 ]
 
