@@ -91,7 +91,7 @@ const child = (step: string, syscall: string, calls: string, more: Partial<Row> 
   for (const call of calls.split(' ')) rows[call] = { by: 'child', step, syscall, ...more }
 }
 
-main('SIGUSR1', 'sigaction', 'rt_sigaction')
+main('SIGUSR1', 'rt_sigaction', 'rt_sigaction')
 main('proc', 'open', 'openat read close')
 for (const call of ['fstatfs', 'faccessat', 'getgroups']) main('proc', call, call)
 main('proc', 'prctl', 'PR_GET_SECUREBITS')

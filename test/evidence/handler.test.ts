@@ -34,8 +34,7 @@ const reasons = {
   },
   calls: {
     why: 'one system call, and errno',
-    names:
-      'close fstatfs getpeername getpid getrlimit getsockname getsockopt kill lseek mmap munmap nanosleep open openat poll read readlinkat umask',
+    names: 'close fstatfs getpid getrlimit kill lseek mmap munmap nanosleep open openat poll read readlinkat umask',
   },
   kept: {
     why: "reads the vDSO's page; _SC_PAGESIZE alone, which the process has from its start",
