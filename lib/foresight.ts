@@ -129,6 +129,10 @@ function isUnanswered({ question: { kind }, answer: { errno } }: Answered): bool
 const makeItAnswer =
   'see that their file system answers, and find the seccomp filter or security module that refuses faccessat, faccessat2, statx or openat'
 
+/** The process that asks may be less than root. */
+const examineThem =
+  'have them examined by a user that may enter their folders (npx privdrop plan --user USER --next-start PATH)'
+
 /** Without this finding, a missing answer would look like a good one. */
 function unanswered(answered: readonly Answered[]): Finding | undefined {
   const found = answered.filter(isUnanswered)
@@ -145,9 +149,7 @@ function unanswered(answered: readonly Answered[]): Finding | undefined {
 
 function remedyForErrno(errno: string): string {
   if (lacksFiles(errno)) return moreFiles
-  if (errno === 'EACCES')
-    return 'the process may not enter their folders: have root examine them (npx privdrop plan --next-start PATH)'
-  return makeItAnswer
+  return errno === 'EACCES' ? `${examineThem}, or ${makeItAnswer}` : makeItAnswer
 }
 
 function beyondLimits(scene: Scene): Finding | undefined {

@@ -53,7 +53,8 @@ function notOpened(path: string, opened: Failure): HardenError {
 function remedyFor(errno: string, path: string, found: string | undefined): string {
   if (lacksFiles(errno)) return moreFiles
   if (errno === 'ENOTDIR') return 'name a directory'
-  if (errno === 'EACCES') return 'start the process as a user that may enter it'
+  if (errno === 'EACCES')
+    return 'let the process enter it (chmod o+x), or start it as a user that may, or with cap_dac_read_search (Solaris: file_dac_search)'
   const word = shellWord(path)
   // not for the target of a link, which mkdir(1) does not follow
   const isNamed = found !== undefined && `${path}/`.startsWith(`${found}/`)

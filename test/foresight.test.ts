@@ -199,6 +199,11 @@ t.test('what is not answered is said', async (t) => {
     finding("'/srv/a' (EPERM), '/srv/c' (EIO)"),
   )
   alone(t, [refused(EPERM, file)], finding("'/srv/log' (EPERM)"))
+  const closed = finding("'/srv/a' (EACCES)")
+  alone(t, [refused(EACCES)], {
+    ...closed,
+    remedy: /^have them examined by a user that may enter .*--next-start PATH\), or see that their file system answers/,
+  })
   const limit = 'raise the limit on open files (RLIMIT_NOFILE, ulimit -n)'
   alone(t, [refused(EMFILE)], { ...finding("'/srv/a' (EMFILE)"), remedy: limit })
   const both = finding("'/srv/a' (EMFILE), '/srv/log' (EPERM)")

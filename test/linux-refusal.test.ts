@@ -264,6 +264,21 @@ t.test('which step is refused, and what to do about it', async (t) => {
     ],
     ['not to be entered, nor allowed', failure('chroot', { syscall: 'chdir', errno: EACCES }), none, /chmod o\+x/],
     ['not to be entered, why ever', failure('chroot', { syscall: 'chdir', errno: EPERM }), {}, filtered('chdir')],
+    [
+      'not to be entered by this process',
+      failure('chroot', { syscall: 'fchdir', errno: EACCES }),
+      { effective: 1n },
+      /^let this process enter .*chmod o\+x.*cap_dac_read_search$/,
+    ],
+    ...[1n << 1n, 1n << 2n].map(
+      (effective): Row => [
+        'it could enter any',
+        failure('chroot', { syscall: 'fchdir', errno: EACCES }),
+        { effective },
+        filtered('fchdir'),
+      ],
+    ),
+    ['not by fchdir, why ever', failure('chroot', { syscall: 'fchdir', errno: EPERM }), none, filtered('fchdir')],
     ['chroot, not chdir', failure('chroot', { errno: EACCES }), {}, filtered(syscalls.chroot)],
     ['EINVAL of a step that sets no id', failure('chroot', { errno: EINVAL }), {}, filtered(syscalls.chroot)],
 

@@ -174,7 +174,11 @@ t.test('what the native code says of a path that it could not open', async (t) =
     [EMFILE, 'EMFILE', files],
     [ENFILE, 'ENFILE', files],
     [ENOENT, 'ENOENT', 'name a directory that exists, or create it: mkdir -p /srv/mail'],
-    [EACCES, 'EACCES', 'start the process as a user that may enter it'],
+    [
+      EACCES,
+      'EACCES',
+      'let the process enter it (chmod o+x), or start it as a user that may, or with cap_dac_read_search (Solaris: file_dac_search)',
+    ],
   ] as const) {
     const error = refusal(() => openRootBy('/srv/mail', answer({ errno, found: '/srv' })))
     t.strictSame(

@@ -76,11 +76,11 @@ static void unmap_probe(void *probe, int64_t pages)
 	munmap(probe, (size_t)pages * (size_t)sysconf(_SC_PAGESIZE));
 }
 
-/* Map a second probe here, of a size that no process can foresee, and see whether the other process grows by just that. One
- * that has this memory may also map and unmap by itself, which hides the growth in some of the windows. In doubt the memory
- * counts as shared.
+/* Map a second probe here, of a size that no process can foresee, and see whether the other process grows by exactly that. A
+ * process that shares this memory may also map and unmap by itself, which hides the growth in some of the windows. If it
+ * cannot be seen, the memory counts as shared.
  *
- * Not kcmp(2): it waits for an execve(2) of the other process, and any user can make such a one that never ends. */
+ * Not kcmp(2): it waits for an execve(2) of the other process, and any user can start one that never ends. */
 static bool grows_with_us(const struct search *search, pid_t pid)
 {
 	int grown = 0;
@@ -130,7 +130,7 @@ static struct thread_with_memory memory_of(int proc, pid_t pid)
 		return found;
 	decimal(path, pid);
 	memcpy(path + strlen(path), "/task", sizeof "/task");
-	/* Two links and one for each thread (fs/proc/base.c). A kernel thread has no other, and most processes are such. */
+	/* Two links, and one for each thread (fs/proc/base.c). Most processes are kernel threads, which have one thread. */
 	if (!syscall(SYS_statx, proc, path, AT_STATX_DONT_SYNC, STATX_NLINK, &tasks) && tasks.stx_nlink <= 3)
 		return found;
 	if ((found.tasks = openat(proc, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
@@ -148,7 +148,7 @@ static int shares_memory(const struct search *search, pid_t pid)
 {
 	struct thread_with_memory other = memory_of(search->proc, pid);
 
-	/* This memory holds the probe, and few others are as large. */
+	/* This memory holds the probe. Few others are as large, so few are looked at more closely. */
 	if (other.size < search->probe)
 		return other.size < 0 ? -1 : 0;
 	return grows_with_us(search, other.tid);

@@ -357,7 +357,7 @@ export const mutants = {
     changes: [[CHILDREN, 'if (found.size)\n', 'if (found.size >= 0)\n']],
   },
   counted: {
-    name: 'a process of two threads counts as one of one',
+    name: 'a process of two threads is taken for one of a single thread',
     changes: [[CHILDREN, 'tasks.stx_nlink <= 3', 'tasks.stx_nlink <= 4']],
   },
   traced: {

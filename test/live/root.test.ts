@@ -96,6 +96,18 @@ const ways: Way[] = [
     shut: (app) => chownSync(app, 0, 0),
     how: (t) => ({ wrapper: shown(t, '/etc/group', 'root:x:0:\nmail:x:8:nobody\nnogroup:x:65534:\n') }),
   },
+  {
+    title: 'may write to the folder by its group, and is in another that the user namespace does not map',
+    open: both(mode(0o775), (app) => chownSync(app, 0, MAIL)),
+    shut: (app) => chownSync(app, 0, 0),
+    asked: { supplementalGroups: ['mail'] },
+    how: (t) => {
+      const ids = '0 0 1\n65534 65534 1\n'
+      const { wrapper = [], ...rest } = inUserNamespace({ uid_map: ids, gid_map: `${ids}${MAIL} ${MAIL} 1\n` })
+      const groups = shown(t, '/etc/group', 'root:x:0:\nmail:x:8:\nnogroup:x:65534:\nfar:x:70000:nobody\n')
+      return { wrapper: [...groups, ...wrapper], ...rest }
+    },
+  },
   { title: 'may write to the folder by its ACL', open: acl(`u:${NOBODY}:rwx`), shut: acl('') },
   {
     title: 'owns what lies in a sticky folder',
