@@ -53,6 +53,7 @@ function notOpened(path: string, opened: Failure): HardenError {
 function remedyFor(errno: string, path: string, found: string | undefined): string {
   if (lacksFiles(errno)) return moreFiles
   if (errno === 'ENOTDIR') return 'name a directory'
+  if (errno === 'ENAMETOOLONG') return 'name it by a shorter path'
   if (errno === 'EACCES')
     return 'let the process enter it (chmod o+x), or start it as a user that may, or with cap_dac_read_search (Solaris: file_dac_search)'
   const word = shellWord(path)

@@ -152,6 +152,7 @@ t.test('what is no directory', async (t) => {
     const remedies = new Map([
       ['nothing', `${exists}, or create it: mkdir -p ${path}`],
       ['below nothing', `${exists}, or create it: mkdir -p ${path}`],
+      ['a megabyte', 'name it by a shorter path'],
     ])
     t.equal(error.remedy, errno === ENOTDIR ? 'name a directory' : (remedies.get(title) ?? exists))
   }
@@ -164,7 +165,7 @@ t.test('the place of a directory is exact, and that of no other', async (t) => {
 })
 
 t.test('what the native code says of a path that it could not open', async (t) => {
-  const { EMFILE, ENFILE, ENOENT, EACCES } = os.errno
+  const { EMFILE, ENAMETOOLONG, ENFILE, ENOENT, EACCES } = os.errno
   const answer = (fields: Partial<Failure>): Addon => ({
     ...native(),
     openRoot: () => ({ step: 'chroot', syscall: 'open', errno: 0, signal: 0, tid: 0, item: 0, ...fields }),
@@ -173,6 +174,7 @@ t.test('what the native code says of a path that it could not open', async (t) =
   for (const [errno, name, remedy] of [
     [EMFILE, 'EMFILE', files],
     [ENFILE, 'ENFILE', files],
+    [ENAMETOOLONG, 'ENAMETOOLONG', 'name it by a shorter path'],
     [ENOENT, 'ENOENT', 'name a directory that exists, or create it: mkdir -p /srv/mail'],
     [
       EACCES,

@@ -271,7 +271,7 @@ function executed(tree: string): Map<string, Line[]> {
     const lines = [...record.matchAll(/^DA:(\d+),(\d+)/gm)].map(([, number, hits]) => ({
       number: Number(number),
       hits: Number(hits),
-      head: texts.slice(0, Number(number)).findLast((line) => /^[a-z[].*\(/i.test(line)) ?? '',
+      head: texts.slice(0, Number(number)).findLast((line) => /^[a-z_[].*\(/i.test(line)) ?? '',
       text: texts[Number(number) - 1] as string,
     }))
     files.set(relative(join(tree, 'src-native'), path), lines)

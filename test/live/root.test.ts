@@ -199,6 +199,26 @@ live('a link that the new user can exchange, and one that leads through a folder
   await entered(t, subject, { chroot: join(top, 'around') }, jail)
 })
 
+live('paths that are too long, whatever makes them so', ['root'], async (t) => {
+  const top = folder(t)
+  const name = 'n'.repeat(255)
+  const deep = Array(15).fill(name).join('/')
+  for (const path of [deep, 'd/'.repeat(300)]) mkdirSync(join(top, path), { recursive: true })
+  symlinkSync(deep, join(top, 'link'))
+  const subject = await start(t)
+  const error = { code: 'ERR_HARDEN_NOT_PERMITTED', option: 'chroot', errno: -constants.errno.ENAMETOOLONG }
+  for (const [what, path] of [
+    ['the option', 'x/'.repeat(2048)],
+    ['where a link leads, with what follows it', `link/${name}/${name}`],
+    ['the path without links', `link/${name}`],
+    ['more folders than are kept open', 'd/'.repeat(300)],
+  ] as const) {
+    t.comment(what)
+    await refused(t, subject, { chroot: join(top, path) }, { ...error, remedy: /^name it by a shorter path/ })
+  }
+  await entered(t, subject, { chroot: join(top, 'link') }, join(top, deep))
+})
+
 live('links without end, and one that leads nowhere', ['root'], async (t) => {
   const top = folder(t)
   symlinkSync('loop', join(top, 'loop'))
