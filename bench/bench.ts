@@ -12,7 +12,7 @@ import { judge, ruleOut } from './aims'
 import { countCalls } from './calls'
 import { measureCosts } from './costs'
 import { compile } from './fresh'
-import { least, load, memory, rehearsal, server, start, warm } from './load'
+import { least, leastOfAll, load, memory, rehearsal, server, start, warm } from './load'
 import { type Quartiles, quartiles, ratio } from './numbers'
 import { page, summary } from './page'
 import { plot } from './plot'
@@ -52,6 +52,7 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
     server: () => load("require('privdrop')", server),
     empty: () => load("require('privdrop')"),
     floor: () => load(least, server),
+    floorOfAll: () => load(leastOfAll),
     warm: () => warm(11),
     warmMany: () => warm(500),
   })
@@ -69,6 +70,7 @@ async function measureRest(): Promise<Pick<Results, 'load' | 'memory' | 'through
       server: quartiles(loads.server),
       empty: quartiles(loads.empty),
       floor: quartiles(loads.floor),
+      floorOfAll: quartiles(loads.floorOfAll),
       warm: quartiles(loads.warm),
       warmMany: quartiles(loads.warmMany),
     },

@@ -10,6 +10,8 @@ export const server = "require('node:net'); require('node:worker_threads')"
 export const least =
   "require('node-gyp-build')('.'); " +
   "require('node:vm').compileFunction(require('node:fs').readFileSync('dist/index.js', 'utf8'), ['require', 'module', 'exports'])"
+/** First of all; node:inspector loads node:worker_threads. */
+export const leastOfAll = `require('node:inspector'); ${least}`
 const found = 'console.log(Number(process.hrtime.bigint() - start) / 1e6)'
 
 /** Milliseconds that a program takes, in a process that has run another one before. */

@@ -9,9 +9,9 @@ export interface Results {
   calls: Calls
   /** Milliseconds, with few threads and with many. */
   standstill: Record<'nothing' | 'process.set*' | 'harden()', [Quartiles, Quartiles]>
-  /** Node itself; the package after a server's modules, and before any; the least of the former; harden() where its JavaScript
+  /** Node itself; the package after a server's modules, and before any; the least of both; harden() where its JavaScript
    * has run before, with 11 threads and with 500. */
-  load: Record<'start' | 'server' | 'empty' | 'floor' | 'warm' | 'warmMany', Quartiles>
+  load: Record<'start' | 'server' | 'empty' | 'floor' | 'floorOfAll' | 'warm' | 'warmMany', Quartiles>
   memory: Record<'before' | 'more', Quartiles>
   throughput: Record<'nothing' | 'harden', Quartiles>
   /** By the megabytes of memory written to. */

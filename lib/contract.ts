@@ -14,7 +14,6 @@ export type FindingCode =
   | 'HARDEN_NEXT_START'
   | 'HARDEN_CHILDREN_ROOT'
   | 'HARDEN_TIOCSTI'
-  | 'HARDEN_SUID_DUMPABLE'
   | 'HARDEN_SIGNAL_REPORT'
   | 'HARDEN_PRIVILEGE_ESCALATES'
   | 'HARDEN_NOT_LISTENING'
@@ -154,6 +153,7 @@ export interface Scene {
   readonly unread: Set<string>
 }
 
+/** @throws HardenError if the plan must not even be rehearsed */
 export type Hazard = (scene: Scene) => Finding | undefined
 
 export interface Kind {

@@ -145,7 +145,9 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
     run(() => answer(platform.addon().descriptors(), platform, plan)),
   )
   const scene = { platform, plan, descriptors, unread: new Set<string>() }
-  const hazards = timed(timings, 'hazards', () => platform.hazards.flatMap((hazard) => hazard(scene) ?? []))
+  const hazards = timed(timings, 'hazards', () => run(() => platform.hazards.flatMap((hazard) => hazard(scene) ?? [])))
+  // a hazard that refuses the plan would be one to the rehearsing child
+  if (!hazards) return { findings: inOrder(plan.findings), rehearsal: undefined }
   const questions = [...plan.questions, ...questionsAhead(scene)]
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))
   if (!rehearsal) return { findings: inOrder([...plan.findings, ...hazards]), rehearsal }

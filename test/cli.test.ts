@@ -430,7 +430,6 @@ t.test('plan: what is about this process alone is left out, and nothing else', a
     'HARDEN_GROUP_IS_ROOT',
     'HARDEN_GROUP_ZERO',
     'HARDEN_NEXT_START',
-    'HARDEN_SUID_DUMPABLE',
     'HARDEN_PRIVILEGE_ESCALATES',
     'HARDEN_GROUPS_LOST',
     'HARDEN_FILE_CAPABILITIES',
@@ -485,7 +484,7 @@ t.test('plan: refused is 1, wrong arguments are 2, and a bug is thrown', async (
 
 t.test('colours are for terminals, unless they are not wanted', async (t) => {
   const refusals = [{ code: 'ERR_HARDEN_ACCESS', message: 'no. Remedy: do.', remedy: 'do' }]
-  const findings = [found('HARDEN_SUID_DUMPABLE', 'danger'), found('HARDEN_GROUP_ROOT', 'note')]
+  const findings = [found('HARDEN_NEXT_START', 'danger'), found('HARDEN_GROUP_ROOT', 'note')]
   const shown = (terminal: object) => planWith(t, () => ({ ...made, refusals, findings }), terminal).run().stdout
   const lines = shown({ isTTY: true }).split('\n')
   t.strictSame(
@@ -507,10 +506,10 @@ t.test('colours are for terminals, unless they are not wanted', async (t) => {
 })
 
 t.test('a terminal is not wider than it is; a pipe has no width', async (t) => {
-  const long = { ...found('HARDEN_SUID_DUMPABLE', 'danger'), message: 'what it is '.repeat(20).trim() }
+  const long = { ...found('HARDEN_NEXT_START', 'danger'), message: 'what it is '.repeat(20).trim() }
   const shown = (terminal: object) => planWith(t, () => ({ ...made, findings: [long] }), terminal).run().stdout
   const piped = shown({})
-  t.equal(piped.split('\n')[0], `danger                HARDEN_SUID_DUMPABLE: ${long.message}.`)
+  t.equal(piped.split('\n')[0], `danger                HARDEN_NEXT_START: ${long.message}.`)
   for (const columns of [60, 80, 132]) {
     const lines = shown({ isTTY: true, columns }).trimEnd().split('\n').map(uncoloured)
     t.ok(lines.every((line) => line.length <= columns))

@@ -229,14 +229,20 @@ t.test('examine: plan() goes on, and sees all of them', async (t) => {
   }
 })
 
-t.test('examine: a hazard refuses nothing: what throws there is a fault, and is not collected', async (t) => {
-  const mine = new RangeError('mine')
-  const hazard = () => {
-    throw mine
+t.test('examine: a hazard may refuse, and then nothing is rehearsed; any other error is a fault', async (t) => {
+  const throws = (error: Error) => () => {
+    throw error
   }
-  const { run, errors } = collecting()
-  t.throws(() => examine(system({ hazards: [hazard] }).platform, plan, [], run), mine)
+  const mine = new RangeError('mine')
+  const { run, errors } = new Reasons(true)
+  t.throws(() => examine(system({ hazards: [throws(mine)] }).platform, plan, [], run), mine)
   t.strictSame(errors, [])
+  const reason = new HardenError({ code: 'ERR_HARDEN_SUID_DUMPABLE', message: 'no', remedy: 'do' })
+  const { platform, done } = system({ hazards: [() => ofProcess, throws(reason)] })
+  const { findings, rehearsal } = examine(platform, plan, [], run)
+  t.strictSame(errors, [reason])
+  t.strictSame([findings, rehearsal], [plan.findings, undefined])
+  t.notOk(done.includes('rehearse'), `${done}`)
 })
 
 const read: Question = { kind: 'read', path: '/etc/key.pem', number: 0, option: 'rehearse.read[0]', role: '' }

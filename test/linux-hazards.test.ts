@@ -34,6 +34,7 @@ interface World {
   wanted?: Partial<Masked>
   before?: Partial<Masked>
   descriptors?: readonly OpenDescriptor[]
+  steps?: Plan['steps']
 }
 
 let world = plain
@@ -83,13 +84,18 @@ function load(): typeof import('../lib/platform/linux/hazards') {
 
 const { hazards, rootChildren, waysToRoot } = load()
 
-function find({ entries = {}, isWorker = false, root, ...rest }: World = {}): Finding[] {
+function find({ entries = {}, isWorker = false, root, steps = plan.steps, ...rest }: World = {}): Finding[] {
   world = { ...plain, ...entries }
   cluster.isWorker = isWorker
   const descriptors = 'descriptors' in rest ? rest.descriptors : [listens]
   const ofPlan: Plan = {
     ...plan,
-    ...{ wanted: stateOf({ ...wanted, ...rest.wanted }), before: observed({ groups: [], ...rest.before }), root },
+    ...{
+      wanted: stateOf({ ...wanted, ...rest.wanted }),
+      before: observed({ groups: [], ...rest.before }),
+      root,
+      steps,
+    },
   }
   const scene: Scene = { platform, plan: ofPlan, descriptors, unread: new Set() }
   const found = hazards.flatMap((hazard) => hazard(scene) ?? [])
@@ -132,7 +138,6 @@ const worst: World = {
     '/proc/12/stat': '12 (a) S 1 1 1',
     '/proc/1/stat': '1 (init) S 0 1 1',
     '/proc/self/stat': `${MINE} (a) R 1 1 1 34816 -1`,
-    '/proc/sys/fs/suid_dumpable': '1\n',
     '/proc/self/limits': 'Max processes             7                    7                    processes \n',
     '/proc/self/mountinfo': '26 25 0:24 / /srv/smtp/proc rw,relatime - proc proc rw\n',
   },
@@ -155,13 +160,7 @@ t.test('everything at once: dangers first', async (t) => {
     session = []
     fileMask = 0n
   })
-  const first = [
-    'CAPABILITY_IS_ROOT danger',
-    'GROUP_ZERO danger',
-    'TIOCSTI danger',
-    'SUID_DUMPABLE danger',
-    'SIGNAL_REPORT danger',
-  ]
+  const first = ['CAPABILITY_IS_ROOT danger', 'GROUP_ZERO danger', 'TIOCSTI danger', 'SIGNAL_REPORT danger']
   const last = ['SOCKETS', 'SESSION_ROOT', 'FILE_CAPABILITIES', 'NPROC', 'PROC_IN_CHROOT', 'ENVIRONMENT']
   for (const [isWorker, own] of [
     [false, 'NOT_LISTENING'],
@@ -315,14 +314,16 @@ t.test('the terminal', async (t) => {
 })
 
 t.test('suid_dumpable', async (t) => {
-  for (const value of ['0\n', '2\n', '10\n', gone])
-    t.same(codes({ entries: { '/proc/sys/fs/suid_dumpable': value } }), [])
-  alone(t, find({ entries: { '/proc/sys/fs/suid_dumpable': '1\n' } }), {
-    code: 'HARDEN_SUID_DUMPABLE',
-    level: 'danger',
-    message: /^fs\.suid_dumpable is 1: /,
-    remedy: 'set sysctl fs.suid_dumpable=0',
-  })
+  const refusing = (value: Entry, steps: Plan['steps']) => () =>
+    codes({ entries: { '/proc/sys/fs/suid_dumpable': value }, steps })
+  for (const value of ['0\n', '2\n', '10\n', gone]) t.same(refusing(value, ['setresuid'])(), [])
+  for (const step of ['setresuid', 'setresgid'] as const)
+    t.throws(refusing('1\n', [step, 'capset']), {
+      ...{ code: 'ERR_HARDEN_SUID_DUMPABLE', wanted: '0 or 2', found: '1' },
+      message: /^fs\.suid_dumpable is 1: /,
+      remedy: /^set sysctl fs\.suid_dumpable=0 \(.+\), or 2 /,
+    })
+  t.same(refusing('1\n', ['setgroups', 'capset', 'no_new_privs'])(), [], 'no id changes')
 })
 
 t.test('sockets', async (t) => {

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { actions } from '../children/hazards'
 import { live } from './live'
-import { settled } from './outside'
+import { common, settled } from './outside'
 import { build, folder, loadIds, type Options, type Subject, shown, start, terminal } from './subject'
 
 const options = { user: 'nobody', capabilities: 'cap_net_bind_service+ep' }
@@ -108,17 +108,22 @@ live('HARDEN_TIOCSTI: a terminal, unless the kernel refuses it', ['root'], async
   if (existsSync(legacy)) t.notOk(await finding(t, 'HARDEN_TIOCSTI', accepts('0\n', terminal)), 'refused')
 })
 
-for (const [value, level] of [
-  ['0', undefined],
-  ['1', 'danger'],
-  ['2', undefined],
-] as const)
-  live(`HARDEN_SUID_DUMPABLE: fs.suid_dumpable is ${value}`, ['root'], async (t) => {
-    const found = await finding(t, 'HARDEN_SUID_DUMPABLE', {
-      wrapper: shown(t, '/proc/sys/fs/suid_dumpable', `${value}\n`),
-    })
-    t.equal(found?.level, level)
-  })
+live('ERR_HARDEN_SUID_DUMPABLE: where fs.suid_dumpable is 1, unless no id changes', ['root', 'setpriv'], async (t) => {
+  const at = (value: number, ...then: string[]) => shown(t, '/proc/sys/fs/suid_dumpable', `${value}\n`, ...then)
+  const asUser = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--']
+  const refused = await start<typeof actions>(t, { program: 'hazards', wrapper: at(1) })
+  t.match(await refused.refusal('harden', options), { code: 'ERR_HARDEN_SUID_DUMPABLE', found: '1' })
+  t.equal(common(refused.pid).uid, '0 0 0 0')
+  for (const [wrapper, asked] of [
+    [at(0), options],
+    [at(2), options],
+    [at(1, ...asUser), {}],
+  ] as const) {
+    const subject = await start<typeof actions>(t, { program: 'hazards', wrapper })
+    await subject.ask('harden', asked)
+    t.equal(common(subject.pid).uid, '65534 65534 65534 65534')
+  }
+})
 
 twins(
   'HARDEN_SIGNAL_REPORT',

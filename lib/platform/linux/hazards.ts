@@ -1,8 +1,8 @@
 /**
- * Linux: what weakens a plan without being a reason to refuse it. src-native/linux finds the reasons to refuse.
+ * Linux: what weakens a plan. One hazard is a reason to refuse it; src-native/linux finds the others.
  */
 import type { Finding, Hazard, Scene } from '../../contract'
-import { errnoName, showPath } from '../../errors'
+import { errnoName, HardenError, showPath } from '../../errors'
 import {
   attempt,
   danger,
@@ -124,14 +124,26 @@ function terminal(scene: Scene): Finding | undefined {
   )
 }
 
-/** proc_sys_fs(5), suid_dumpable; PR_SET_DUMPABLE(2const) */
-function suidDumpable(scene: Scene): Finding | undefined {
-  if (read(scene, '/proc/sys/fs/suid_dumpable')?.trim() !== '1') return undefined
-  return danger(
-    'HARDEN_SUID_DUMPABLE',
-    'fs.suid_dumpable is 1: while harden() changes the user, a process of that user can trace this one and take root from it, and a core dump has what root had in memory',
-    'set sysctl fs.suid_dumpable=0',
-  )
+/**
+ * A thread that changes its ids gives the whole process this value; until it has made the process not dumpable again,
+ * the threads that are the new user's already can be traced, and through their memory those that are still root.
+ *
+ * @throws HardenError ERR_HARDEN_SUID_DUMPABLE
+ * @see proc_sys_fs(5), suid_dumpable; PR_SET_DUMPABLE(2const); ptrace(2), "Ptrace access mode checking"
+ */
+function suidDumpable(scene: Scene): undefined {
+  const { steps } = scene.plan
+  if (!steps.includes('setresuid') && !steps.includes('setresgid')) return
+  if (read(scene, '/proc/sys/fs/suid_dumpable')?.trim() !== '1') return
+  throw new HardenError({
+    code: 'ERR_HARDEN_SUID_DUMPABLE',
+    wanted: '0 or 2',
+    found: '1',
+    message:
+      'fs.suid_dumpable is 1: while the threads change their ids, a process of the new user can trace this one and take root from it',
+    remedy:
+      'set sysctl fs.suid_dumpable=0 (for a container: on its host), or 2 if privileged processes are to leave core dumps: only root can read those',
+  })
 }
 
 /** If the primary has ended, the parent is another process. */
