@@ -6,7 +6,7 @@ import { afterwards, Fresh, mustBeChanged, subject } from './fresh'
 
 /** Modules that a server has loaded already. */
 export const server = "require('node:net'); require('node:worker_threads')"
-/** Less than this is not possible with one file: the addon, and the file read and compiled, but not run. */
+/** Less than this is not possible as long as it is this one file: the addon, and the file read and compiled, but not run. */
 export const least =
   "require('node-gyp-build')('.'); " +
   "require('node:vm').compileFunction(require('node:fs').readFileSync('dist/index.js', 'utf8'), ['require', 'module', 'exports'])"

@@ -121,7 +121,7 @@ ${table(
     row('node, an empty script', load.start),
     row('loading, after node:net and node:worker_threads', load.server),
     row('loading, first of all', load.empty),
-    row('of the former, at the least: the addon, and one file read and compiled', load.floor),
+    row('of the former, at the least: the addon, and dist/index.js read and compiled', load.floor),
     row('of the latter, at the least: the same, and node:inspector', load.floorOfAll),
     row('`harden()`, 11 threads, after plan() has run twenty times', load.warm),
     row('the same, 500 threads', load.warmMany),

@@ -146,7 +146,7 @@ export function examine(platform: Platform, plan: Plan, timings: Timing[], run: 
   )
   const scene = { platform, plan, descriptors, unread: new Set<string>() }
   const hazards = timed(timings, 'hazards', () => run(() => platform.hazards.flatMap((hazard) => hazard(scene) ?? [])))
-  // a hazard that refuses the plan would be one to the rehearsing child
+  // no rehearsal: its child changes its ids, too, and has a copy of this process's memory
   if (!hazards) return { findings: inOrder(plan.findings), rehearsal: undefined }
   const questions = [...plan.questions, ...questionsAhead(scene)]
   const rehearsal = timed(timings, 'rehearse', () => run(() => rehearse(platform, plan, questions)))

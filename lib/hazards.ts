@@ -63,7 +63,7 @@ export function notExamined({ unread }: Scene): Finding | undefined {
   return note(
     'HARDEN_NOT_EXAMINED',
     `these could not be read, so findings that depend on them may be missing: ${[...unread].join(', ')}`,
-    'let the process read them (Node: --allow-fs-read=/proc), and the name service answer (getent group)',
+    'let the process read them (Node: --allow-fs-read=/proc; systemd: ProcSubset=all), and the name service answer (getent group)',
   )
 }
 

@@ -25,6 +25,7 @@ const MINE = process.pid
 const plain: Record<string, Entry> = {
   '/proc/self/stat': `${MINE} (a) (b)) R 1 1 1 0 -1 4194304`,
   '/proc/self/limits': 'Max processes             unlimited            unlimited            processes \n',
+  '/proc/sys/fs/suid_dumpable': '0\n',
 }
 
 interface World {
@@ -190,7 +191,7 @@ t.test('what cannot be read: not there is no finding, there and refused is said'
         ['opened, and not to be read', { ...entries, ...Object.fromEntries(opened) }],
       ] as const)
         t.same(
-          codes({ ...rest, entries: unread, isWorker, descriptors: undefined }),
+          codes({ ...rest, entries: unread, isWorker, descriptors: undefined, steps: ['capset'] }),
           ['HARDEN_CAPABILITY_IS_ROOT', 'HARDEN_GROUP_ZERO', ...(isThere(error) ? ['HARDEN_NOT_EXAMINED'] : [])],
           `${error.message}, ${title}: what the plan itself says remains`,
         )
@@ -316,7 +317,16 @@ t.test('the terminal', async (t) => {
 t.test('suid_dumpable', async (t) => {
   const refusing = (value: Entry, steps: Plan['steps']) => () =>
     codes({ entries: { '/proc/sys/fs/suid_dumpable': value }, steps })
-  for (const value of ['0\n', '2\n', '10\n', gone]) t.same(refusing(value, ['setresuid'])(), [])
+  for (const value of ['0\n', '2\n', '10\n']) t.same(refusing(value, ['setresuid'])(), [])
+  for (const hidden of [gone, failure('EACCES', -13)]) {
+    alone(t, find({ entries: { '/proc/sys/fs/suid_dumpable': hidden }, steps: ['setresuid'] }), {
+      code: 'HARDEN_NOT_EXAMINED',
+      level: 'note',
+      message: /: \/proc\/sys\/fs\/suid_dumpable$/,
+      remedy: /ProcSubset=all/,
+    })
+    t.same(refusing(hidden, ['capset'])(), [], 'nobody asks')
+  }
   for (const step of ['setresuid', 'setresgid'] as const)
     t.throws(refusing('1\n', [step, 'capset']), {
       ...{ code: 'ERR_HARDEN_SUID_DUMPABLE', wanted: '0 or 2', found: '1' },

@@ -516,7 +516,7 @@ const TRIES = 5
 
 /** V8 unmaps memory, too, as often as chance will have it, and ends the process if that fails. */
 const isOfV8 = ({ outcome, hits }: Run): boolean =>
-  outcome === 'odd' && hits.every(({ phase, name }) => !phase && name === 'munmap')
+  outcome === 'odd' && hits.length > 0 && hits.every(({ phase, name }) => !phase && name === 'munmap')
 
 async function row(t: Test, queue: Target[], table: Table): Promise<void> {
   let subject: Subject | undefined
@@ -540,6 +540,7 @@ async function row(t: Test, queue: Target[], table: Table): Promise<void> {
     }
     let ran = await attempt()
     for (let tries = 1; tries < TRIES && isOfV8(ran); tries++) {
+      subject?.kill()
       subject = undefined
       ran = await attempt()
     }

@@ -112,8 +112,10 @@ live('ERR_HARDEN_SUID_DUMPABLE: where fs.suid_dumpable is 1, unless no id change
   const at = (value: number, ...then: string[]) => shown(t, '/proc/sys/fs/suid_dumpable', `${value}\n`, ...then)
   const asUser = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--']
   const refused = await start<typeof actions>(t, { program: 'hazards', wrapper: at(1) })
+  const before = common(refused.pid)
+  t.equal(before.uid, '0 0 0 0')
   t.match(await refused.refusal('harden', options), { code: 'ERR_HARDEN_SUID_DUMPABLE', found: '1' })
-  t.equal(common(refused.pid).uid, '0 0 0 0')
+  t.same(common(refused.pid), before)
   for (const [wrapper, asked] of [
     [at(0), options],
     [at(2), options],
@@ -123,6 +125,14 @@ live('ERR_HARDEN_SUID_DUMPABLE: where fs.suid_dumpable is 1, unless no id change
     await subject.ask('harden', asked)
     t.equal(common(subject.pid).uid, '65534 65534 65534 65534')
   }
+})
+
+live('HARDEN_NOT_EXAMINED: fs.suid_dumpable, where /proc/sys is hidden (ProcSubset=pid)', ['root'], async (t) => {
+  const mount = 'mount -t proc -o subset=pid proc /proc && exec "$@"'
+  const hidden = ['unshare', '--mount', 'sh', '-c', mount, 'sh']
+  const named = /\/proc\/sys\/fs\/suid_dumpable/
+  t.match(await finding(t, 'HARDEN_NOT_EXAMINED', { wrapper: hidden }), { level: 'note', message: named })
+  t.notMatch((await finding(t, 'HARDEN_NOT_EXAMINED', {}))?.message ?? '', named)
 })
 
 twins(

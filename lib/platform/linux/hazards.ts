@@ -134,7 +134,11 @@ function terminal(scene: Scene): Finding | undefined {
 function suidDumpable(scene: Scene): undefined {
   const { steps } = scene.plan
   if (!steps.includes('setresuid') && !steps.includes('setresgid')) return
-  if (read(scene, '/proc/sys/fs/suid_dumpable')?.trim() !== '1') return
+  const path = '/proc/sys/fs/suid_dumpable'
+  const setting = read(scene, path)?.trim()
+  // Every kernel has it, so it is hidden where it is absent.
+  if (setting === undefined) scene.unread.add(path)
+  if (setting !== '1') return
   throw new HardenError({
     code: 'ERR_HARDEN_SUID_DUMPABLE',
     wanted: '0 or 2',
