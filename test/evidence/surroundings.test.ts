@@ -252,6 +252,8 @@ const procs: Surroundings[] = [
   ...['hidepid=2', 'hidepid=ptraceable', 'subset=pid', 'ro'].map((option) => ({
     name: `/proc with ${option}`,
     start: mounted(`umount -l /proc && mount -t proc -o ${option} proc /proc`),
+    // fs.suid_dumpable is hidden
+    findings: option === 'subset=pid' ? ['HARDEN_NOT_EXAMINED'] : [],
   })),
   {
     name: 'no /proc at all',
